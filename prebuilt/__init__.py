@@ -1,0 +1,1 @@
+"""What ships with the package: the sample collection and its queries."""

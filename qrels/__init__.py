@@ -1,0 +1,1 @@
+"""Judgments that ship with the package."""
