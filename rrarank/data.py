@@ -1,0 +1,68 @@
+"""What flows: queries, hits, candidates, rankings, runs. Small, frozen, nothing imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Hit(NamedTuple):
+    """One line of a run: a document and its score (higher is better)."""
+
+    docid: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    qid: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A hit with its text."""
+
+    docid: str
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A query and its candidates, best first."""
+
+    query: Query
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class Run(Mapping[str, Sequence[Hit]]):
+    """qid -> hits, best first; queries keep the order of the file. `tag` names the system."""
+
+    hits: Mapping[str, Sequence[Hit]]
+    tag: str = ""
+
+    def __getitem__(self, qid: str) -> Sequence[Hit]:
+        return self.hits[qid]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+Qrels = Mapping[str, Mapping[str, int]]
+"""qid -> docid -> grade."""
+
+
+def blocks(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Consecutive groups of `size`, the last one shorter (itertools.batched, which Python 3.11 lacks)."""
+    iterator = iter(things)
+    while block := list(islice(iterator, size)):
+        yield block

@@ -1,0 +1,224 @@
+"""From candidates to a better order: the contract of a reranker, and the one loop over blocks and batches.
+
+The unit of work is a block of consecutive queries. Batches never cross a block, so a block's scores depend on nothing
+outside it: resuming, sharding and re-running give equal bits on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rrarank.data import Candidate, Hit, Query, Ranking, Run, blocks
+from rrarank.errors import RrarankError, shown
+from rrarank.journal import Journal, work_key
+from rrarank.passages import Passages, merge_passages, split_passages
+from rrarank.sidecar import versions
+from rrarank.trec import best_first
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Ids = Mapping[str, Sequence[int]]
+"""One tokenised (query, text): at least `input_ids`, each value (length,), no padding."""
+Batch = Sequence[Ids]
+
+
+# -- the contract -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RerankerConfig:
+    """What every reranker can be told; a class may extend it with fields of its own.
+
+    Args:
+        model: folder or hub id; empty for the class's default.
+        device: `cpu`, `cuda`, `cuda:1`, …; empty for the best one present.
+        threads: CPU threads; 0 for the library's default.
+        batch_size: most pairs scored at once.
+        max_length: most tokens of a pair; 0 for the model's own maximum.
+    """
+
+    model: str = ""
+    device: str = ""
+    threads: int = 0
+    batch_size: int = 32
+    max_length: int = 0
+
+
+class Reranker(ABC):
+    """Anything that can put a query's candidates into an order."""
+
+    Config: ClassVar[type[RerankerConfig]] = RerankerConfig
+
+    def __init__(self, config: RerankerConfig | None = None) -> None:
+        self.config = config or self.Config()
+        self.model_name = Path(self.config.model).name if Path(self.config.model).is_dir() else self.config.model
+
+    @abstractmethod
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        """The same queries with the same candidates, best first, each with this reranker's score."""
+
+    def fingerprint(self) -> str:
+        """Names what determines the scores; a reranker with a model adds the sha256 of the model's files."""
+        settings = {key: value for key, value in asdict(self.config).items() if key != "model"}
+        return f"{type(self).__module__}.{type(self).__qualname__} {settings}"
+
+
+class Pointwise(Reranker):
+    """A reranker that scores each (query, text) by itself. It encodes and scores; the engine makes the batches."""
+
+    @abstractmethod
+    def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of each (query, text), truncated; on the CPU, without the model."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> np.ndarray:
+        """(len(batch),) float32 raw scores, higher is better; not changed by what else is in the batch."""
+
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        pairs = [ids for q in queries for ids in self.encode(q.query.text, [c.text for c in q.candidates])]
+        scores = iter(score_in_batches(pairs, self.score, self.config.batch_size))
+        return [reorder(ranking, [next(scores) for _ in ranking.candidates]) for ranking in queries]
+
+
+def reorder(ranking: Ranking, scores: Sequence[float]) -> Ranking:
+    """The ranking by new scores (one per candidate, in candidate order), ties by the one rule of `trec`."""
+    text = {candidate.docid: candidate.text for candidate in ranking.candidates}
+    hits = (Hit(candidate.docid, float(score)) for candidate, score in zip(ranking.candidates, scores, strict=True))
+    return Ranking(ranking.query, tuple(Candidate(hit.docid, text[hit.docid], hit.score) for hit in best_first(hits)))
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+def score_in_batches(pairs: Batch, score: Callable[[Batch], np.ndarray], batch_size: int) -> list[float]:
+    """Score pairs in batches of like length, longest first; a batch that does not fit the memory is halved.
+
+    Longest first, so that a batch too large shows at once. Returns one score a pair, in the order given.
+    """
+    by_length = sorted(range(len(pairs)), key=lambda i: len(pairs[i]["input_ids"]), reverse=True)
+    scores = [0.0] * len(pairs)
+    for places in blocks(by_length, batch_size):
+        for place, value in zip(places, _score_halving([pairs[i] for i in places], score), strict=True):
+            scores[place] = value
+    return scores
+
+
+def _score_halving(batch: Batch, score: Callable[[Batch], np.ndarray]) -> list[float]:
+    try:
+        return [float(value) for value in score(batch)]
+    except (RuntimeError, MemoryError) as error:
+        if len(batch) == 1 or not _is_out_of_memory(error):
+            raise
+    half = len(batch) // 2
+    return _score_halving(batch[:half], score) + _score_halving(batch[half:], score)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch's CUDA allocator raises a class of its own, its CPU allocator a RuntimeError known only by its text."""
+    texts = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)
+
+
+# -- the loop over blocks ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RerankConfig:
+    """How a run is re-ranked.
+
+    Args:
+        depth: candidates re-ranked per query; the others follow in first-stage order with lower scores.
+        hits: documents kept per query.
+        block_size: queries per block (8: some hundred pairs, enough to fill batches of like length).
+        passages: how long documents are split, if they are.
+    """
+
+    depth: int = 100
+    hits: int = 1000
+    block_size: int = 8
+    passages: Passages = field(default_factory=Passages)
+
+
+def rerank_run(
+    run: Run,
+    reranker: Reranker,
+    *,
+    topics: Mapping[str, str],
+    texts: Mapping[str, str],
+    config: RerankConfig = RerankConfig(),
+    tag: str = "rrarank",
+) -> Run:
+    """The run re-ranked: the Python way to `python -m rrarank.rerank`.
+
+    Candidates without a text and queries without a topic keep their first-stage order, below what was scored.
+    """
+    return Run(dict(rerank_queries(run, reranker, topics=topics, texts=texts, config=config)), tag)
+
+
+def rerank_queries(
+    run: Run,
+    reranker: Reranker,
+    *,
+    topics: Mapping[str, str],
+    texts: Mapping[str, str],
+    config: RerankConfig = RerankConfig(),
+    journal: Journal | None = None,
+) -> Iterator[tuple[str, list[Hit]]]:
+    """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal."""
+    setting: list[object] = [reranker.fingerprint(), asdict(config.passages), versions()] if journal else []
+    for qids in blocks(run, config.block_size):
+        block = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in qids]
+        for qid, hits in zip(qids, _block_hits(block, reranker, config.passages, journal, setting), strict=True):
+            yield qid, with_tail(hits, run[qid])[: config.hits]
+
+
+def _ranking(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
+    """The query with those of its hits that have a text; without a topic, with none."""
+    found = ((hit, texts.get(hit.docid)) for hit in (hits if qid in topics else ()))
+    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text is not None)
+    return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
+
+
+def _block_hits(
+    block: Sequence[Ranking], reranker: Reranker, passages: Passages, journal: Journal | None, setting: list[object]
+) -> list[list[Hit]]:
+    if journal is None:
+        return _rerank_block(block, reranker, passages)
+    key = work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
+    if key not in journal:
+        journal.add(key, _rerank_block(block, reranker, passages))
+    return [[Hit(docid, score) for docid, score in hits] for hits in journal[key]]
+
+
+def _rerank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> list[list[Hit]]:
+    asked = [split_passages(ranking, passages) for ranking in block]
+    ranked = reranker.rerank_block(asked)
+    for before, after in zip(asked, ranked, strict=True):
+        _check(before, after, reranker)
+    return [best_first(merge_passages(ranking, passages)) for ranking in ranked]
+
+
+def _check(before: Ranking, after: Ranking, reranker: Reranker) -> None:
+    """A reranker that loses, invents or repeats documents, or scores them NaN, must not reach a run."""
+    asked, got = sorted(c.docid for c in before.candidates), sorted(c.docid for c in after.candidates)
+    where = f"{type(reranker).__name__}, query {before.query.qid!r}"
+    if asked != got:
+        odd = set(asked) ^ set(got)
+        raise RrarankError(f"{where}: returned {len(got)} documents, was given {len(asked)} ({shown(odd)} differ)")
+    if bad := [c.docid for c in after.candidates if not math.isfinite(c.score)]:
+        raise RrarankError(f"{where}: scores of {shown(bad)} are not finite; the model or its input is broken")
+
+
+def with_tail(hits: Sequence[Hit], first_stage: Sequence[Hit]) -> list[Hit]:
+    """Re-ranked hits, then the rest of the first stage in its order, each a whole score below the one before it."""
+    ranked = {hit.docid for hit in hits}
+    rest = [hit for hit in first_stage if hit.docid not in ranked]
+    if not hits:
+        return rest
+    return [*hits, *(Hit(hit.docid, hits[-1].score - place) for place, hit in enumerate(rest, start=1))]

@@ -1,0 +1,112 @@
+"""Files as users name them: bare names, gzip, stdin; written whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import IO, cast
+
+from rrarank.errors import RrarankError
+
+STDIO = "-"
+
+
+def find(name: str | Path, folder: str = "") -> Path:
+    """The file a user means: as given; a bare name also in `./<folder>/`, then in the package's own `<folder>`.
+
+    Args:
+        folder: `runs` or `qrels`; empty for files that have no such place.
+    """
+    places = [Path(name)]
+    if bare := bool(folder) and Path(name).name == str(name):
+        places += [Path(folder, name), Path(str(resources.files(f"rrarank.{folder}")), name)]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = f" (looked in ./, ./{folder}/ and the package)" if bare else ""
+    raise RrarankError(f"{name}: no such file{looked}")
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    """The lines of a plain or gzipped UTF-8 file, or of stdin for `-`; a byte order mark is dropped.
+
+    Raises:
+        RrarankError: the file is absent, not UTF-8, or its gzip stream is broken.
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, start=1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        seen = f"byte 0x{error.object[error.start]:02x}"
+        raise RrarankError(f"{path}:{number}: not UTF-8 ({seen}); convert it, e.g. with `iconv -t utf-8`") from error
+    except (EOFError, zlib.error) as error:
+        raise RrarankError(f"{path}: the gzip stream breaks off after line {number}; copy the file again") from error
+    except OSError as error:
+        raise RrarankError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _open(path: str | Path) -> IO[bytes]:
+    if str(path) == STDIO:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    if str(path).endswith(".gz"):
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return open(path, "rb")
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[IO[str]]:
+    """A text file that appears at `path` whole, on leaving the block, or not at all; `-` is stdout."""
+    if str(path) == STDIO:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        raise RrarankError(f"{target}: cannot be written ({error.strerror})") from error
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stem(path: str | Path) -> str:
+    """`runs/bm25.trec.gz` -> `bm25`: the name by which a table calls a run."""
+    name = Path(path).name
+    for suffix in (".gz", ".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
+        name = name.removesuffix(suffix)
+    return name or "run"
+
+
+def refuse_existing(output: str | Path, overwrite: bool) -> None:
+    if str(output) != STDIO and Path(output).exists() and not overwrite:
+        raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")

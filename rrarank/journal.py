@@ -1,0 +1,73 @@
+"""An append-only record of finished work: what makes a long job resumable.
+
+One JSON line a piece of work, keyed by a hash of everything that determines its result; appended and fsynced. A line
+torn by a crash is dropped. Work whose key is not found is simply done again, so a changed input can never be mixed up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rrarank.errors import RrarankError
+
+
+class Journal:
+    """key -> value on disk; only the places of the values are held in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, int] = {}
+        try:
+            self._file = open(path, "a+b")  # noqa: SIM115  # open as long as the journal is
+        except OSError as error:
+            raise RrarankError(f"{path}: cannot be written ({error.strerror})") from error
+        self._load()
+
+    def _load(self) -> None:
+        place = 0
+        self._file.seek(0)
+        for line in self._file:
+            try:
+                key = json.loads(line)["key"] if line.endswith(b"\n") else None
+            except (ValueError, KeyError, TypeError):
+                key = None
+            if key is None:
+                break
+            self._places[key] = place
+            place += len(line)
+        self._file.truncate(place)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __getitem__(self, key: str) -> Any:
+        self._file.seek(self._places[key])
+        return json.loads(self._file.readline())["value"]
+
+    def add(self, key: str, value: Any) -> None:
+        """Append and fsync: once this returns, the value survives a crash."""
+        place = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._places[key] = place
+
+    def close(self) -> None:
+        self._file.close()
+
+    def remove(self) -> None:
+        """The job is done and its output is whole."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+def work_key(*determinants: Any) -> str:
+    """sha256 of all that determines a piece of work, given as JSON values."""
+    return hashlib.sha256(json.dumps(determinants, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,81 @@
+"""Model folders: looked for on disk first, then on the hub; fingerprinted by their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rrarank.errors import MissingResource, RrarankError
+
+_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never pickles
+
+
+def locate(model: str) -> Path:
+    """The folder of a model: a path, or a hub id whose files are on disk or can be downloaded.
+
+    Raises:
+        MissingResource: neither on disk nor within reach (asked once, with a short timeout).
+        RrarankError: the folder holds no safetensors weights.
+    """
+    path = Path(model).expanduser()
+    folder = path if path.is_dir() else _from_hub(model)
+    if not list(folder.glob("**/*.safetensors")):
+        raise RrarankError(f"{model}: no .safetensors weights there; convert the model, pickled weights are not loaded")
+    return folder
+
+
+def _from_hub(model: str) -> Path:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(huggingface_hub.snapshot_download(model, local_files_only=True))
+    except HFValidationError:
+        raise MissingResource(f"{model}: no such folder, and no hub id (owner/name)") from None
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        huggingface_hub.HfApi().model_info(model, timeout=10)  # one question before many retries
+        return Path(huggingface_hub.snapshot_download(model, allow_patterns=_PATTERNS))
+    except OfflineModeIsEnabled:
+        reason = "HF_HUB_OFFLINE is set"
+    except HfHubHTTPError as error:
+        reason = str(error).splitlines()[0]
+    except Exception as error:  # the hub's client raises whatever its HTTP library does
+        reason = f"the hub cannot be reached: {error}"
+    raise MissingResource(
+        f"model {model!r} is not on disk, and {reason}; give --model a local folder, "
+        f"or run `hf download {model}` on a connected machine and copy it"
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and bytes of a model folder's weights, tokenizer and configuration."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in {".safetensors", ".json", ".txt", ".model"} and path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def loading(threads: int) -> Iterator[None]:
+    """Around loading a model: sets the CPU threads (0 leaves them) and holds back the library's own bars and advice."""
+    import torch
+    from transformers.utils import logging
+
+    if threads:
+        torch.set_num_threads(threads)
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

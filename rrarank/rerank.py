@@ -1,0 +1,126 @@
+"""The main job: a first-stage run in, a re-ranked run out. `python -m rrarank.rerank --run bm25.trec`"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rrarank import registry
+from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
+from rrarank.data import Hit
+from rrarank.engine import RerankConfig, Reranker, rerank_queries
+from rrarank.files import STDIO, refuse_existing, stem
+from rrarank.inputs import Inputs, Origins, load_inputs
+from rrarank.journal import Journal
+from rrarank.passages import AGGREGATES, Passages
+from rrarank.sidecar import write_sidecar
+from rrarank.trec import check_tag, write_run
+
+
+def main(arguments: Arguments = None) -> int:
+    return run_verb(_rerank, _parser().parse_args(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("rerank", "Re-rank a first-stage run. A run made by rrarank.retrieve needs no other flag.")
+    parser.add_argument("--run", required=True, help="TREC, MS MARCO or requests (.jsonl) file, .gz, or - for stdin")
+    where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
+    where.add_argument("--topics", default="", help="file of qid<TAB>query, or JSONL")
+    where.add_argument("--collection", default="", help="JSONL or TSV file of texts, plain or .gz")
+    where.add_argument("--index", default="", help="Lucene index with stored texts")
+    where.add_argument("--dataset", default="", help="ir_datasets id, for texts and, without --topics, for queries")
+    where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
+    how = parser.add_argument_group("re-ranking")
+    how.add_argument("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
+    how.add_argument("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
+    how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")
+    how.add_argument("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
+    how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
+    how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
+    how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
+    how.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
+    how.add_argument("--batch-size", type=positive, default=32, help="most pairs scored at once")
+    how.add_argument("--backend", choices=["torch"], default="torch", help="what runs the model")
+    add_threads(how)
+    out = parser.add_argument_group("output")
+    out.add_argument("--output", help="the run to write; - for stdout (default: <run>.<reranker>.trec here)")
+    out.add_argument("--hits", type=positive, default=1000, help="documents written per query")
+    out.add_argument("--runtag", help="1-20 of A-Z a-z 0-9 _ . - (default: the reranker's name)")
+    out.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    out.add_argument("--dry-run", action="store_true", help="check everything, say what would be done, and stop")
+    return parser
+
+
+def _rerank(flags: argparse.Namespace) -> None:
+    output = flags.output or f"{stem(flags.run)}.{flags.reranker}.trec"
+    tag = check_tag(flags.runtag or flags.reranker[:20])
+    refuse_existing(output, flags.overwrite)
+    registry.find_reranker(flags.reranker)
+    passages = Passages(flags.passage_words, flags.passage_stride, flags.aggregate)
+    config = RerankConfig(depth=flags.depth, hits=flags.hits, passages=passages)
+    origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
+    inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing)
+    if flags.dry_run:
+        return _say_plan(flags, inputs, output)
+    reranker = _load(flags)
+
+    journal = Journal(Path(f"{output}.journal")) if output != STDIO else None
+    if resumed := len(journal or ()):
+        say(f"going on from {output}.journal: {resumed} blocks of {config.block_size} queries are done")
+    started = time.perf_counter()
+    ranked = rerank_queries(
+        inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config, journal=journal
+    )
+    write_run(output, _with_progress(ranked, inputs, flags.depth), tag)
+    seconds = round(time.perf_counter() - started, 3)
+    if journal is not None:
+        model = {"name": reranker.model_name, "fingerprint": reranker.fingerprint()}
+        made = {"config": {"reranker": flags.reranker, "tag": tag, **asdict(config)}, "model": model}
+        run_on = {"backend": flags.backend, "threads": flags.threads, "timings": {"rerank_s": seconds}}
+        write_sidecar(Path(output), inputs=inputs.origins, **made, **run_on)
+        journal.remove()
+        print(output)
+    pairs = sum(_pairs(inputs, qid, flags.depth) for qid in inputs.run)
+    rate = "" if resumed else f", {pairs / seconds:,.0f} pairs/s"
+    say(f"{len(inputs.run):,} queries, {pairs:,} pairs in {seconds:.1f} s{rate}, {len(inputs.missing):,} without text")
+
+
+def _load(flags: argparse.Namespace) -> Reranker:
+    return registry.load_reranker(
+        flags.reranker,
+        model=flags.model,
+        device=flags.device,
+        threads=flags.threads,
+        batch_size=flags.batch_size,
+        max_length=flags.max_length,
+    )
+
+
+def _pairs(inputs: Inputs, qid: str, depth: int) -> int:
+    return sum(hit.docid in inputs.texts for hit in inputs.run[qid][:depth]) if qid in inputs.topics else 0
+
+
+def _with_progress(
+    ranked: Iterator[tuple[str, list[Hit]]], inputs: Inputs, depth: int
+) -> Iterator[tuple[str, Sequence[Hit]]]:
+    with tqdm(total=sum(_pairs(inputs, qid, depth) for qid in inputs.run), unit=" pairs", disable=None) as bar:
+        for qid, hits in ranked:
+            bar.update(_pairs(inputs, qid, depth))
+            yield qid, hits
+
+
+def _say_plan(flags: argparse.Namespace, inputs: Inputs, output: str) -> None:
+    """--dry-run: what would be done."""
+    pairs = sum(_pairs(inputs, qid, flags.depth) for qid in inputs.run)
+    say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
+    say(f"with {flags.reranker} ({flags.model or 'its default model'}) into {output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

