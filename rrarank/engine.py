@@ -171,7 +171,7 @@ def rerank_queries(
     journal: Journal | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal."""
-    setting: list[object] = [reranker.fingerprint(), asdict(config.passages), versions()] if journal else []
+    setting = [reranker.fingerprint(), asdict(config.passages), versions()]
     for qids in blocks(run, config.block_size):
         block = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in qids]
         for qid, hits in zip(qids, _block_hits(block, reranker, config.passages, journal, setting), strict=True):
@@ -186,7 +186,7 @@ def _ranking(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Ma
 
 
 def _block_hits(
-    block: Sequence[Ranking], reranker: Reranker, passages: Passages, journal: Journal | None, setting: list[object]
+    block: Sequence[Ranking], reranker: Reranker, passages: Passages, journal: Journal | None, setting: Sequence[object]
 ) -> list[list[Hit]]:
     if journal is None:
         return _rerank_block(block, reranker, passages)

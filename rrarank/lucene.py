@@ -47,12 +47,12 @@ def build_index(documents: Iterable[tuple[str, str]], index: Path, *, language: 
     The folder appears whole or not at all. Returns the number of documents.
     """
     index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent) as work:
+    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
         count = _write_anserini_json(documents, Path(work, "collection", "part.jsonl"))
         arguments = ["-collection", "JsonCollection", "-input", f"{work}/collection", "-index", f"{work}/index"]
         arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-language", language, "-threads", str(threads)]
         _java("io.anserini.index.IndexCollection").main(
-            [*arguments, "-storePositions", "-storeDocvectors", "-storeRaw"]
+            [*arguments, "-uniqueDocid", "-storePositions", "-storeDocvectors", "-storeRaw"]
         )
         with LuceneIndex(Path(work, "index")) as built:
             if built.size != count:
@@ -80,7 +80,7 @@ class LuceneIndex:
         if not list(path.glob("segments_*")):
             raise RrarankError(f"{path}: not a Lucene index (no segments file); make one with --collection")
         self.path = path
-        self._searcher = _java("io.anserini.search.SimpleSearcher")(str(path))
+        self._searcher = _java("io.anserini.search.SimpleSearcher")(str(path.resolve()))
         self.size = int(self._searcher.get_total_num_docs())
 
     def __enter__(self) -> LuceneIndex:
@@ -102,6 +102,7 @@ class LuceneIndex:
         searcher = self._searcher
         searcher.set_language(language)
         searcher.set_bm25(bm25.k1, bm25.b)
+        searcher.unset_rm3()
         if bm25.rm3:
             searcher.set_rm3(None, bm25.fb_terms, bm25.fb_docs, bm25.original_query_weight, False, True)
         qids, queries = _java("java.util.ArrayList")(), _java("java.util.ArrayList")()
@@ -171,7 +172,10 @@ def start_java() -> None:
         "-Dslf4j.internal.verbosity=WARN",
         "--enable-native-access=ALL-UNNAMED",
     )
-    import jnius  # noqa: F401  # importing it starts Java
+    import jnius  # importing it starts Java
+
+    root = jnius.autoclass("java.util.logging.Logger").getLogger("")
+    root.setLevel(jnius.autoclass("java.util.logging.Level").WARNING)
 
 
 def find_java() -> Path:

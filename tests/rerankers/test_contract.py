@@ -1,0 +1,87 @@
+"""What every registered reranker owes the engine; a new name must be added to `build` to be registered."""
+
+import random
+
+import pytest
+
+from rrarank import Candidate, Query, Ranking
+from rrarank.errors import RrarankError
+from rrarank.registry import load_reranker, names
+
+TEXTS = ["the cat sat", "why dogs", "tea", "bread is long", "a long long document about cats and dogs " * 4, "mat", ""]
+
+
+@pytest.fixture(scope="module")
+def build(cross_encoder_folder, bi_encoder_folder):
+    """Load a reranker by name on a tiny model of its kind."""
+    models = {
+        "bm25": None,
+        "bi-encoder": bi_encoder_folder,
+        "cross-encoder": cross_encoder_folder,
+        "monobert": cross_encoder_folder,
+    }
+
+    def load(name, **config):
+        return load_reranker(name, model=str(models[name]) if models[name] else None, device="cpu", **config)
+
+    return load
+
+
+def ranking(qid, texts):
+    pairs = enumerate(texts)
+    return Ranking(Query(qid, "why is the cat long"), tuple(Candidate(f"d{i}", text, 9.0 - i) for i, text in pairs))
+
+
+def scores(rankings):
+    return {(r.query.qid, c.docid): c.score for r in rankings for c in r.candidates}
+
+
+@pytest.mark.parametrize("name", names())
+def test_same_documents_come_back_best_first(name, build):
+    block = [ranking("1", TEXTS), ranking("2", TEXTS[::-1])]
+    ranked = build(name).rerank_block(block)
+    assert [r.query for r in ranked] == [r.query for r in block]
+    for before, after in zip(block, ranked, strict=True):
+        assert {(c.docid, c.text) for c in after.candidates} == {(c.docid, c.text) for c in before.candidates}
+        values = [c.score for c in after.candidates]
+        assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_candidate_and_one_candidate(name, build):
+    ranked = build(name).rerank_block([ranking("1", []), ranking("2", ["tea"])])
+    assert [[c.docid for c in r.candidates] for r in ranked] == [[], ["d0"]]
+
+
+@pytest.mark.parametrize("name", names())
+def test_nothing_to_do(name, build):
+    assert build(name).rerank_block([]) == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_duplicate_texts_keep_their_docids(name, build):
+    [ranked] = build(name).rerank_block([ranking("1", ["tea", "mat", "tea"])])
+    assert sorted(c.docid for c in ranked.candidates) == ["d0", "d1", "d2"]
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_scores_do_not_depend_on_batches_or_order(name, batch_size, build):
+    expected = scores(build(name).rerank_block([ranking("1", TEXTS)]))
+    shuffled = list(ranking("1", TEXTS).candidates)
+    random.Random(batch_size).shuffle(shuffled)
+    block = [ranking("0", ["why " * 60]), Ranking(Query("1", "why is the cat long"), tuple(shuffled))]
+    got = scores(build(name, batch_size=batch_size).rerank_block(block))
+    assert all(got[pair] == pytest.approx(score, abs=1e-5) for pair, score in expected.items())
+
+
+@pytest.mark.parametrize("name", names())
+def test_fingerprint_is_stable_and_names_the_settings(name, build):
+    assert build(name).fingerprint() == build(name).fingerprint()
+    assert build(name).fingerprint() != build(name, max_length=7).fingerprint()
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - {"bm25"}))
+def test_a_model_that_is_not_there_is_one_line(name):
+    with pytest.raises(RrarankError, match="no-such-model"):
+        load_reranker(name, model="no-such-owner/no-such-model")

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder as PeerCrossEncoder
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
+
+from rrarank.errors import RrarankError
+from rrarank.registry import load_reranker
+
+QUERY = "why is the cat long"
+TEXTS = ["the cat sat", "tea", "a document about dogs " * 30]
+
+
+def our_scores(folder, **config):
+    reranker = load_reranker("cross-encoder", model=str(folder), device="cpu", **config)
+    return reranker.score(reranker.encode(QUERY, TEXTS))
+
+
+def plain_logits(folder, max_length=64):
+    """(texts, labels), one unpadded pair at a time, straight from transformers."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        rows = [
+            model(**tokenizer(QUERY, text, truncation=True, max_length=max_length, return_tensors="pt")).logits[0]
+            for text in TEXTS
+        ]
+    return torch.stack(rows).numpy()
+
+
+def test_one_label_is_its_logit(cross_encoder_folder):
+    assert our_scores(cross_encoder_folder) == pytest.approx(plain_logits(cross_encoder_folder)[:, 0], abs=1e-5)
+
+
+def test_two_labels_are_the_log_odds(make_cross_encoder):
+    folder = make_cross_encoder(2)
+    logits = plain_logits(folder)
+    assert our_scores(folder) == pytest.approx(logits[:, 1] - logits[:, 0], abs=1e-5)
+
+
+def test_more_labels_are_an_error(make_cross_encoder):
+    with pytest.raises(RrarankError, match="3 labels, expected 1"):
+        our_scores(make_cross_encoder(3))
+
+
+def test_equal_to_sentence_transformers_raw_scores(cross_encoder_folder):
+    peer = PeerCrossEncoder(str(cross_encoder_folder), device="cpu", activation_fn=torch.nn.Identity())
+    peer_scores = peer.predict([(QUERY, text) for text in TEXTS])
+    assert our_scores(cross_encoder_folder) == pytest.approx(np.asarray(peer_scores), abs=1e-5)
+
+
+def test_max_length_truncates_the_longer_of_the_two(cross_encoder_folder):
+    ours = our_scores(cross_encoder_folder, max_length=16)
+    assert ours == pytest.approx(plain_logits(cross_encoder_folder, max_length=16)[:, 0], abs=1e-5)
+
+
+def test_a_fresh_head_is_an_error_and_never_a_random_ranking(tmp_path, tokenizer, tiny_bert):
+    BertModel(tiny_bert).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(RrarankError, match=r"not a trained reranker.*classifier.*bi-encoder"):
+        our_scores(tmp_path)
+
+
+def test_pickled_weights_are_not_loaded(tmp_path, cross_encoder_folder):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(RrarankError, match="no .safetensors weights"):
+        our_scores(tmp_path)
+
+
+def test_without_a_model_it_says_which_flag():
+    with pytest.raises(RrarankError, match="give --model"):
+        load_reranker("cross-encoder")
+
+
+def test_a_decoder_scores_alike_padded_and_alone(tmp_path, tokenizer):
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, initializer_range=0.5, pad_token_id=None, **size)
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    reranker = load_reranker("cross-encoder", model=str(tmp_path), device="cpu")
+    pairs = reranker.encode(QUERY, TEXTS)
+    alone = [float(reranker.score([pair])[0]) for pair in pairs]
+    assert reranker.score(pairs) == pytest.approx(alone, abs=1e-5)
+    assert len({round(score, 3) for score in alone}) == len(TEXTS)

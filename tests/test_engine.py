@@ -1,0 +1,173 @@
+import random
+
+import numpy as np
+import pytest
+
+from rrarank.data import Candidate, Hit, Query, Ranking, Run
+from rrarank.engine import Pointwise, RerankConfig, Reranker, reorder, rerank_queries, rerank_run, score_in_batches
+from rrarank.errors import RrarankError
+from rrarank.journal import Journal
+from rrarank.passages import Passages
+from rrarank.trec import parse_run
+
+RUN = parse_run("1 Q0 a 1 9 bm25\n1 Q0 b 2 8 bm25\n1 Q0 c 3 7 bm25\n2 Q0 a 1 5 bm25")
+TOPICS = {"1": "q", "2": "r"}
+TEXTS = {"a": "x", "b": "yy", "c": "zzz"}
+
+
+class Longest(Reranker):
+    """Long texts first."""
+
+    calls = 0
+
+    def rerank_block(self, queries):
+        self.calls += 1
+        return [reorder(ranking, [len(c.text) for c in ranking.candidates]) for ranking in queries]
+
+
+def docids(run, qid="1"):
+    return [hit.docid for hit in run[qid]]
+
+
+def test_tail_keeps_first_stage_order_below_depth():
+    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, config=RerankConfig(depth=2))
+    assert docids(out) == ["b", "a", "c"]
+    assert [hit.score for hit in out["1"]] == [2, 1, 0]
+
+
+def test_input_run_is_left_alone():
+    rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS)
+    assert docids(RUN) == ["a", "b", "c"]
+
+
+def test_hits_cut_after_the_tail():
+    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, config=RerankConfig(depth=2, hits=2))
+    assert docids(out) == ["b", "a"]
+
+
+def test_candidates_without_text_follow_in_first_stage_order():
+    out = rerank_run(RUN, Longest(), topics=TOPICS, texts={"b": "yy", "c": "zzz"})
+    assert docids(out) == ["c", "b", "a"]
+
+
+def test_a_query_without_topic_keeps_its_first_stage():
+    out = rerank_run(RUN, Longest(), topics={"2": "r"}, texts=TEXTS)
+    assert out["1"] == RUN["1"]
+
+
+def test_equal_scores_are_ordered_by_the_one_tie_rule():
+    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=dict.fromkeys("abc", "same"))
+    assert docids(out) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 8])
+def test_queries_come_in_run_order_for_any_block_size(block_size):
+    run = Run({str(qid): [Hit("a", 1.0)] for qid in (5, 3, 9, 1)})
+    config = RerankConfig(block_size=block_size)
+    assert list(rerank_run(run, Longest(), topics=dict.fromkeys(run, "q"), texts=TEXTS, config=config)) == list(run)
+
+
+class Loses(Reranker):
+    def rerank_block(self, queries):
+        return [Ranking(ranking.query, ranking.candidates[1:]) for ranking in queries]
+
+
+class Breaks(Reranker):
+    def rerank_block(self, queries):
+        return [reorder(ranking, [float("nan")] * len(ranking.candidates)) for ranking in queries]
+
+
+@pytest.mark.parametrize(
+    ("reranker", "message"),
+    [(Loses(), r"Loses, query '1': returned 2 documents, was given 3 \('a' differ\)"), (Breaks(), "not finite")],
+)
+def test_a_faulty_reranker_never_reaches_a_run(reranker, message):
+    with pytest.raises(RrarankError, match=message):
+        rerank_run(RUN, reranker, topics=TOPICS, texts=TEXTS)
+
+
+# -- journal ----------------------------------------------------------------------------------------------------------
+
+
+def resumed(journal, reranker, texts=TEXTS):
+    config = RerankConfig(block_size=1)
+    return dict(rerank_queries(RUN, reranker, topics=TOPICS, texts=texts, config=config, journal=journal))
+
+
+def test_finished_blocks_are_not_done_again(tmp_path):
+    first, second = Longest(), Longest()
+    expected = resumed(Journal(tmp_path / "j"), first)
+    assert resumed(Journal(tmp_path / "j"), second) == expected
+    assert (first.calls, second.calls) == (2, 0)
+
+
+def test_a_block_whose_texts_changed_is_done_again(tmp_path):
+    resumed(Journal(tmp_path / "j"), Longest())
+    second = Longest()
+    changed = resumed(Journal(tmp_path / "j"), second, TEXTS | {"b": "longest of all"})
+    assert second.calls == 1  # query 2 has no b
+    assert changed["1"][0].docid == "b"
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+def pairs_of(*lengths):
+    return [{"input_ids": [n] * n} for n in lengths]
+
+
+def test_batches_hold_pairs_of_like_length_longest_first():
+    seen = []
+
+    def score(batch):
+        seen.append([len(pair["input_ids"]) for pair in batch])
+        return np.array([len(pair["input_ids"]) for pair in batch], dtype=np.float32)
+
+    assert score_in_batches(pairs_of(3, 9, 1, 7, 5), score, 2) == [3, 9, 1, 7, 5]
+    assert seen == [[9, 7], [5, 3], [1]]
+
+
+@pytest.mark.parametrize("fits", [1, 2, 5])
+def test_a_batch_too_large_for_memory_is_halved(fits):
+    def score(batch):
+        if len(batch) > fits:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return np.array([pair["input_ids"][0] for pair in batch], dtype=np.float32)
+
+    lengths = random.Random(0).choices(range(1, 50), k=40)
+    assert score_in_batches(pairs_of(*lengths), score, 32) == lengths
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), RuntimeError("CUDA out of memory")])
+def test_other_faults_and_a_single_pair_too_large_are_raised(error):
+    def score(batch):
+        raise error
+
+    with pytest.raises(RuntimeError, match=str(error)):
+        score_in_batches(pairs_of(3), score, 8)
+
+
+class ByLength(Pointwise):
+    def encode(self, query, texts):
+        return [{"input_ids": list(range(len(text)))} for text in texts]
+
+    def score(self, batch):
+        return np.array([len(pair["input_ids"]) for pair in batch], dtype=np.float32)
+
+
+def test_pointwise_scores_reach_their_own_candidates():
+    candidates = tuple(Candidate(f"d{n}", "x" * n, 0.0) for n in (4, 1, 3, 2))
+    [ranked] = ByLength().rerank_block([Ranking(Query("1", "q"), candidates)])
+    assert [(c.docid, c.score) for c in ranked.candidates] == [("d4", 4), ("d3", 3), ("d2", 2), ("d1", 1)]
+
+
+# -- long documents ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("aggregate", "order"), [("max", "ab"), ("first", "ba"), ("mean", "ba")])
+def test_a_long_documents_score_comes_from_its_passages(aggregate, order):
+    run = parse_run("1 Q0 a 1 9 t\n1 Q0 b 2 8 t")
+    texts = {"a": "x longestword x x", "b": "seven seven"}
+    passages = Passages(words=1, aggregate=aggregate)
+    out = rerank_run(run, ByLength(), topics={"1": "q"}, texts=texts, config=RerankConfig(passages=passages))
+    assert "".join(docids(out)) == order

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from rrarank.evaluate import main
+
+QRELS = "1 0 a 3\n1 0 b 1\n2 0 c 2\n3 0 d 1\n"
+BM25 = "1 Q0 b 1 3 x\n1 Q0 a 2 2 x\n2 Q0 z 1 2 x\n2 Q0 c 2 1 x\n3 Q0 d 1 1 x\n"
+BETTER = "1 Q0 a 1 3 x\n1 Q0 b 2 2 x\n2 Q0 c 1 2 x\n2 Q0 z 2 1 x\n"
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"q.txt": QRELS, "bm25.trec": BM25, "better.trec": BETTER}.items():
+        (tmp_path / name).write_text(text)
+    return ["--qrels", "q.txt", "--runs", "bm25.trec", "better.trec"]
+
+
+def test_table_names_systems_floor_and_baseline(job, capsys):
+    assert main([*job, "--measures", "mrr", "recall@1"]) == 0
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.partition("minus")[0].splitlines()]
+    assert ["bm25", "0.8333", "0.5000", "80%"] in rows
+    assert ["better", "0.6667", "0.5000", "75%"] in rows
+    assert "random order" in out
+    assert "minus bm25" in out
+    assert "better: no hits for 1 of 3 judged queries, counted as 0 ('3')" in err
+
+
+def test_json_holds_every_query(job, tmp_path):
+    assert main([*job, "--baseline", "better.trec", "--output", "out.json"]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["baseline"] == "better"
+    assert found["rows"][1]["per_query"]["mrr"] == {"1": 1.0, "2": 1.0, "3": 0.0}
+
+
+def test_markdown_by_suffix(job, tmp_path):
+    main([*job, "--output", "out.md"])
+    assert (tmp_path / "out.md").read_text().startswith("| system")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--measures", "nope@3"], "--measures: Metric nope not supported"),
+        (["--baseline", "absent"], "no run named 'absent' to compare with (runs: bm25, better)"),
+        (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'"),
+        (["--runs", "q.txt"], "q.txt:1: 4 columns, expected 6 (qid Q0 docid rank score tag); this looks like a qrels"),
+        (["--qrels", "bm25.trec"], "bm25.trec:1: 6 columns, expected 4 (qid 0 docid grade); this looks like a run"),
+    ],
+)
+def test_what_a_user_can_cause_is_one_line(job, flags, message, capsys):
+    assert main([*job, *flags]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert (out, err.count("\n")) == ("", 1)

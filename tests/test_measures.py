@@ -1,0 +1,183 @@
+"""Measures against trec_eval, the floor against shuffles, p against scipy."""
+
+import math
+import random
+import statistics
+
+import pytest
+import pytrec_eval
+
+from rrarank.data import Hit, Run
+from rrarank.errors import RrarankError
+from rrarank.measures import MEASURES, evaluate_runs, judged_at, per_query_scores, random_floor
+from rrarank.trec import best_first
+
+TREC_EVAL = dict(
+    zip(MEASURES, ("ndcg_cut_5", "ndcg_cut_10", "map", "recip_rank", "recall_100"), strict=True)
+)  # ours -> trec_eval's
+
+
+def random_set(seed, scores):
+    """Graded qrels and a run over 8 queries, some unanswered, some without anything relevant."""
+    rng = random.Random(seed)
+    qrels, hits = {}, {}
+    for qid in rng.sample([str(number) for number in range(1, 30)], 8):
+        pool = [f"d{number}" for number in range(rng.choice([3, 30, 200]))]
+        judged = rng.sample(pool + [f"e{number}" for number in range(5)], rng.randint(1, len(pool)))
+        qrels[qid] = {docid: rng.choice([-2, 0, 0, 1, 2, 3]) for docid in judged}
+        if rng.random() < 0.8:
+            found = rng.sample(pool, rng.randint(1, len(pool)))
+            hits[qid] = [Hit(docid, scores(rng)) for docid in found]
+    hits["99"] = [Hit("d1", 1.0)]  # a query that the qrels lack
+    return qrels, hits
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scores", [random.Random.random, lambda rng: float(rng.randint(0, 3))], ids=["plain", "tied"])
+@pytest.mark.parametrize("seed", range(30))
+def test_values_equal_trec_evals(seed, scores):
+    qrels, hits = random_set(seed, scores)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, set(TREC_EVAL.values())).evaluate(
+        {qid: dict(found) for qid, found in hits.items()}
+    )
+    ours = per_query_scores(qrels, Run({qid: best_first(found) for qid, found in hits.items()}), MEASURES)
+    for measure, name in TREC_EVAL.items():
+        assert list(ours[measure]) == list(qrels)
+        expected = {qid: theirs[qid][name] if qid in theirs else 0.0 for qid in qrels}
+        assert ours[measure] == pytest.approx(expected, abs=1e-6)
+
+
+def test_values_follow_the_order_given_not_the_scores():
+    run = Run({"1": [Hit("a", 0.0), Hit("b", 0.0), Hit("c", 5.0)]})
+    assert per_query_scores({"1": {"b": 1}}, run, ["mrr"]) == {"mrr": {"1": 0.5}}
+
+
+def test_a_query_that_the_run_lacks_counts_as_zero():
+    qrels = {"2": {"a": 1}, "1": {"a": 1}, "3": {"a": 1}}
+    run = Run({"1": [Hit("a", 1.0)], "3": [], "9": [Hit("a", 1.0)]})
+    found = evaluate_runs(qrels, {"r": run}, measures=["mrr", "ndcg@10"])
+    assert found.rows[0].per_query == dict.fromkeys(["mrr", "ndcg@10"], {"2": 0.0, "1": 1.0, "3": 0.0})
+    assert found.rows[0].means == pytest.approx({"mrr": 1 / 3, "ndcg@10": 1 / 3})
+    assert found.unanswered == {"r": ["2", "3"]}
+    assert found.queries == 3
+
+
+def test_a_negative_grade_gains_nothing():
+    qrels = {"1": {"spam": -2, "a": 1}}
+    run = Run({"1": [Hit("spam", 2.0), Hit("a", 1.0)]})
+    assert per_query_scores(qrels, run, ["ndcg@10"])["ndcg@10"]["1"] == pytest.approx(1 / math.log2(3))
+
+
+def test_a_level_asks_for_that_grade():
+    qrels = {"1": {"a": 1, "b": 2}}
+    run = Run({"1": [Hit("a", 2.0), Hit("b", 1.0)]})
+    assert per_query_scores(qrels, run, ["mrr", "mrr@10-l2", "map@1000-l2"]) == {
+        "mrr": {"1": 1.0},
+        "mrr@10-l2": {"1": 0.5},
+        "map@1000-l2": {"1": 0.5},
+    }
+
+
+def test_judged_is_the_share_of_the_top_that_has_a_judgment():
+    qrels = {"1": {"a": 0, "b": -1, "c": 3}, "2": {"a": 1}, "3": {"a": 1}}
+    run = Run({"1": [Hit(docid, 0.0) for docid in "axcyb"], "2": [Hit("z", 0.0)], "9": [Hit("a", 0.0)]})
+    assert judged_at(2, qrels, run) == 1 / 3  # a of a, x; not z
+    assert judged_at(10, qrels, run) == 3 / 6
+    assert judged_at(10, qrels, Run({})) == 0.0
+    assert evaluate_runs(qrels, {"r": run}, measures=["mrr"]).rows[0].judged == 3 / 6
+
+
+# -- the random floor --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [*MEASURES, "ndcg", "recall@3", "recall", "mrr@2", "map@4", "map@1000-l2", "recall@5-l2", "mrr@10-l2", "mrr-l3"],
+)
+def test_the_floor_is_the_mean_over_shuffles(measure):
+    grades = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1, "unfound": 2}
+    pools = {"1": "abcdefgh", "2": "aefg", "3": "ghijkl"}
+    qrels = dict.fromkeys(pools, grades)
+    rng = random.Random(7)
+    shuffles = {f"{qid}.{n}": rng.sample(pool, len(pool)) for n in range(3000) for qid, pool in pools.items()}
+    run = Run({name: [Hit(docid, 0.0) for docid in order] for name, order in shuffles.items()})
+    values = per_query_scores(dict.fromkeys(shuffles, grades), run, [measure])[measure]
+    drawn = [math.fsum(values[f"{qid}.{n}"] for qid in pools) / len(pools) for n in range(3000)]
+    floor = random_floor(qrels, Run({qid: [Hit(docid, 0.0) for docid in pool] for qid, pool in pools.items()}), measure)
+    assert 0 < floor < 1
+    assert floor == pytest.approx(statistics.fmean(drawn), abs=4 * statistics.stdev(drawn) / math.sqrt(3000) + 1e-9)
+
+
+def test_the_floor_counts_unanswered_queries_as_zero():
+    run = Run({"1": [Hit("a", 1.0)]})
+    for measure in MEASURES:
+        assert random_floor({"1": {"a": 1}, "2": {"a": 1}}, run, measure) == pytest.approx(0.5)
+        assert random_floor({"1": {"a": 0}}, run, measure) == 0.0
+
+
+def test_a_measure_without_formula_has_no_floor():
+    assert math.isnan(random_floor({"1": {"a": 1}}, Run({"1": [Hit("a", 1.0)]}), "precision@5"))
+
+
+def test_the_floor_is_the_baselines():
+    qrels = {"1": {"a": 1}}
+    good, short = Run({"1": [Hit("a", 2.0), Hit("b", 1.0)]}), Run({"1": [Hit("a", 1.0)]})
+    assert evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"]).floor == {"mrr": 0.75}
+    found = evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"], baseline="short")
+    assert (found.floor, found.baseline) == ({"mrr": 1.0}, "short")
+
+
+# -- differences -------------------------------------------------------------------------------------------------------
+
+
+def test_p_is_students_paired_t_over_all_queries_of_the_qrels():
+    from scipy.stats import ttest_rel
+
+    qrels, hits = random_set(3, random.Random.random)
+    rng = random.Random(0)
+    runs = {
+        "base": Run({qid: best_first(found) for qid, found in hits.items()}),
+        "other": Run({qid: rng.sample(found, len(found)) for qid, found in hits.items()}),
+        "third": Run({qid: found for qid, found in hits.items() if qid > "2"}),
+    }
+    found = evaluate_runs(qrels, runs)
+    rows = {row.name: row.per_query for row in found.rows}
+    assert [(d.system, d.measure) for d in found.differences] == [
+        (name, measure) for name in ("other", "third") for measure in MEASURES
+    ]
+    for difference in found.differences:
+        ours, theirs = ([rows[name][difference.measure][qid] for qid in qrels] for name in (difference.system, "base"))
+        assert difference.mean == pytest.approx(statistics.fmean(ours) - statistics.fmean(theirs))
+        assert difference.p == pytest.approx(float(ttest_rel(ours, theirs).pvalue))
+
+
+def test_a_run_does_not_differ_from_itself():
+    qrels, hits = random_set(1, random.Random.random)
+    run = Run({qid: best_first(found) for qid, found in hits.items()})
+    found = evaluate_runs(qrels, {"a": run, "b": run}, measures=["map"])
+    assert [(d.system, d.mean, d.p) for d in found.differences] == [("b", 0.0, 1.0)]
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+RUN = Run({"1": [Hit("a", 1.0)]})
+
+
+@pytest.mark.parametrize("measure", ["ndgc@10", "nDCG@10", "ndcg_cut_10", "ndcg@ten"])
+def test_an_unknown_measure_is_refused_with_ranxs_spelling(measure):
+    with pytest.raises(RrarankError, match="^--measures: .*; ranx names them ndcg@10, map, mrr, recall@100"):
+        evaluate_runs({"1": {"a": 1}}, {"r": RUN}, measures=[measure])
+
+
+def test_a_run_that_shares_no_query_is_refused():
+    with pytest.raises(RrarankError) as error:
+        evaluate_runs({"01": {"a": 1}, "2": {"a": 1}, "3": {"a": 1}}, {"r": RUN})
+    assert str(error.value) == "r: none of its queries ('1') is in the qrels ('01', '2' and 1 more); other topics?"
+
+
+def test_an_unknown_baseline_is_refused():
+    with pytest.raises(RrarankError) as error:
+        evaluate_runs({"1": {"a": 1}}, {"r": RUN, "s": RUN}, baseline="bm25")
+    assert str(error.value) == "no run named 'bm25' to compare with (runs: r, s)"
