@@ -88,7 +88,7 @@ def strictly_falling(scores: Sequence[float]) -> np.ndarray:
     if not np.isfinite(falling).all():
         odd = next(score for score, kept in zip(scores, falling, strict=True) if not np.isfinite(kept))
         raise RrarankError(f"score {odd} is not a finite float32; a run cannot hold it")
-    for i in range(1, len(falling)) if (np.diff(falling) >= 0).any() else ():
+    for i in range(1, len(falling)) if (falling[1:] >= falling[:-1]).any() else ():
         falling[i] = min(falling[i], np.nextafter(falling[i - 1], np.float32(-np.inf)))
     return falling
 

@@ -24,7 +24,8 @@ def random_set(seed, scores):
     for qid in rng.sample([str(number) for number in range(1, 30)], 8):
         pool = [f"d{number}" for number in range(rng.choice([3, 30, 200]))]
         judged = rng.sample(pool + [f"e{number}" for number in range(5)], rng.randint(1, len(pool)))
-        qrels[qid] = {docid: rng.choice([-2, 0, 0, 1, 2, 3]) for docid in judged}
+        # no negative grades: they corrupt the memory of pytrec_eval-terrier 0.5.11
+        qrels[qid] = {docid: rng.choice([0, 0, 1, 2, 3]) for docid in judged}
         if rng.random() < 0.8:
             found = rng.sample(pool, rng.randint(1, len(pool)))
             hits[qid] = [Hit(docid, scores(rng)) for docid in found]
@@ -58,7 +59,7 @@ def test_a_query_that_the_run_lacks_counts_as_zero():
     qrels = {"2": {"a": 1}, "1": {"a": 1}, "3": {"a": 1}}
     run = Run({"1": [Hit("a", 1.0)], "3": [], "9": [Hit("a", 1.0)]})
     found = evaluate_runs(qrels, {"r": run}, measures=["mrr", "ndcg@10"])
-    assert found.rows[0].per_query == dict.fromkeys(["mrr", "ndcg@10"], {"2": 0.0, "1": 1.0, "3": 0.0})
+    assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["mrr", "ndcg@10"]}
     assert found.rows[0].means == pytest.approx({"mrr": 1 / 3, "ndcg@10": 1 / 3})
     assert found.unanswered == {"r": ["2", "3"]}
     assert found.queries == 3
@@ -92,22 +93,45 @@ def test_judged_is_the_share_of_the_top_that_has_a_judgment():
 # -- the random floor --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [*MEASURES, "ndcg", "recall@3", "recall", "mrr@2", "map@4", "map@1000-l2", "recall@5-l2", "mrr@10-l2", "mrr-l3"],
-)
-def test_the_floor_is_the_mean_over_shuffles(measure):
-    grades = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1, "unfound": 2}
-    pools = {"1": "abcdefgh", "2": "aefg", "3": "ghijkl"}
-    qrels = dict.fromkeys(pools, grades)
+FLOORED = [
+    *MEASURES,
+    "ndcg",
+    "recall@3",
+    "recall",
+    "mrr@2",
+    "map@4",
+    "map@1000-l2",
+    "recall@5-l2",
+    "mrr@10-l2",
+    "mrr-l3",
+    "ndcg@5-l2",
+]
+GRADES = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1, "unfound": 2}
+POOLS = {"1": "abcdefgh", "2": "aefg", "3": "ghijkl"}
+DRAWS = 3000
+
+
+@pytest.fixture(scope="module")
+def shuffled():
+    """measure -> its mean over the queries, for each of many shuffles."""
     rng = random.Random(7)
-    shuffles = {f"{qid}.{n}": rng.sample(pool, len(pool)) for n in range(3000) for qid, pool in pools.items()}
-    run = Run({name: [Hit(docid, 0.0) for docid in order] for name, order in shuffles.items()})
-    values = per_query_scores(dict.fromkeys(shuffles, grades), run, [measure])[measure]
-    drawn = [math.fsum(values[f"{qid}.{n}"] for qid in pools) / len(pools) for n in range(3000)]
-    floor = random_floor(qrels, Run({qid: [Hit(docid, 0.0) for docid in pool] for qid, pool in pools.items()}), measure)
+    orders = {f"{qid}.{n}": rng.sample(pool, len(pool)) for n in range(DRAWS) for qid, pool in POOLS.items()}
+    run = Run({name: [Hit(docid, 0.0) for docid in order] for name, order in orders.items()})
+    values = per_query_scores(dict.fromkeys(orders, GRADES), run, FLOORED)
+    return {
+        measure: [statistics.fmean(values[measure][f"{qid}.{n}"] for qid in POOLS) for n in range(DRAWS)]
+        for measure in FLOORED
+    }
+
+
+@pytest.mark.parametrize("measure", FLOORED)
+def test_the_floor_is_the_mean_over_shuffles(measure, shuffled):
+    run = Run({qid: [Hit(docid, 0.0) for docid in pool] for qid, pool in POOLS.items()})
+    floor = random_floor(dict.fromkeys(POOLS, GRADES), run, measure)
+    drawn = shuffled[measure]
+    standard_error = statistics.stdev(drawn) / math.sqrt(DRAWS)
     assert 0 < floor < 1
-    assert floor == pytest.approx(statistics.fmean(drawn), abs=4 * statistics.stdev(drawn) / math.sqrt(3000) + 1e-9)
+    assert floor == pytest.approx(statistics.fmean(drawn), abs=4 * standard_error + 1e-9)
 
 
 def test_the_floor_counts_unanswered_queries_as_zero():
@@ -150,7 +174,8 @@ def test_p_is_students_paired_t_over_all_queries_of_the_qrels():
     for difference in found.differences:
         ours, theirs = ([rows[name][difference.measure][qid] for qid in qrels] for name in (difference.system, "base"))
         assert difference.mean == pytest.approx(statistics.fmean(ours) - statistics.fmean(theirs))
-        assert difference.p == pytest.approx(float(ttest_rel(ours, theirs).pvalue))
+        expected = 1.0 if ours == theirs else float(ttest_rel(ours, theirs).pvalue)  # scipy says NaN of no difference
+        assert difference.p == pytest.approx(expected)
 
 
 def test_a_run_does_not_differ_from_itself():

@@ -1,5 +1,6 @@
 """Passages: every word of a document in one, and a document's score from theirs."""
 
+import itertools
 import random
 
 import pytest
@@ -45,7 +46,7 @@ def test_every_word_is_in_a_passage_and_no_passage_is_for_nothing(seed):
     found = [text.split() for _, text in split(" ".join(words), Passages(size, stride=rng.randint(0, size)))]
     assert all(len(passage) <= size for passage in found)
     assert {word for passage in found for word in passage} == set(words)
-    assert all(set(later) - set(earlier) for earlier, later in zip(found, found[1:], strict=False))
+    assert all(set(later) - set(earlier) for earlier, later in itertools.pairwise(found))
 
 
 def test_zero_words_leave_documents_whole():

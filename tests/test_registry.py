@@ -8,6 +8,7 @@ import pytest
 from rrarank import registry
 from rrarank.errors import RrarankError
 from rrarank.registry import DEFAULT, find_reranker, load_reranker, names, register
+from rrarank.rerankers.bm25 import FirstStage
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_names_import_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("bm52", "bm25"), ("cross_encoder", "cross-encoder"), ("MonoBERT", "monobert")]
+    ("typed", "meant"), [("bm52", "bm25"), ("cross_encoder", "cross-encoder"), ("mono-bert", "monobert")]
 )
 def test_a_mistyped_name_gets_a_suggestion_and_the_list(typed, meant):
     with pytest.raises(RrarankError) as error:
@@ -49,25 +50,22 @@ def test_the_first_stage_is_found_and_loaded():
     assert type(load_reranker("bm25", model=None)) is find_reranker("bm25")  # None is the default
 
 
+class Mine(FirstStage):
+    """A reranker of the user's own."""
+
+
 def test_a_registered_class_is_known_found_and_loaded_with_its_config(table):
-    @register("mine")
-    class Mine:
-        Config = dict
-
-        def __init__(self, config):
-            self.config = config
-
+    assert register("mine")(Mine) is Mine
     assert "mine" in names()
     assert find_reranker("mine") is Mine
-    assert load_reranker("mine", model="m", device=None).config == {"model": "m"}
+    assert load_reranker("mine", device="cpu", threads=None).config == Mine.Config(device="cpu")
 
 
 @pytest.mark.parametrize("taken", ["bm25", "mine"])
 def test_a_taken_name_is_refused(table, taken):
-    register("mine")(object)
+    register("mine")(Mine)
     with pytest.raises(RrarankError, match=f"the reranker name '{taken}' is taken; choose another"):
-        register(taken)(int)
-    assert find_reranker("mine") is object
+        register(taken)(Mine)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from rrarank.texts import (
     Collection,
     InlineTexts,
     IrDatasetsTexts,
+    Source,
     TextStore,
     document_text,
     gather,
@@ -170,7 +171,11 @@ def test_texts_and_topics_of_a_data_set(dataset):
 
 
 def test_what_a_data_set_lacks_the_next_source_gives(dataset):
-    sources = [InlineTexts({"a": "mine"}), IrDatasetsTexts(dataset), InlineTexts({"b": "last", "c": "last"})]
+    sources: list[Source] = [
+        InlineTexts({"a": "mine"}),
+        IrDatasetsTexts(dataset),
+        InlineTexts({"b": "last", "c": "last"}),
+    ]
     assert dict(gather(sources, {"a", "b", "c"})) == {"a": "mine", "b": "about cats", "c": "last"}
 
 

@@ -164,12 +164,12 @@ def test_written_scores_fall_strictly_and_change_no_more_than_needed(scores):
     assert falling.dtype == np.float32
     assert falling.shape == (len(scores),)
     assert (falling[1:] < falling[:-1]).all()
-    for i, (score, kept) in enumerate(zip(np.float32(scores), falling, strict=True)):
+    for i, (score, kept) in enumerate(zip(np.array(scores, np.float32), falling, strict=True)):
         assert kept == score or kept == np.nextafter(falling[i - 1], np.float32(-np.inf))
 
 
 def test_scores_that_fall_are_only_rounded():
-    assert strictly_falling([0.3, 0.1, -2]).tolist() == np.float32([0.3, 0.1, -2]).tolist()
+    assert strictly_falling([0.3, 0.1, -2]).tolist() == np.array([0.3, 0.1, -2], np.float32).tolist()
     assert strictly_falling([]).tolist() == []
 
 
@@ -191,7 +191,7 @@ def test_every_reader_sees_the_order_that_was_meant(scores, tmp_path):
 
     rows = [line.split(" ") for line in path.read_text().splitlines()]
     as_written = [(row[2], row[3]) for row in rows]
-    by_float32 = sorted(reversed(rows), key=lambda row: np.float32(row[4]), reverse=True)
+    by_float32 = sorted(rows[::-1], key=lambda row: np.float32(row[4]), reverse=True)
     with open(path) as file:
         by_trec_eval = trec_eval_order(pytrec_eval.parse_run(file)["1"])
     by_ranx = list(ranx.Run.from_file(str(path), kind="trec").to_dict()["1"])
