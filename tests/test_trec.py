@@ -191,7 +191,7 @@ def test_every_reader_sees_the_order_that_was_meant(scores, tmp_path):
 
     rows = [line.split(" ") for line in path.read_text().splitlines()]
     as_written = [(row[2], row[3]) for row in rows]
-    by_float32 = sorted(rows[::-1], key=lambda row: np.float32(row[4]), reverse=True)
+    by_float32 = sorted(rows, key=lambda row: np.float32(row[4]))[::-1]  # so that ties would show
     with open(path) as file:
         by_trec_eval = trec_eval_order(pytrec_eval.parse_run(file)["1"])
     by_ranx = list(ranx.Run.from_file(str(path), kind="trec").to_dict()["1"])

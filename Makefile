@@ -1,0 +1,39 @@
+# `make demo` and `make test` set up all they need; the second time they find it there.
+VENV    ?= .venv
+PYTHON  ?= python3
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+DEMO    := demo
+
+.PHONY: demo test test-slow lint format clean
+
+demo: $(READY)  ## index the sample, retrieve, re-rank, evaluate
+	@mkdir -p $(DEMO)
+	$(BIN)/python -m rrarank.retrieve --index $(DEMO)/index --collection prebuilt/sample/collection.jsonl \
+	    --topics prebuilt/sample/topics.tsv --output $(DEMO)/bm25.trec --overwrite
+	$(BIN)/python -m rrarank.rerank --run $(DEMO)/bm25.trec --output $(DEMO)/reranked.trec --overwrite
+	$(BIN)/python -m rrarank.evaluate --qrels sample.txt --runs $(DEMO)/bm25.trec $(DEMO)/reranked.trec
+	@echo "An illustration, not evidence: 20 queries over 150 passages written for this purpose."
+
+test: $(READY) lint  ## lint, types, and the default suite
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## what takes minutes: real data, kill loops
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[java,offline,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info
