@@ -11,21 +11,39 @@ Names load on first use (PEP 562), so that importing the package costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rrarank.data import Candidate, Hit, Query, Ranking, Run
-    from rrarank.engine import Pointwise, RerankConfig, Reranker, RerankerConfig, reorder, rerank_run
-    from rrarank.errors import RrarankError
-    from rrarank.inputs import load_inputs
-    from rrarank.measures import evaluate_runs
-    from rrarank.registry import load_reranker, register
-    from rrarank.trec import parse_qrels, parse_run, read_qrels, read_run, read_topics, write_run
+if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.py compares
+    from rrarank.data import Candidate as Candidate
+    from rrarank.data import Hit as Hit
+    from rrarank.data import Query as Query
+    from rrarank.data import Ranking as Ranking
+    from rrarank.data import Run as Run
+    from rrarank.engine import Pointwise as Pointwise
+    from rrarank.engine import RerankConfig as RerankConfig
+    from rrarank.engine import Reranker as Reranker
+    from rrarank.engine import RerankerConfig as RerankerConfig
+    from rrarank.engine import reorder as reorder
+    from rrarank.engine import rerank_run as rerank_run
+    from rrarank.errors import RrarankError as RrarankError
+    from rrarank.inputs import Inputs as Inputs
+    from rrarank.inputs import Origins as Origins
+    from rrarank.inputs import load_inputs as load_inputs
+    from rrarank.measures import Evaluation as Evaluation
+    from rrarank.measures import evaluate_runs as evaluate_runs
+    from rrarank.registry import load_reranker as load_reranker
+    from rrarank.registry import register as register
+    from rrarank.trec import parse_qrels as parse_qrels
+    from rrarank.trec import parse_run as parse_run
+    from rrarank.trec import read_qrels as read_qrels
+    from rrarank.trec import read_run as read_run
+    from rrarank.trec import read_topics as read_topics
+    from rrarank.trec import write_run as write_run
 
 _HOMES = {
     "data": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "engine": ("Pointwise", "RerankConfig", "Reranker", "RerankerConfig", "reorder", "rerank_run"),
     "errors": ("RrarankError",),
-    "inputs": ("load_inputs",),
-    "measures": ("evaluate_runs",),
+    "inputs": ("Inputs", "Origins", "load_inputs"),
+    "measures": ("Evaluation", "evaluate_runs"),
     "registry": ("load_reranker", "register"),
     "trec": ("parse_qrels", "parse_run", "read_qrels", "read_run", "read_topics", "write_run"),
 }

@@ -70,7 +70,13 @@ def atomic_write(path: str | Path) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    target = Path(path)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        if target.is_dir():
+            raise RrarankError(f"{path}: is a folder, expected a file to write")
+        with open(target, "w", encoding="utf-8") as device:  # /dev/null, a named pipe
+            yield device
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,29 +64,27 @@ def load_inputs(
         RrarankError: a file is malformed or unknown, or texts or topics are missing.
     """
     path = Path(run) if str(run) == STDIO else find(run, "runs")
+    places = _given(origins)
     if is_requests(path):
-        hits, asked, inline = read_requests(path)
-        topics: Mapping[str, str] = asked
-        places: dict[str, str | Path] = {"run": path}
-        sources: list[Source] = [InlineTexts(inline)]
+        hits, topics, inline = read_requests(path)
+        asked: Mapping[str, str] = {**topics, **(_topics(places) if origins.topics else {})}
+        sources = [InlineTexts(inline), *_sources(places)]
     else:
         hits = read_run(path)
-        known = None if str(path) == STDIO else read_sidecar(path)
-        places = {"run": path, **_places(origins, known, path)}
-        topics = _topics(places)
+        places |= _from_sidecar(places, None if str(path) == STDIO else read_sidecar(path), path)
+        asked = _topics(places)
         sources = _sources(places)
-    wanted = {hit.docid for qid in hits if qid in topics for hit in hits[qid][:depth]}
+    wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
     texts = gather(sources, wanted)
     missing = sorted(wanted.difference(texts))
     if not skip_missing:
-        _refuse_missing([qid for qid in hits if qid not in topics], "queries", "topic", places)
-        _refuse_missing(missing, "documents", "text", places)
-    origins_named = {name: place for name, place in places.items() if str(place) != STDIO}
-    return Inputs(hits, topics, texts, missing, origins_named)
+        _refuse_missing([qid for qid in hits if qid not in asked], "queries", "topic", path, places)
+        _refuse_missing(missing, "documents", "text", path, places)
+    run_place: dict[str, str | Path] = {} if str(path) == STDIO else {"run": path}
+    return Inputs(hits, asked, texts, missing, run_place | places)
 
 
-def _places(origins: Origins, sidecar: Sidecar | None, run: Path) -> dict[str, str | Path]:
-    """Flags beat the sidecar, each for its own part: queries, and texts."""
+def _given(origins: Origins) -> dict[str, str | Path]:
     places: dict[str, str | Path] = {}
     if origins.topics:
         places["topics"] = find(origins.topics)
@@ -95,31 +94,39 @@ def _places(origins: Origins, sidecar: Sidecar | None, run: Path) -> dict[str, s
         places["index"] = Path(origins.index)
     if origins.dataset:
         places["dataset"] = origins.dataset
-    has_texts = places.keys() & {"collection", "index", "dataset"}
-    wanted = [] if places.keys() & {"topics", "dataset"} else ["topics"]
-    wanted += [] if has_texts else ["collection", "index", "dataset"]
-    for name in wanted if sidecar else ():
-        assert sidecar
-        if place := sidecar.input(name):
-            places[name] = place
-    _refuse_incomplete(places, sidecar, run)
     return places
 
 
-def _refuse_incomplete(places: Mapping[str, str | Path], sidecar: Sidecar | None, run: Path) -> None:
-    if places.keys() & {"topics", "dataset"} and places.keys() & {"collection", "index", "dataset"}:
-        return
-    topics = f" --topics {places['topics']}" if "topics" in places else " --topics TOPICS.tsv"
-    why = "has no sidecar that names its topics and texts"
-    if sidecar:
-        gone = [sidecar.recorded(name) for name in ("topics", "collection", "index") if sidecar.recorded(name)]
-        why = (
-            f"{sidecar.path} names {shown(gone)}, not all of which are there" if gone else f"{sidecar.path} names none"
-        )
-    raise RrarankError(
-        f"{run}: {why}; type: python -m rrarank.rerank --run {run}{topics} --collection COLLECTION.jsonl "
-        "(or --index INDEX, or --dataset IR_DATASETS_ID)"
-    )
+_QUERIES = ("topics", "dataset")
+_TEXTS = ("collection", "index", "dataset")
+
+
+def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None, run: Path) -> dict[str, str | Path]:
+    """What the flags leave open: queries, texts or both. Flags beat the sidecar, each for its own part."""
+    wanted = {name for part in (_QUERIES, _TEXTS) if not given.keys() & set(part) for name in part}
+    found = {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
+    known = given.keys() | found.keys()
+    if not (known & set(_QUERIES) and known & set(_TEXTS)):
+        raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_command({'run': run, **found, **given})}")
+    return found
+
+
+def _why_unknown(sidecar: Sidecar | None) -> str:
+    if sidecar is None:
+        return "has no sidecar that names its topics and texts"
+    gone = [name for part in ("topics", "collection", "index") if (name := sidecar.recorded(part))]
+    return f"{sidecar.path} names {shown(gone)}, not all of which are there" if gone else f"{sidecar.path} names none"
+
+
+def _command(places: Mapping[str, str | Path]) -> str:
+    """The complete command to type, with place-holders for what is unknown."""
+    flags = dict(places)
+    if not flags.keys() & set(_QUERIES):
+        flags["topics"] = "TOPICS.tsv"
+    if not flags.keys() & set(_TEXTS):
+        flags["collection"] = "COLLECTION.jsonl"
+    typed = " ".join(f"--{name} {shlex.quote(str(place))}" for name, place in flags.items())
+    return f"python -m rrarank.rerank {typed} (or --index INDEX, or --dataset IR_DATASETS_ID)"
 
 
 def _topics(places: Mapping[str, str | Path]) -> Mapping[str, str]:
@@ -138,10 +145,10 @@ def _sources(places: Mapping[str, str | Path]) -> list[Source]:
     return sources
 
 
-def _refuse_missing(missing: Sequence[str], what: str, part: str, places: Mapping[str, str | Path]) -> None:
+def _refuse_missing(missing: Sequence[str], what: str, part: str, run: Path, places: Mapping[str, str | Path]) -> None:
     if missing:
-        asked = ", ".join(str(place) for name, place in places.items() if name != "run")
+        asked = ", ".join(str(place) for place in places.values()) or "the file"
         raise RrarankError(
-            f"{places['run']}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
+            f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
             "give their source too, or --skip-missing to leave them in first-stage order"
         )

@@ -35,7 +35,7 @@ class Journal:
                 key = json.loads(line)["key"] if line.endswith(b"\n") else None
             except (ValueError, KeyError, TypeError):
                 key = None
-            if key is None:
+            if not isinstance(key, str):
                 break
             self._places[key] = place
             place += len(line)

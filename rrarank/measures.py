@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from rrarank.data import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
 
+_MEASURE = re.compile(r"[a-z_-]+?(\.\d+)?(@[1-9]\d*)?(-l[1-9]\d*)?")
+_SPELLING = "ranx names them ndcg@10, map, mrr, recall@100, map@1000-l2, …"
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
 
 
@@ -74,11 +76,15 @@ def evaluate_runs(
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
+    if not runs:
+        raise RrarankError("no runs to evaluate")
+    if odd := [measure for measure in measures if not _MEASURE.fullmatch(measure)]:
+        raise RrarankError(f"--measures: {shown(odd)}; {_SPELLING}")
     baseline = baseline or next(iter(runs))
     if baseline not in runs:
         raise RrarankError(f"no run named {baseline!r} to compare with (runs: {', '.join(runs)})")
     for name, run in runs.items():
-        if not run.keys() & qrels.keys():
+        if not any(run.get(qid) for qid in qrels):
             raise RrarankError(
                 f"{name}: none of its queries ({shown(run, 2)}) is in the qrels ({shown(qrels, 2)}); other topics?"
             )
@@ -113,7 +119,7 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[st
             warnings.simplefilter("ignore")  # numba on ranx's integer casts, while it compiles
             found = ranx.evaluate(judged, ranked, list(measures), return_mean=False)
     except (ValueError, NotImplementedError) as error:
-        raise RrarankError(f"--measures: {error}; ranx names them ndcg@10, map, mrr, recall@100, …") from None
+        raise RrarankError(f"--measures: {error}; {_SPELLING}") from None
     values = found if isinstance(found, dict) else {measures[0]: found}
     order = list(judged.keys())
     return {
@@ -135,7 +141,7 @@ def _difference(row: Row, reference: Row, measure: str) -> Difference:
     ours = [row.per_query[measure][qid] for qid in qids]
     theirs = [reference.per_query[measure][qid] for qid in qids]
     mean = math.fsum(a - b for a, b in zip(ours, theirs, strict=True)) / len(qids)
-    p = 1.0 if ours == theirs else float(ttest_rel(ours, theirs).pvalue)
+    p = 1.0 if ours == theirs else float(ttest_rel(ours, theirs).pvalue) if len(qids) > 1 else math.nan
     return Difference(row.name, measure, mean, p)
 
 

@@ -53,7 +53,7 @@ def find_reranker(name: str) -> type[Reranker]:
         return plugins[0].load()  # type: ignore[no-any-return]
     known = _CLASSES.get(name)
     if known is None:
-        close = difflib.get_close_matches(name, names(), n=1)
+        close = difflib.get_close_matches(name.lower(), names(), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise RrarankError(f"no reranker named {name!r}{hint} (known: {', '.join(names())})")
     if isinstance(known, str):

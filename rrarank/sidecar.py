@@ -35,9 +35,11 @@ class Sidecar:
         entry = self.content["inputs"].get(name)
         if entry is None or "id" in entry:
             return entry and str(entry["id"])
-        path = Path(os.path.normpath(self.path.parent / entry["path"]))
+        path = Path(os.path.normpath(self.path.parent.resolve() / entry["path"]))
         if not path.exists():
             return None
+        if not self.path.is_absolute():
+            path = Path(os.path.relpath(path))  # as a user would type it
         if fingerprint(path) != entry["sha256"]:
             raise RrarankError(
                 f"{path} is not the file that {self.path} names (sha256 differs); give --{name} yourself"
@@ -65,8 +67,11 @@ def read_sidecar(output: Path) -> Sidecar | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         known, recorded = content["format"] == FORMAT, content["output"]["sha256"]
-    except (ValueError, KeyError, TypeError):
-        raise RrarankError(f"{path}: not a sidecar of rrarank; move it away, then give --topics and texts") from None
+        whole = all("id" in entry or {"path", "sha256"} <= entry.keys() for entry in content["inputs"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise RrarankError(f"{path}: not a sidecar of rrarank; move it away, then give --topics and texts")
     if not known:
         raise RrarankError(f"{path}: format {content['format']!r}, this version reads {FORMAT!r}; update rrarank")
     if recorded != fingerprint(output):
@@ -97,7 +102,12 @@ def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
 
 def fingerprint(path: Path) -> str:
     """sha256 of a file; of a Lucene index its `segments_N` file, which names every segment by a random id."""
-    return sha256(max(path.glob("segments_*")) if path.is_dir() else path)
+    if not path.is_dir():
+        return sha256(path)
+    segments = sorted(path.glob("segments_*"))
+    if not segments:
+        raise RrarankError(f"{path}: a folder, but no Lucene index (no segments file)")
+    return sha256(segments[-1])
 
 
 def versions() -> dict[str, str]:

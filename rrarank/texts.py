@@ -145,6 +145,8 @@ def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_dat
         dataset = ir_datasets.load(name)
     except KeyError:
         raise RrarankError(f"no ir_datasets id {name!r}; see https://ir-datasets.com for the list") from None
+    except OSError as error:
+        raise unreachable(name, error) from error
     if not getattr(dataset, f"has_{needs}")():
         raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has")
     return dataset

@@ -84,13 +84,18 @@ def strictly_falling(scores: Sequence[float]) -> np.ndarray:
     import numpy as np
 
     with np.errstate(over="ignore"):
-        falling = np.asarray(scores, dtype=np.float32)
-    if not np.isfinite(falling).all():
-        odd = next(score for score, kept in zip(scores, falling, strict=True) if not np.isfinite(kept))
-        raise RrarankError(f"score {odd} is not a finite float32; a run cannot hold it")
+        falling = np.array(scores, dtype=np.float32)
+    _refuse_infinite(falling, scores)
     for i in range(1, len(falling)) if (falling[1:] >= falling[:-1]).any() else ():
         falling[i] = min(falling[i], np.nextafter(falling[i - 1], np.float32(-np.inf)))
+    _refuse_infinite(falling, scores)  # the lowest float32 has none below it
     return falling
+
+
+def _refuse_infinite(rounded: np.ndarray, scores: Sequence[float]) -> None:
+    for score, kept in zip(scores, rounded.tolist(), strict=True):
+        if not math.isfinite(kept):
+            raise RrarankError(f"score {score} is not a finite float32; a run cannot hold it")
 
 
 def write_run(path: str | Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], tag: str = "") -> None:
@@ -111,6 +116,8 @@ def write_run(path: str | Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], 
 
 def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
     """One query's lines, in the order given."""
+    if len({hit.docid for hit in hits}) < len(hits):
+        raise RrarankError(f"query {qid!r} holds a docid twice; a run cannot")
     scores = strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # numpy prints the shortest float32
     for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
         if _columns(hit.docid) != [hit.docid] or _columns(qid) != [qid]:
@@ -144,7 +151,7 @@ def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
         qid, _, docid, grade = columns
         if docid in qrels.setdefault(qid, {}):
             raise RrarankError(f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line")
-        if not re.fullmatch(r"-?\d+", grade):
+        if not re.fullmatch("-?[0-9]+", grade):
             raise RrarankError(f"{where}:{number}: grade {grade!r}, expected a whole number")
         qrels[qid][docid] = int(grade)
     if not qrels:
@@ -176,7 +183,7 @@ def parse_topics(lines: str | Iterable[str], where: str = "topics") -> dict[str,
 def _topic(line: str, where: str) -> tuple[str, str]:
     if line.lstrip().startswith("{"):
         row = json_object(line, where)
-        return field(row, ("qid", "_id", "id"), where), field(row, ("text", "query", "title"), where).strip()
+        return field(row, ("qid", "_id", "id"), where).strip(), field(row, ("text", "query", "title"), where).strip()
     qid, tab, text = line.partition("\t")
     if not tab:
         raise RrarankError(f"{where}: no tab; expected qid<TAB>query")
@@ -193,14 +200,18 @@ def json_object(line: str, where: str) -> Mapping[str, object]:
         raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
     if not isinstance(row, dict):
         raise RrarankError(f"{where}: a JSON {type(row).__name__}, expected an object")
+    if "\\ud" in line.lower() and any("\ud800" <= char <= "\udfff" for char in json.dumps(row, ensure_ascii=False)):
+        raise RrarankError(f"{where}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
     return row
 
 
 def field(row: Mapping[str, object], names: Sequence[str], where: str) -> str:
     """The first of `names` that the row has, as a string."""
     for name in names:
-        if row.get(name) is not None:
-            return str(row[name])
+        if (value := row.get(name)) is not None:
+            if not isinstance(value, str | int) or isinstance(value, bool):
+                raise RrarankError(f"{where}: field {name!r} is a {type(value).__name__}, expected a string")
+            return str(value)
     raise RrarankError(f"{where}: fields {shown(row)}; expected one of {shown(names, len(names))}")
 
 
@@ -221,15 +232,17 @@ def _wrong_width(columns: Sequence[str], width: int) -> str:
 
 def _score(text: str, where: str) -> float:
     try:
-        value = float(text)
+        value = float(text) if "_" not in text else None
     except ValueError:
-        raise RrarankError(f"{where}: score {text!r} is not a number (column 5)") from None
+        value = None
+    if value is None:
+        raise RrarankError(f"{where}: score {text!r} is not a number (column 5)")
     if not math.isfinite(value):
         raise RrarankError(f"{where}: score {text!r} is not finite; trec_eval cannot sort it")
     return value
 
 
 def _rank(text: str, where: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("[0-9]+", text) or int(text) < 1:
         raise RrarankError(f"{where}: rank {text!r}, expected a whole number from 1 (column 3)")
     return int(text)

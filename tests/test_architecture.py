@@ -52,5 +52,11 @@ def test_no_public_name_is_also_a_verb():
     assert not VERBS & set(rrarank.__all__)
 
 
+def test_type_checkers_see_the_names_that_load():
+    tree = ast.parse(Path(rrarank.__file__).read_text())
+    seen = {name.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert seen - {None} == set(rrarank.__all__)
+
+
 def test_every_public_name_loads():
     assert all(getattr(rrarank, name) is not None for name in rrarank.__all__)

@@ -194,3 +194,22 @@ def test_stdout_never_exists_already(here):
 def test_sha256_is_of_the_bytes(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_cannot_be_written_and_a_device_stays_one(tmp_path):
+    with pytest.raises(RrarankError, match="is a folder, expected a file"), atomic_write(tmp_path):
+        pass
+    pipe = tmp_path / "device"
+    pipe.symlink_to("/dev/null")
+    with atomic_write(pipe) as file:
+        file.write("gone\n")
+    assert Path("/dev/null").is_char_device()
+    assert pipe.is_symlink()
+
+
+def test_a_linked_output_is_written_where_it_points(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with atomic_write(tmp_path / "link") as file:
+        file.write("new")
+    assert (tmp_path / "target").read_text() == "new"

@@ -206,3 +206,15 @@ def test_an_unknown_baseline_is_refused():
     with pytest.raises(RrarankError) as error:
         evaluate_runs({"1": {"a": 1}}, {"r": RUN, "s": RUN}, baseline="bm25")
     assert str(error.value) == "no run named 'bm25' to compare with (runs: r, s)"
+
+
+@pytest.mark.parametrize("measure", ["ndcg@0", "ndcg@-1", "map-l0"])
+def test_a_cutoff_or_level_below_one_is_refused(measure):
+    with pytest.raises(RrarankError, match="^--measures: "):
+        evaluate_runs({"1": {"a": 1}}, {"r": RUN}, measures=[measure])
+
+
+@pytest.mark.parametrize(("runs", "message"), [({}, "no runs"), ({"r": Run({"1": []})}, "none of its queries")])
+def test_nothing_to_evaluate_is_refused(runs, message):
+    with pytest.raises(RrarankError, match=message):
+        evaluate_runs({"1": {"a": 1}}, runs)

@@ -64,17 +64,29 @@ SHAPE = r'expected {"query": {"qid", "text"}, "candidates": [{"docid", "score", 
         ([""], ": no requests"),
         ([request("1", "q", ("a", 1, X)), '{"query"'], ":2: not JSON (Expecting ':' delimiter at column 9)"),
         (['{"candidates": []}'], f":1: KeyError 'query'; {SHAPE}"),
-        (['{"query": {"qid": "1"}, "candidates": []}'], f":1: KeyError 'text'; {SHAPE}"),
+        (['{"query": {"qid": "1"}, "candidates": []}'], ":1: fields 'qid'; expected one of 'text'"),
         (['{"query": {"qid": "1", "text": "q"}}'], f":1: KeyError 'candidates'; {SHAPE}"),
         (['{"query": {"qid": "1", "text": "q"}, "candidates": [{"docid": "a", "score": 1}]}'], ":1: KeyError 'doc'"),
         ([request("1", "q", ("a", "high", X))], ":1: ValueError could not convert string to float: 'high'"),
         ([request("1", "q", ("a", None, X))], ":1: TypeError float() argument must be"),
+        ([request("1", "q", ("a", float("nan"), X))], ":1: docid 'a' has the score nan, expected a finite number"),
+        ([request("1", " ")], ":1: an empty query"),
+        ([request(None, "q")], ":1: fields 'qid', 'text'; expected one of 'qid'"),
+        (
+            [request("1", "q", ("a", 1, X)), request("2", "q", ("a", 1, {"text": "z"}))],
+            ":2: docid 'a' has another text",
+        ),
         ([request("1", "q", ("a", 1, {"url": "u"}))], ":1: fields 'url'; expected one of 'text', 'segment'"),
-        ([request("1", "q", ("a", 1, X), ("a", 2, X))], ":1: query '1' stands twice, or holds a docid twice; keep one"),
-        ([request("1", "q"), "", request(1, "r")], ":3: query '1' stands twice, or holds a docid twice; keep one"),
+        ([request("1", "q", ("a", 1, X), ("a", 2, X))], ":1: query '1' holds a docid twice; keep one"),
+        ([request("1", "q"), "", request(1, "r")], ":3: query '1' stands twice; keep one line"),
     ],
 )
 def test_malformed_requests_are_refused_by_line(tmp_path, lines, message):
     with pytest.raises(RrarankError) as error:
         read(tmp_path, *lines)
     assert str(error.value).startswith(f"{tmp_path / 'requests.jsonl'}{message}")
+
+
+def test_a_document_may_be_its_text(tmp_path):
+    (tmp_path / "r.jsonl").write_text(request("1", "q", ("a", 1, "plain")))
+    assert read_requests(tmp_path / "r.jsonl")[2] == {"a": "plain"}

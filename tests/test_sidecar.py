@@ -134,3 +134,22 @@ def test_an_index_is_known_by_its_segments_file(tmp_path):
     assert fingerprint(index) == before
     (index / "segments_2").write_text("two")
     assert fingerprint(index) != before
+
+
+def test_an_input_is_found_through_a_linked_folder(made, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(made.parent)
+    sidecar = read_sidecar(tmp_path / "elsewhere" / "link" / made.name)
+    assert sidecar is not None
+    assert sidecar.input("topics") == tmp_path / "topics.tsv"
+
+
+def test_a_sidecar_without_its_parts_is_not_ours(made):
+    sidecar_path(made).write_text(json.dumps({"format": "rrarank.sidecar/1", "output": {"sha256": ""}}))
+    with pytest.raises(RrarankError, match="not a sidecar of rrarank"):
+        read_sidecar(made)
+
+
+def test_an_index_folder_without_segments_is_one_line(tmp_path):
+    with pytest.raises(RrarankError, match="no Lucene index"):
+        fingerprint(tmp_path)

@@ -308,3 +308,25 @@ def test_malformed_topics_are_refused_by_line(text, message):
     with pytest.raises(RrarankError) as error:
         parse_topics(text)
     assert str(error.value).startswith(message)
+
+
+def test_the_lowest_float32_twice_cannot_be_written():
+    with pytest.raises(RrarankError, match="not a finite float32"):
+        strictly_falling([-3.4028235e38, -3.4028235e38])
+
+
+@pytest.mark.parametrize("line", ["1 Q0 a 1 1_000 t", "1 Q0 a 1 0x10 t"])
+def test_numbers_that_c_would_read_otherwise_are_refused(line):
+    with pytest.raises(RrarankError, match="is not a number"):
+        parse_run(line)
+
+
+def test_half_a_surrogate_pair_is_refused_where_it_stands():
+    with pytest.raises(RrarankError, match="t:1: half of a surrogate pair"):
+        parse_topics('{"id": "1", "text": "\\ud800"}', where="t")
+
+
+def test_a_docid_twice_is_never_written(tmp_path):
+    with pytest.raises(RrarankError, match="holds a docid twice"):
+        write_run(tmp_path / "r", Run({"1": [Hit("a", 2.0), Hit("a", 1.0)]}, "t"))
+    assert list(tmp_path.iterdir()) == []

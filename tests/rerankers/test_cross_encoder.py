@@ -4,15 +4,15 @@ import torch
 from sentence_transformers import CrossEncoder as PeerCrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
-from rrarank.errors import RrarankError
-from rrarank.registry import load_reranker
+from rrarank import RerankerConfig, RrarankError
+from rrarank.rerankers.cross_encoder import CrossEncoder
 
 QUERY = "why is the cat long"
 TEXTS = ["the cat sat", "tea", "a document about dogs " * 30]
 
 
 def our_scores(folder, **config):
-    reranker = load_reranker("cross-encoder", model=str(folder), device="cpu", **config)
+    reranker = CrossEncoder(RerankerConfig(model=str(folder), device="cpu", **config))
     return reranker.score(reranker.encode(QUERY, TEXTS))
 
 
@@ -69,7 +69,7 @@ def test_pickled_weights_are_not_loaded(tmp_path, cross_encoder_folder):
 
 def test_without_a_model_it_says_which_flag():
     with pytest.raises(RrarankError, match="give --model"):
-        load_reranker("cross-encoder")
+        CrossEncoder()
 
 
 def test_a_decoder_scores_alike_padded_and_alone(tmp_path, tokenizer):
@@ -80,7 +80,7 @@ def test_a_decoder_scores_alike_padded_and_alone(tmp_path, tokenizer):
     config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, initializer_range=0.5, pad_token_id=None, **size)
     LlamaForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    reranker = load_reranker("cross-encoder", model=str(tmp_path), device="cpu")
+    reranker = CrossEncoder(RerankerConfig(model=str(tmp_path), device="cpu"))
     pairs = reranker.encode(QUERY, TEXTS)
     alone = [float(reranker.score([pair])[0]) for pair in pairs]
     assert reranker.score(pairs) == pytest.approx(alone, abs=1e-5)
