@@ -85,9 +85,9 @@ def strictly_falling(scores: Sequence[float]) -> np.ndarray:
 
     with np.errstate(over="ignore"):
         falling = np.array(scores, dtype=np.float32)
-    _refuse_infinite(falling, scores)
-    for i in range(1, len(falling)) if (falling[1:] >= falling[:-1]).any() else ():
-        falling[i] = min(falling[i], np.nextafter(falling[i - 1], np.float32(-np.inf)))
+        _refuse_infinite(falling, scores)
+        for i in range(1, len(falling)) if (falling[1:] >= falling[:-1]).any() else ():
+            falling[i] = min(falling[i], np.nextafter(falling[i - 1], np.float32(-np.inf)))
     _refuse_infinite(falling, scores)  # the lowest float32 has none below it
     return falling
 
