@@ -1,20 +1,26 @@
-"""Did it help? Runs and judgments in, a table of measures out. `python -m rrarank.evaluate`"""
+"""Did it help? Runs and judgments in, a table of measures and tests out. `python -m rrarank.evaluate`"""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rrarank.cli import Arguments, Parser, run_verb, say
+from rrarank.cli import Arguments, Parser, positive, run_verb, say
 from rrarank.data import Run
 from rrarank.errors import RrarankError, shown
+from rrarank.figures import SUFFIXES as FIGURES
+from rrarank.figures import plot_differences
 from rrarank.files import STDIO, atomic_write, find, stem
-from rrarank.measures import MEASURES, Evaluation, evaluate_runs
+from rrarank.measures import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
+from rrarank.sidecar import read_sidecar
+from rrarank.significance import ALPHA, PERMUTATIONS, SEED, Comparison
 from rrarank.trec import read_qrels, read_run
 
 
@@ -24,63 +30,146 @@ def main(arguments: Arguments = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("evaluate", "Measure runs against judgments, and test them against a baseline.")
-    parser.add_argument(
-        "--qrels", required=True, help="TREC qrels; a bare name is looked up in ./, ./qrels/, the package"
-    )
+    parser.add_argument("--qrels", required=True, help="TREC qrels; a bare name: ./, ./qrels/, the package")
     parser.add_argument("--runs", required=True, nargs="+", metavar="RUN", help="runs; bare names likewise in ./runs/")
     parser.add_argument("--baseline", metavar="RUN", help="the run to test against (default: the first)")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES), metavar="M", help="as ranx names them")
-    parser.add_argument("--output", default=STDIO, help="file for the table: .md, .json, else text; - for stdout")
+    parser.add_argument(
+        "--rel-level", type=positive, default=1, help="lowest relevant grade, for all but nDCG; 2 for TREC DL"
+    )
+    parser.add_argument("--intersection", action="store_true", help="only the queries that every run answers")
+    parser.add_argument("--tukey", action="store_true", help="add Tukey's HSD over all pairs of systems")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the randomisation test and the bootstrap")
+    parser.add_argument(
+        "--output", nargs="+", default=[STDIO], metavar="FILE",
+        help=f"by suffix: .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences), else text; -: stdout",
+    )  # fmt: skip
     return parser
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
-    qrels = read_qrels(find(flags.qrels, "qrels"))
-    runs = _named_runs(flags.runs)
-    found = evaluate_runs(qrels, runs, measures=flags.measures, baseline=stem(flags.baseline) if flags.baseline else "")
+    qrels_file = find(flags.qrels, "qrels")
+    runs, teachers = _named_runs(flags.runs)
+    found = evaluate_runs(
+        read_qrels(qrels_file),
+        runs,
+        measures=at_level(flags.measures, flags.rel_level),
+        baseline=stem(flags.baseline) if flags.baseline else "",
+        intersection=flags.intersection,
+        seed=flags.seed,
+    )
     for name, qids in found.unanswered.items():
-        say(f"{name}: no hits for {len(qids)} of {found.queries} judged queries, counted as 0 ({shown(qids)})")
-    with atomic_write(flags.output) as file:
-        file.write(_render(found, flags.measures, Path(flags.output).suffix))
+        treated = "left out" if flags.intersection else "counted as 0"
+        say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
+    judge = _teacher(qrels_file)
+    circular = {name for name, teacher in teachers.items() if judge and teacher == judge}
+    for output in flags.output:
+        _write(output, found, circular, flags.tukey)
 
 
-def _named_runs(paths: Sequence[str]) -> dict[str, Run]:
-    """Runs by file stem: a table, and ranx, know a run by its name alone."""
+def _named_runs(paths: Sequence[str]) -> tuple[dict[str, Run], dict[str, str]]:
+    """Runs, and their teachers, by file stem: a table, and ranx, know a run by its name alone."""
     runs: dict[str, Run] = {}
+    teachers: dict[str, str] = {}
     for path in paths:
         name = stem(path)
         if name in runs:
             raise RrarankError(f"{path}: a second run named {name!r}; rename one, names tell the rows apart")
-        runs[name] = read_run(path if path == STDIO else find(path, "runs"))
-    return runs
+        place = Path(path) if path == STDIO else find(path, "runs")
+        runs[name] = read_run(place)
+        teachers[name] = _teacher(place)
+    return runs, teachers
 
 
-def _render(found: Evaluation, measures: Sequence[str], suffix: str) -> str:
+def _teacher(path: Path) -> str:
+    """The teacher that a run's model learnt from, or that wrote the judgments, as the sidecar has it."""
+    sidecar = None if str(path) == STDIO else read_sidecar(path)
+    return str(sidecar.content.get("teacher", "")) if sidecar else ""
+
+
+# -- output -----------------------------------------------------------------------------------------------------------
+
+
+def _write(output: str, found: Evaluation, circular: Collection[str], tukey: bool) -> None:
+    suffix = Path(output).suffix
+    if suffix in FIGURES:
+        return plot_differences(found, next(iter(found.floor)), Path(output))
     if suffix == ".json":
-        return json.dumps(asdict(found), indent=2) + "\n"
-    return _tables(found, measures, "github" if suffix == ".md" else "simple")
+        plain = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)  # JSON has no NaN
+        text = json.dumps(plain, indent=2) + "\n"
+    elif suffix == ".csv":
+        text = _per_query(found)
+    else:
+        style = {".md": "github", ".tex": "latex_booktabs"}.get(suffix, "simple")
+        text = _tables(found, circular, tukey, style)
+    with atomic_write(output) as file:
+        file.write(text)
 
 
-def _tables(found: Evaluation, measures: Sequence[str], style: str) -> str:
-    """The systems above, then each against the baseline."""
+def _per_query(found: Evaluation) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["qid", "measure", *(row.name for row in found.rows)])
+    for measure in found.floor:
+        writer.writerows([qid, measure, *(row.per_query[measure][qid] for row in found.rows)] for qid in found.queries)
+    return text.getvalue()
+
+
+def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: str) -> str:
+    """Systems, then each against the baseline, then on demand all pairs; each with what it rests on."""
+    measures = list(found.floor)
+    rows = [["random order", *(_figure(found.floor[m]) for m in measures), ""]]
+    for row in found.rows:
+        mark = " †" if row.name in circular else ""
+        rows.append([row.name + mark, *(_figure(row.means[m]) for m in measures), f"{row.judged:.0%}"])
+    notes = [f"{len(found.queries)} queries. Random order: of {found.baseline}'s candidates, expected value."]
+    if circular:
+        notes.append("†: its teacher wrote the judgments.")
+    parts = [_table(["system", *measures, "judged@10"], rows, style), " ".join(notes)]
+    if found.comparisons:
+        head = [
+            f"minus {found.baseline}",
+            "measure",
+            "difference",
+            "95% interval",
+            "p (t)",
+            "p (Fisher)",
+            "d",
+            "detectable",
+            "",
+        ]
+        parts.append(_table(head, [_against(c) for c in found.comparisons], style))
+        parts.append(_rests_on(found))
+    if tukey and len(found.rows) > 1:
+        pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
+        rows = [[f"{a} - {b}", *(f"{pairs[m][a, b]:.2g}" for m in measures)] for a, b in pairs[measures[0]]]
+        parts.append(_table(["Tukey's HSD, p", *measures], rows, style))
+        parts.append(f"All {len(rows)} pairs of systems within one measure; corrected by the test itself.")
+    if style == "latex_booktabs":
+        parts[1::2] = [f"% {note}" for note in parts[1::2]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _against(c: Comparison) -> list[str]:
+    reading = "equal on every query" if c.mean == c.detectable == 0 else "" if c.fisher_holm < ALPHA else "not resolved"
+    interval = f"[{c.low:+.4f}, {c.high:+.4f}]"
+    ps = [f"{c.student_holm:.2g}", f"{c.fisher_holm:.2g}"]
+    return [c.system, c.measure, f"{c.mean:+.4f}", interval, *ps, f"{c.effect:.2f}", f"{c.detectable:.4f}", reading]
+
+
+def _rests_on(found: Evaluation) -> str:
+    family = len({c.system for c in found.comparisons})
+    return (
+        f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "
+        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: bootstrap over queries. d: mean / standard "
+        "deviation. detectable: the smallest difference that this many queries would show with 80% power."
+    )
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
     from tabulate import tabulate
 
-    floor = ["random order", *(_figure(found.floor[measure]) for measure in measures), ""]
-    rows = [[row.name, *(_figure(row.means[m]) for m in measures), f"{row.judged:.0%}"] for row in found.rows]
-    text: str = tabulate(
-        [floor, *rows], headers=["system", *measures, "judged@10"], tablefmt=style, disable_numparse=True
-    )
-    text += f"\n\n{found.queries} queries; random order: of {found.baseline}'s candidates, expected value.\n"
-    if not found.differences:
-        return text
-    by_system = {
-        row.name: [f"{d.mean:+.4f} (p={d.p:.2g})" for d in found.differences if d.system == row.name]
-        for row in found.rows
-        if row.name != found.baseline
-    }
-    against = [[name, *cells] for name, cells in by_system.items()]
-    text += "\n" + tabulate(against, headers=[f"minus {found.baseline}", *measures], tablefmt=style)
-    return text + "\n\np: Student's paired t-test, two-sided, not corrected for several comparisons.\n"
+    return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True))
 
 
 def _figure(value: float) -> str:

@@ -10,10 +10,11 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rrarank.data import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
+from rrarank.significance import SEED, Comparison, compare, holm
 
 _MEASURE = re.compile(r"[a-z_-]+?(\.\d+)?(@[1-9]\d*)?(-l[1-9]\d*)?")
 _SPELLING = "ranx names them ndcg@10, map, mrr, recall@100, map@1000-l2, …"
@@ -37,50 +38,66 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A system against the baseline on one measure: the mean difference, and its p by Student's paired t, two-sided."""
-
-    system: str
-    measure: str
-    mean: float
-    p: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What `evaluate_runs` found.
 
     Args:
         floor: measure -> expected value of a random order of the baseline's candidates.
-        unanswered: system -> qids of the qrels that its run lacks; they count as 0.
+        comparisons: every other system against the baseline, on every measure; corrected within each measure.
+        queries: qids over which means are taken.
+        unanswered: system -> qids of the qrels that its run lacks; they count as 0, or are left out by `intersection`.
     """
 
     rows: Sequence[Row]
     floor: Mapping[str, float]
     baseline: str
-    differences: Sequence[Difference]
-    queries: int
+    comparisons: Sequence[Comparison]
+    queries: Sequence[str]
     unanswered: Mapping[str, Sequence[str]]
 
 
 def evaluate_runs(
-    qrels: Qrels, runs: Mapping[str, Run], *, measures: Sequence[str] = MEASURES, baseline: str = ""
+    qrels: Qrels,
+    runs: Mapping[str, Run],
+    *,
+    measures: Sequence[str] = MEASURES,
+    baseline: str = "",
+    intersection: bool = False,
+    seed: int = SEED,
 ) -> Evaluation:
-    """Compare systems over every query of the qrels.
+    """Compare systems over the queries of the qrels.
 
     Args:
         runs: name -> run.
         measures: names as ranx spells them (`ndcg@10`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
+        intersection: only the queries that every run answers (trec_eval without -c), instead of all, the
+            unanswered ones as 0 (trec_eval -c).
+        seed: of the randomisation test and the bootstrap.
 
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
+    baseline = baseline or next(iter(runs), "")
+    _refuse(qrels, runs, measures, baseline)
+    unanswered = {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])}
+    if intersection:
+        qrels = {qid: qrels[qid] for qid in qrels if all(run.get(qid) for run in runs.values())}
+        if not qrels:
+            raise RrarankError("no query of the qrels is answered by every run; leave --intersection out")
+    rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
+    reference = next(row for row in rows if row.name == baseline)
+    others = [row for row in rows if row is not reference]
+    comparisons = [found for measure in measures for found in _family(others, reference, measure, seed)]
+    floor = {measure: random_floor(qrels, runs[baseline], measure) for measure in measures}
+    return Evaluation(rows, floor, baseline, comparisons, list(qrels), unanswered)
+
+
+def _refuse(qrels: Qrels, runs: Mapping[str, Run], measures: Sequence[str], baseline: str) -> None:
     if not runs:
         raise RrarankError("no runs to evaluate")
     if odd := [measure for measure in measures if not _MEASURE.fullmatch(measure)]:
         raise RrarankError(f"--measures: {shown(odd)}; {_SPELLING}")
-    baseline = baseline or next(iter(runs))
     if baseline not in runs:
         raise RrarankError(f"no run named {baseline!r} to compare with (runs: {', '.join(runs)})")
     for name, run in runs.items():
@@ -88,16 +105,30 @@ def evaluate_runs(
             raise RrarankError(
                 f"{name}: none of its queries ({shown(run, 2)}) is in the qrels ({shown(qrels, 2)}); other topics?"
             )
-    rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
-    reference = next(row for row in rows if row.name == baseline)
-    return Evaluation(
-        rows,
-        {measure: random_floor(qrels, runs[baseline], measure) for measure in measures},
-        baseline,
-        [_difference(row, reference, measure) for row in rows if row is not reference for measure in measures],
-        len(qrels),
-        {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])},
-    )
+
+
+def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> list[Comparison]:
+    """Every system against the baseline on one measure, corrected by Holm within it."""
+    theirs = list(reference.per_query[measure].values())
+    found = [compare(row.name, measure, list(row.per_query[measure].values()), theirs, seed=seed) for row in others]
+    student, fisher = holm([c.student for c in found]), holm([c.fisher for c in found])
+    return [replace(c, student_holm=student[i], fisher_holm=fisher[i]) for i, c in enumerate(found)]
+
+
+def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
+    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
+
+    It corrects for its own family, and takes the systems' values as independent: weaker than a paired test.
+    """
+    from scipy.stats import tukey_hsd as hsd
+
+    ps = hsd(*[list(row.per_query[measure].values()) for row in rows]).pvalue
+    return {(a.name, b.name): float(ps[i, j]) for i, a in enumerate(rows) for j, b in enumerate(rows) if i < j}
+
+
+def at_level(measures: Sequence[str], level: int) -> list[str]:
+    """Measures of binary relevance at a grade (2 for TREC DL): `-l2` on all but nDCG, whose gains it must not touch."""
+    return [m if level == 1 or m.startswith("ndcg") or "-l" in m else f"{m}-l{level}" for m in measures]
 
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
@@ -132,17 +163,6 @@ def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:
     """Share of the hits above the cutoff that have a judgment, over the queries that the run answers."""
     top = [(qid, hit) for qid in qrels for hit in run.get(qid, ())[:cutoff]]
     return sum(hit.docid in qrels[qid] for qid, hit in top) / len(top) if top else 0.0
-
-
-def _difference(row: Row, reference: Row, measure: str) -> Difference:
-    from scipy.stats import ttest_rel
-
-    qids = list(reference.per_query[measure])
-    ours = [row.per_query[measure][qid] for qid in qids]
-    theirs = [reference.per_query[measure][qid] for qid in qids]
-    mean = math.fsum(a - b for a, b in zip(ours, theirs, strict=True)) / len(qids)
-    p = 1.0 if ours == theirs else float(ttest_rel(ours, theirs).pvalue) if len(qids) > 1 else math.nan
-    return Difference(row.name, measure, mean, p)
 
 
 # -- the random floor -------------------------------------------------------------------------------------------------

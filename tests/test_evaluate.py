@@ -25,7 +25,7 @@ def test_table_names_systems_floor_and_baseline(job, capsys):
     assert ["better", "0.6667", "0.5000", "75%"] in rows
     assert "random order" in out
     assert "minus bm25" in out
-    assert "better: no hits for 1 of 3 judged queries, counted as 0 ('3')" in err
+    assert "better: no hits for 1 judged queries, counted as 0 ('3')" in err
 
 
 def test_json_holds_every_query(job, tmp_path):
@@ -35,9 +35,64 @@ def test_json_holds_every_query(job, tmp_path):
     assert found["rows"][1]["per_query"]["mrr"] == {"1": 1.0, "2": 1.0, "3": 0.0}
 
 
-def test_markdown_by_suffix(job, tmp_path):
-    main([*job, "--output", "out.md"])
-    assert (tmp_path / "out.md").read_text().startswith("| system")
+def test_the_suffix_says_how_it_is_written(job, tmp_path, capsys):
+    assert main([*job, "--tukey", "--output", "o.md", "o.tex", "o.csv", "o.png", "o.svg", "-"]) == 0
+    assert (tmp_path / "o.md").read_text().startswith("| system")
+    assert (tmp_path / "o.tex").read_text().count("\\begin{tabular}") == 3
+    assert (tmp_path / "o.csv").read_text().splitlines()[:2] == [
+        "qid,measure,bm25,better",
+        "1,ndcg@5,0.7967075809905066,1.0",
+    ]
+    assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "o.svg").read_text()
+    assert "Tukey's HSD" in capsys.readouterr().out
+
+
+def test_json_knows_no_nan(job, tmp_path):
+    main([*job, "--measures", "bpref", "--output", "o.json"])
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    found = json.loads((tmp_path / "o.json").read_text(), parse_constant=refuse)
+    assert found["floor"] == {"bpref": None}
+
+
+def test_latex_escapes_names(job, tmp_path):
+    (tmp_path / "a_b&c.trec").write_text(BETTER)
+    main([*job[:3], "bm25.trec", "a_b&c.trec", "--output", "o.tex"])
+    assert r"a\_b\&c" in (tmp_path / "o.tex").read_text()
+
+
+def test_relevance_level_is_said_in_the_measures_name(job, capsys):
+    main([*job, "--rel-level", "2", "--measures", "mrr", "ndcg@10"])
+    assert capsys.readouterr().out.splitlines()[0].split() == ["system", "mrr-l2", "ndcg@10", "judged@10"]
+
+
+def test_a_row_whose_teacher_wrote_the_judgments_is_marked(job, capsys):
+    from pathlib import Path
+
+    from rrarank.sidecar import write_sidecar
+
+    for name in ("q.txt", "better.trec"):
+        write_sidecar(Path(name), inputs={}, teacher="some-llm")
+    main(job)
+    out = capsys.readouterr().out
+    assert "better †" in out
+    assert "bm25 †" not in out
+    assert "†: its teacher wrote the judgments." in out
+
+
+def test_unanswered_queries_are_left_out_of_the_intersection(job, capsys):
+    main([*job, "--intersection", "--measures", "mrr"])
+    out, err = capsys.readouterr()
+    assert "2 queries." in out
+    assert "left out ('3')" in err
+
+
+def test_one_system_has_nothing_to_be_compared_with(job, capsys):
+    assert main([*job[:3], "bm25.trec", "--output", "o.png"]) == 2
+    assert "needs a second run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

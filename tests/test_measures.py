@@ -9,7 +9,15 @@ import pytrec_eval
 
 from rrarank.data import Hit, Run
 from rrarank.errors import RrarankError
-from rrarank.measures import MEASURES, evaluate_runs, judged_at, per_query_scores, random_floor
+from rrarank.measures import (
+    MEASURES,
+    at_level,
+    evaluate_runs,
+    judged_at,
+    per_query_scores,
+    random_floor,
+    tukey_hsd,
+)
 from rrarank.trec import best_first
 
 TREC_EVAL = dict(
@@ -62,7 +70,7 @@ def test_a_query_that_the_run_lacks_counts_as_zero():
     assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["mrr", "ndcg@10"]}
     assert found.rows[0].means == pytest.approx({"mrr": 1 / 3, "ndcg@10": 1 / 3})
     assert found.unanswered == {"r": ["2", "3"]}
-    assert found.queries == 3
+    assert found.queries == ["2", "1", "3"]
 
 
 def test_a_negative_grade_gains_nothing():
@@ -156,7 +164,7 @@ def test_the_floor_is_the_baselines():
 # -- differences -------------------------------------------------------------------------------------------------------
 
 
-def test_p_is_students_paired_t_over_all_queries_of_the_qrels():
+def test_comparisons_are_paired_over_all_queries_of_the_qrels():
     from scipy.stats import ttest_rel
 
     qrels, hits = random_set(3, random.Random.random)
@@ -168,21 +176,58 @@ def test_p_is_students_paired_t_over_all_queries_of_the_qrels():
     }
     found = evaluate_runs(qrels, runs)
     rows = {row.name: row.per_query for row in found.rows}
-    assert [(d.system, d.measure) for d in found.differences] == [
-        (name, measure) for name in ("other", "third") for measure in MEASURES
+    assert [(c.system, c.measure) for c in found.comparisons] == [
+        (name, measure) for measure in MEASURES for name in ("other", "third")
     ]
-    for difference in found.differences:
-        ours, theirs = ([rows[name][difference.measure][qid] for qid in qrels] for name in (difference.system, "base"))
-        assert difference.mean == pytest.approx(statistics.fmean(ours) - statistics.fmean(theirs))
+    for c in found.comparisons:
+        ours, theirs = ([rows[name][c.measure][qid] for qid in qrels] for name in (c.system, "base"))
+        assert c.mean == pytest.approx(statistics.fmean(ours) - statistics.fmean(theirs))
         expected = 1.0 if ours == theirs else float(ttest_rel(ours, theirs).pvalue)  # scipy says NaN of no difference
-        assert difference.p == pytest.approx(expected)
+        assert c.student == pytest.approx(expected)
+    first, second = found.comparisons[:2]
+    assert first.student_holm == pytest.approx(
+        min(1, 2 * first.student if first.student < second.student else max(first.student, 2 * second.student))
+    )
 
 
 def test_a_run_does_not_differ_from_itself():
     qrels, hits = random_set(1, random.Random.random)
     run = Run({qid: best_first(found) for qid, found in hits.items()})
-    found = evaluate_runs(qrels, {"a": run, "b": run}, measures=["map"])
-    assert [(d.system, d.mean, d.p) for d in found.differences] == [("b", 0.0, 1.0)]
+    [c] = evaluate_runs(qrels, {"a": run, "b": run}, measures=["map"]).comparisons
+    assert (c.mean, c.low, c.high, c.student, c.fisher, c.effect) == (0, 0, 0, 1, 1, 0)
+
+
+def test_intersection_leaves_out_what_a_run_lacks():
+    qrels = {"1": {"a": 1}, "2": {"a": 1}}
+    runs = {"whole": Run({"1": [Hit("a", 1.0)], "2": [Hit("b", 1.0)]}), "half": Run({"1": [Hit("a", 1.0)]})}
+    found = evaluate_runs(qrels, runs, measures=["mrr"], intersection=True)
+    assert [row.means["mrr"] for row in found.rows] == [1.0, 1.0]
+    assert found.queries == ["1"]
+    assert found.unanswered == {"half": ["2"]}
+    with pytest.raises(RrarankError, match="leave --intersection out"):
+        evaluate_runs(qrels, runs | {"rest": Run({"2": [Hit("a", 1.0)]})}, intersection=True)
+
+
+def test_the_level_is_added_to_all_but_ndcg():
+    assert at_level(["ndcg@10", "map", "mrr@10", "recall@5-l3"], 2) == ["ndcg@10", "map-l2", "mrr@10-l2", "recall@5-l3"]
+    assert at_level(["map"], 1) == ["map"]
+
+
+def test_tukey_is_ranxs():
+    import ranx
+
+    qrels, hits = random_set(5, random.Random.random)
+    qrels = {qid: grades for qid, grades in qrels.items() if qid in hits}
+    rng = random.Random(0)
+    runs = {name: Run({q: rng.sample(h, len(h)) for q, h in hits.items()}) for name in "abc"}
+    rows = evaluate_runs(qrels, runs, measures=["mrr"]).rows
+    falling = {n: {q: {h.docid: -float(i) for i, h in enumerate(r[q])} for q in qrels} for n, r in runs.items()}
+    positive = {q: dict(grades.items()) for q, grades in qrels.items()}
+    theirs = ranx.compare(
+        ranx.Qrels(positive), [ranx.Run(r, name=n) for n, r in falling.items()], ["mrr"], stat_test="tukey"
+    )
+    for (a, b), p in tukey_hsd(rows, "mrr").items():
+        assert p == pytest.approx(theirs.comparisons[a, b]["mrr"]["p_value"])
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

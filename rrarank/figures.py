@@ -1,0 +1,39 @@
+"""Figures for papers (the only file with matplotlib)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rrarank.errors import RrarankError
+
+if TYPE_CHECKING:
+    from rrarank.measures import Evaluation
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def plot_differences(found: Evaluation, measure: str, path: Path) -> None:
+    """One panel a system: its per-query differences from the baseline on that measure, sorted.
+
+    Raises:
+        RrarankError: there is nothing to compare.
+    """
+    others = [row for row in found.rows if row.name != found.baseline]
+    if not others:
+        raise RrarankError(f"{path}: a plot of differences needs a second run beside {found.baseline}")
+    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+
+    [reference] = [row for row in found.rows if row.name == found.baseline]
+    figure = Figure(figsize=(4.0 * len(others), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(others), sharey=True, squeeze=False)[0]
+    for panel, row in zip(panels, others, strict=True):
+        base = reference.per_query[measure]
+        values = sorted((row.per_query[measure][qid] - base[qid] for qid in found.queries), reverse=True)
+        panel.bar(range(len(values)), values, width=1.0, color=["#2b6cb0" if v >= 0 else "#c05621" for v in values])
+        panel.axhline(0, color="black", linewidth=0.8)
+        better, worse = sum(v > 0 for v in values), sum(v < 0 for v in values)
+        panel.set_title(f"{row.name} - {found.baseline}\n{better} better, {worse} worse", fontsize=9)
+        panel.set_xlabel("queries, sorted")
+    panels[0].set_ylabel(f"difference in {measure}")
+    figure.savefig(path, dpi=150)
