@@ -15,11 +15,13 @@ from rrarank import registry
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import Hit
 from rrarank.engine import RerankConfig, Reranker, rerank_queries
+from rrarank.errors import RrarankError
 from rrarank.files import STDIO, refuse_existing, stem
 from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.journal import Journal
 from rrarank.passages import AGGREGATES, Passages
 from rrarank.sidecar import write_sidecar
+from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
 
 
@@ -52,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--output", help="the run to write; - for stdout (default: <run>.<reranker>.trec here)")
     out.add_argument("--hits", type=positive, default=1000, help="documents written per query")
     out.add_argument("--runtag", help="1-20 of A-Z a-z 0-9 _ . - (default: the reranker's name)")
+    out.add_argument(
+        "--submission", action="store_true", help="write only what TREC would take; see rrarank.trec check"
+    )
     out.add_argument("--overwrite", action="store_true", help="replace an existing output")
     out.add_argument("--dry-run", action="store_true", help="check everything, say what would be done, and stop")
     return parser
@@ -61,6 +66,8 @@ def _rerank(flags: argparse.Namespace) -> None:
     output = flags.output or f"{stem(flags.run)}.{flags.reranker}.trec"
     tag = check_tag(flags.runtag or flags.reranker[:20])
     refuse_existing(output, flags.overwrite)
+    if flags.submission and output == STDIO:
+        raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
     registry.find_reranker(flags.reranker)
     passages = Passages(flags.passage_words, flags.passage_stride, flags.aggregate)
     config = RerankConfig(depth=flags.depth, hits=flags.hits, passages=passages)
@@ -77,7 +84,11 @@ def _rerank(flags: argparse.Namespace) -> None:
     ranked = rerank_queries(
         inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config, journal=journal
     )
-    write_run(output, _with_progress(ranked, inputs, flags.depth), tag)
+    shown = _with_progress(ranked, inputs, flags.depth)
+    if flags.submission:
+        write_submission(Path(output), shown, tag, inputs.topics)
+    else:
+        write_run(output, shown, tag)
     seconds = round(time.perf_counter() - started, 3)
     if journal is not None:
         model = {"name": reranker.model_name, "fingerprint": reranker.fingerprint()}

@@ -21,6 +21,7 @@ from rrarank.files import atomic_write, read_lines
 if TYPE_CHECKING:
     import numpy as np
 
+TAG = r"[A-Za-z0-9_.-]{1,20}"
 _ASCII_SPACE = re.compile(r"[ \t\n\v\f\r]+")
 
 
@@ -43,17 +44,17 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
     tag = ""
     width = 0
     for number, line in enumerate(_split_lines(lines), start=1):
-        columns = _columns(line)
-        if not columns:
+        fields = columns(line)
+        if not fields:
             continue
-        width = width or (3 if len(columns) == 3 else 6)
-        if len(columns) != width:
-            raise RrarankError(f"{where}:{number}: {_wrong_width(columns, width)}")
+        width = width or (3 if len(fields) == 3 else 6)
+        if len(fields) != width:
+            raise RrarankError(f"{where}:{number}: {_wrong_width(fields, width)}")
         if width == 6:
-            qid, _, docid, _, score, tag = columns
-            value = _score(score, f"{where}:{number}")
+            qid, _, docid, _, score, tag = fields
+            value = parse_score(score, f"{where}:{number}")
         else:
-            qid, docid, rank = columns
+            qid, docid, rank = fields
             value = 1 / _rank(rank, f"{where}:{number}")
         hits = scores.setdefault(qid, {})
         if docid in hits:
@@ -120,13 +121,13 @@ def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
         raise RrarankError(f"query {qid!r} holds a docid twice; a run cannot")
     scores = strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # numpy prints the shortest float32
     for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
-        if _columns(hit.docid) != [hit.docid] or _columns(qid) != [qid]:
+        if columns(hit.docid) != [hit.docid] or columns(qid) != [qid]:
             raise RrarankError(f"query {qid!r}, docid {hit.docid!r}: ids in a TREC run cannot be empty or hold spaces")
         yield f"{qid} Q0 {hit.docid} {rank} {score} {tag}\n"
 
 
 def check_tag(tag: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,20}", tag):
+    if not re.fullmatch(TAG, tag):
         raise RrarankError(f"runtag {tag!r}: expected 1 to 20 of A-Z a-z 0-9 _ . - (TREC's rule); give --runtag")
     return tag
 
@@ -142,13 +143,13 @@ def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
     """qid -> docid -> grade from lines of four columns `qid 0 docid grade`."""
     qrels: dict[str, dict[str, int]] = {}
     for number, line in enumerate(_split_lines(lines), start=1):
-        columns = _columns(line)
-        if not columns:
+        fields = columns(line)
+        if not fields:
             continue
-        if len(columns) != 4:
-            hint = "; this looks like a run" if len(columns) == 6 else ""
-            raise RrarankError(f"{where}:{number}: {len(columns)} columns, expected 4 (qid 0 docid grade){hint}")
-        qid, _, docid, grade = columns
+        if len(fields) != 4:
+            hint = "; this looks like a run" if len(fields) == 6 else ""
+            raise RrarankError(f"{where}:{number}: {len(fields)} columns, expected 4 (qid 0 docid grade){hint}")
+        qid, _, docid, grade = fields
         if docid in qrels.setdefault(qid, {}):
             raise RrarankError(f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line")
         if not re.fullmatch("-?[0-9]+", grade):
@@ -219,7 +220,7 @@ def _split_lines(lines: str | Iterable[str]) -> Iterable[str]:
     return lines.split("\n") if isinstance(lines, str) else lines
 
 
-def _columns(line: str) -> list[str]:
+def columns(line: str) -> list[str]:
     """Split as C does: only ASCII white space separates, so an id may hold any other character."""
     return line.split() if line.isascii() else [c for c in _ASCII_SPACE.split(line) if c]
 
@@ -230,7 +231,7 @@ def _wrong_width(columns: Sequence[str], width: int) -> str:
     return f"{len(columns)} columns, expected {width} ({wanted}){hint}"
 
 
-def _score(text: str, where: str) -> float:
+def parse_score(text: str, where: str) -> float:
     try:
         value = float(text) if "_" not in text else None
     except ValueError:
@@ -246,3 +247,11 @@ def _rank(text: str, where: str) -> int:
     if not re.fullmatch("[0-9]+", text) or int(text) < 1:
         raise RrarankError(f"{where}: rank {text!r}, expected a whole number from 1 (column 3)")
     return int(text)
+
+
+if __name__ == "__main__":  # python -m rrarank.trec check
+    import sys
+
+    from rrarank.submission import main
+
+    sys.exit(main())
