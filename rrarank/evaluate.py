@@ -19,9 +19,11 @@ from rrarank.figures import SUFFIXES as FIGURES
 from rrarank.figures import plot_differences
 from rrarank.files import STDIO, atomic_write, find, stem
 from rrarank.measures import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
+from rrarank.names import TOPICS, file_or_id
 from rrarank.sidecar import read_sidecar
 from rrarank.significance import ALPHA, PERMUTATIONS, SEED, Comparison
-from rrarank.trec import read_qrels, read_run
+from rrarank.texts import load_qrels
+from rrarank.trec import read_run
 
 
 def main(arguments: Arguments = None) -> int:
@@ -30,7 +32,11 @@ def main(arguments: Arguments = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("evaluate", "Measure runs against judgments, and test them against a baseline.")
-    parser.add_argument("--qrels", required=True, help="TREC qrels; a bare name: ./, ./qrels/, the package")
+    parser.add_argument(
+        "--qrels",
+        required=True,
+        help="TREC qrels, or a name such as dl19-passage; a bare name: ./, ./qrels/, the package, then names",
+    )
     parser.add_argument("--runs", required=True, nargs="+", metavar="RUN", help="runs; bare names likewise in ./runs/")
     parser.add_argument("--baseline", metavar="RUN", help="the run to test against (default: the first)")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES), metavar="M", help="as ranx names them")
@@ -48,10 +54,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
-    qrels_file = find(flags.qrels, "qrels")
+    qrels = file_or_id(flags.qrels, TOPICS, "qrels")
     runs, teachers = _named_runs(flags.runs)
     found = evaluate_runs(
-        read_qrels(qrels_file),
+        load_qrels(qrels),
         runs,
         measures=at_level(flags.measures, flags.rel_level),
         baseline=stem(flags.baseline) if flags.baseline else "",
@@ -61,7 +67,7 @@ def _evaluate(flags: argparse.Namespace) -> None:
     for name, qids in found.unanswered.items():
         treated = "left out" if flags.intersection else "counted as 0"
         say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
-    judge = _teacher(qrels_file)
+    judge = _teacher(qrels) if isinstance(qrels, Path) else ""
     circular = {name for name, teacher in teachers.items() if judge and teacher == judge}
     for output in flags.output:
         _write(output, found, circular, flags.tukey)

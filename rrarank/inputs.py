@@ -11,10 +11,11 @@ from rrarank.data import Run
 from rrarank.errors import RrarankError, shown
 from rrarank.files import STDIO, find
 from rrarank.lucene import LuceneTexts
+from rrarank.names import TEXTS, TOPICS, file_or_id, known
 from rrarank.requests import is_requests, read_requests
 from rrarank.sidecar import Sidecar, read_sidecar
-from rrarank.texts import Collection, InlineTexts, IrDatasetsTexts, Source, gather, ir_dataset_topics
-from rrarank.trec import read_run, read_topics
+from rrarank.texts import Collection, InlineTexts, IrDatasetsTexts, Source, gather, load_topics
+from rrarank.trec import read_run
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Origins:
     """Where a user says that queries and texts are; empty where the sidecar is to say it.
 
     Args:
-        topics: file of queries; else those of `dataset`.
+        topics: file of queries, or Pyserini's name of them; else those of `dataset`.
         collection: JSONL or TSV file.
-        index: Lucene index with stored texts.
+        index: Lucene index with stored texts, or Pyserini's name of one, whose texts ir_datasets then gives.
         dataset: ir_datasets id, for texts and, without `topics`, for queries.
     """
 
@@ -87,11 +88,12 @@ def load_inputs(
 def _given(origins: Origins) -> dict[str, str | Path]:
     places: dict[str, str | Path] = {}
     if origins.topics:
-        places["topics"] = find(origins.topics)
+        places["topics"] = file_or_id(origins.topics, TOPICS)
     if origins.collection:
         places["collection"] = find(origins.collection)
     if origins.index:
-        places["index"] = Path(origins.index)
+        folder = Path(origins.index)
+        places["index"] = folder if folder.exists() else known(TEXTS).get(str(folder), folder)
     if origins.dataset:
         places["dataset"] = origins.dataset
     return places
@@ -105,8 +107,8 @@ def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None, run:
     """What the flags leave open: queries, texts or both. Flags beat the sidecar, each for its own part."""
     wanted = {name for part in (_QUERIES, _TEXTS) if not given.keys() & set(part) for name in part}
     found = {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
-    known = given.keys() | found.keys()
-    if not (known & set(_QUERIES) and known & set(_TEXTS)):
+    places = given.keys() | found.keys()
+    if not (places & set(_QUERIES) and places & set(_TEXTS)):
         raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_command({'run': run, **found, **given})}")
     return found
 
@@ -130,7 +132,7 @@ def _command(places: Mapping[str, str | Path]) -> str:
 
 
 def _topics(places: Mapping[str, str | Path]) -> Mapping[str, str]:
-    return read_topics(places["topics"]) if "topics" in places else ir_dataset_topics(str(places["dataset"]))
+    return load_topics(places["topics"] if "topics" in places else places["dataset"])
 
 
 def _sources(places: Mapping[str, str | Path]) -> list[Source]:
@@ -141,7 +143,8 @@ def _sources(places: Mapping[str, str | Path]) -> list[Source]:
     if "dataset" in places:
         sources.append(IrDatasetsTexts(str(places["dataset"])))
     if "index" in places:
-        sources.append(LuceneTexts(Path(places["index"])))
+        index = places["index"]
+        sources.append(LuceneTexts(index) if isinstance(index, Path) else IrDatasetsTexts(index))
     return sources
 
 

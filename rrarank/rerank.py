@@ -33,9 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("rerank", "Re-rank a first-stage run. A run made by rrarank.retrieve needs no other flag.")
     parser.add_argument("--run", required=True, help="TREC, MS MARCO or requests (.jsonl) file, .gz, or - for stdin")
     where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
-    where.add_argument("--topics", default="", help="file of qid<TAB>query, or JSONL")
+    where.add_argument("--topics", default="", help="file of qid<TAB>query, or JSONL, or a name such as dl19-passage")
     where.add_argument("--collection", default="", help="JSONL or TSV file of texts, plain or .gz")
-    where.add_argument("--index", default="", help="Lucene index with stored texts")
+    where.add_argument(
+        "--index", default="", help="Lucene index with stored texts, or a name such as msmarco-v1-passage"
+    )
     where.add_argument("--dataset", default="", help="ir_datasets id, for texts and, without --topics, for queries")
     where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
     how = parser.add_argument_group("re-ranking")

@@ -11,12 +11,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
-from rrarank.errors import RrarankError
+from rrarank.errors import MissingResource, RrarankError
 from rrarank.files import STDIO, find, refuse_existing, stem
 from rrarank.lucene import BM25, LuceneIndex, build_index
+from rrarank.names import TEXTS, TOPICS, file_or_id, known
 from rrarank.sidecar import fingerprint, read_sidecar, write_sidecar
-from rrarank.texts import Collection
-from rrarank.trec import check_tag, read_topics, write_run
+from rrarank.texts import Collection, load_topics
+from rrarank.trec import check_tag, write_run
 
 
 def main(arguments: Arguments = None) -> int:
@@ -27,7 +28,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("retrieve", "Search a Lucene index with BM25; index the collection first where there is no index.")
     parser.add_argument("--index", required=True, help="folder of a Lucene index; made from --collection if absent")
     parser.add_argument("--collection", help="JSONL (id, contents) or TSV file, plain or .gz, to index")
-    parser.add_argument("--topics", required=True, help="file of qid<TAB>query, or JSONL")
+    parser.add_argument(
+        "--topics", required=True, help="file of qid<TAB>query, or JSONL, or a name such as dl19-passage"
+    )
     parser.add_argument("--output", help="the run to write; - for stdout (default: <topics>.bm25.trec)")
     parser.add_argument("--hits", type=positive, default=1000, help="documents per query")
     parser.add_argument("--bm25", action="store_true", help="rank by BM25, which is the only way so far")
@@ -42,11 +45,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _retrieve(flags: argparse.Namespace) -> None:
-    topics = find(flags.topics)
+    topics = file_or_id(flags.topics, TOPICS)
     output = flags.output or f"{stem(topics)}.bm25.trec"
     refuse_existing(output, flags.overwrite)
     check_tag(flags.runtag)
-    queries = read_topics(topics)
+    queries = load_topics(topics)
     bm25 = BM25(k1=flags.k1, b=flags.b, rm3=flags.rm3)
     index = _ensure_index(flags)
 
@@ -82,6 +85,11 @@ def _ensure_index(flags: argparse.Namespace) -> _Index:
     collection = find(flags.collection) if flags.collection else None
     if not path.exists():
         if collection is None:
+            if str(path) in known(TEXTS):
+                raise MissingResource(
+                    f"{path}: a prebuilt index of Pyserini's that is not on disk; download it with Pyserini and give its "
+                    "folder, or give --collection COLLECTION.jsonl and a folder to make one"
+                )
             raise RrarankError(f"{path}: no such index; give --collection COLLECTION.jsonl to make it")
         _build(path, collection, flags.language or "en", flags.threads or 1)
     language, made_from = _described(path, flags.language, collection)

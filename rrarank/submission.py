@@ -14,7 +14,9 @@ from rrarank.cli import Arguments, Parser, positive, run_verb, say
 from rrarank.data import Hit
 from rrarank.errors import RrarankError, shown
 from rrarank.files import find, read_lines
-from rrarank.trec import TAG, best_first, columns, parse_score, read_qrels, read_topics, write_run
+from rrarank.names import TOPICS, file_or_id
+from rrarank.texts import load_qrels, load_topics
+from rrarank.trec import TAG, best_first, columns, parse_score, write_run
 
 MOST_SHOWN = 20
 
@@ -35,9 +37,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(flags: argparse.Namespace) -> None:
     path = find(flags.run, "runs")
-    wanted = set(read_topics(find(flags.topics)))
+    wanted = set(load_topics(file_or_id(flags.topics, TOPICS)))
     if flags.qrels:
-        wanted |= read_qrels(find(flags.qrels, "qrels")).keys()
+        wanted |= load_qrels(file_or_id(flags.qrels, TOPICS, "qrels")).keys()
     refuse_faulty(path, wanted, flags.max_hits)
     say(f"{path}: {len(wanted):,} queries, fit to submit")
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rrarank.data import Qrels
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.files import read_lines
-from rrarank.trec import field, json_object
+from rrarank.trec import field, json_object, read_qrels, read_topics
 
 ID_FIELDS = ("id", "_id", "docid", "doc_id")
 TEXT_FIELDS = ("text", "segment", "contents", "content", "body", "passage")  # rank_llm's order
@@ -131,6 +132,27 @@ def ir_dataset_topics(dataset: str) -> dict[str, str]:
         return {str(query.query_id): query.default_text() for query in ir_dataset(dataset, "queries").queries_iter()}
     except OSError as error:
         raise unreachable(dataset, error) from error
+
+
+def ir_dataset_qrels(dataset: str) -> dict[str, dict[str, int]]:
+    """qid -> docid -> grade of an ir_datasets id."""
+    qrels: dict[str, dict[str, int]] = {}
+    try:
+        for judged in ir_dataset(dataset, "qrels").qrels_iter():
+            qrels.setdefault(str(judged.query_id), {})[str(judged.doc_id)] = int(judged.relevance)
+    except OSError as error:
+        raise unreachable(dataset, error) from error
+    return qrels
+
+
+def load_topics(place: str | Path) -> dict[str, str]:
+    """qid -> query text of a file (Path) or an ir_datasets id (str)."""
+    return read_topics(place) if isinstance(place, Path) else ir_dataset_topics(place)
+
+
+def load_qrels(place: str | Path) -> Qrels:
+    """The judgments of a file (Path) or an ir_datasets id (str)."""
+    return read_qrels(place) if isinstance(place, Path) else ir_dataset_qrels(place)
 
 
 def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_datasets has no types

@@ -173,7 +173,7 @@ def test_a_requests_file_brings_all_it_needs(here):
 
 
 def test_a_sidecars_data_set_still_gives_the_queries_where_texts_come_by_flag(here, monkeypatch):
-    monkeypatch.setattr("rrarank.inputs.ir_dataset_topics", lambda name: {"1": f"query of {name}", "2": "r"})
+    monkeypatch.setattr("rrarank.texts.ir_dataset_topics", lambda name: {"1": f"query of {name}", "2": "r"})
     write_sidecar(here / "run.trec", inputs={"dataset": "some/id"})
     inputs = load_inputs("run.trec", Origins(collection="docs.tsv"))
     assert inputs.topics["1"] == "query of some/id"
