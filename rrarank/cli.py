@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from rrarank.errors import RrarankError
 
+Arguments = Sequence[str] | None
+
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 
-def run_verb(verb: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Run a verb; what a user can cause becomes one line and an exit code, a bug keeps its traceback."""
+def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
+    """Parse and run; what a user can cause becomes one line and an exit code, a bug keeps its traceback."""
     try:
-        verb(arguments)
-        sys.stdout.flush()
+        verb(parser.parse_args(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except RrarankError as error:
         say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        say("interrupted; what was finished is kept, the same command goes on from there")
+        say("interrupted; nothing is half-written")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush into the closed pipe
-        return 1
+        return CLOSED_PIPE
     except OSError as error:
-        say(f"error: {error.filename or 'system'}: {error.strerror or error}")
+        say(f"error: {error.filename or 'system'}: {error.strerror or str(error).splitlines()[0]}")
         return RrarankError.exit_code
     return 0
 
@@ -53,13 +58,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1")
+    if not re.fullmatch("[0-9]{1,10}", text) or not 1 <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 to 2147483647")
     return int(text)
 
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
-
-
-Arguments = Sequence[str] | None

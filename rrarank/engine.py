@@ -57,7 +57,8 @@ class Reranker(ABC):
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
-        self.model_name = Path(self.config.model).name if Path(self.config.model).is_dir() else self.config.model
+        folder = Path(self.config.model).expanduser()
+        self.model_name = folder.resolve().name if folder.is_dir() else self.config.model
 
     @abstractmethod
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:

@@ -20,14 +20,14 @@ from rrarank.figures import plot_differences
 from rrarank.files import STDIO, atomic_write, find, stem
 from rrarank.measures import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
 from rrarank.names import TOPICS, file_or_id
-from rrarank.sidecar import read_sidecar
+from rrarank.sidecar import read_sidecar, refuse_unsafe
 from rrarank.significance import ALPHA, PERMUTATIONS, SEED, Comparison
 from rrarank.texts import load_qrels
 from rrarank.trec import read_run
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_evaluate, _parser().parse_args(arguments))
+    return run_verb(_evaluate, _parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rel-level", type=positive, default=1, help="lowest relevant grade, for all but nDCG; 2 for TREC DL"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--intersection", action="store_true", help="only the queries that every run answers")
     parser.add_argument("--tukey", action="store_true", help="add Tukey's HSD over all pairs of systems")
     parser.add_argument("--seed", type=int, default=SEED, help="of the randomisation test and the bootstrap")
@@ -55,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(flags: argparse.Namespace) -> None:
     qrels = file_or_id(flags.qrels, TOPICS, "qrels")
+    places = {stem(run): Path(run) if run == STDIO else find(run, "runs") for run in flags.runs}
+    for output in flags.output:
+        refuse_unsafe(output, flags.overwrite, [qrels, *places.values()])
     runs, teachers = _named_runs(flags.runs)
     found = evaluate_runs(
         load_qrels(qrels),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import sys
 import tempfile
@@ -57,6 +58,8 @@ def read_lines(path: str | Path) -> Iterator[str]:
 
 def _open(path: str | Path) -> IO[bytes]:
     if str(path) == STDIO:
+        if sys.stdin is None:
+            raise RrarankError("standard input is closed; give a file instead of -")
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     if str(path).endswith(".gz"):
         return cast(IO[bytes], gzip.open(path, "rb"))
@@ -67,6 +70,10 @@ def _open(path: str | Path) -> IO[bytes]:
 def atomic_write(path: str | Path) -> Iterator[IO[str]]:
     """A text file that appears at `path` whole, on leaving the block, or not at all; `-` is stdout."""
     if str(path) == STDIO:
+        if sys.stdout is None:
+            raise RrarankError("standard output is closed; give --output FILE")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as in files
         yield sys.stdout
         sys.stdout.flush()
         return
@@ -113,6 +120,6 @@ def stem(path: str | Path) -> str:
     return name or "run"
 
 
-def refuse_existing(output: str | Path, overwrite: bool) -> None:
-    if str(output) != STDIO and Path(output).exists() and not overwrite:
-        raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+def is_file(output: str | Path) -> bool:
+    """Whether writing to `output` makes a file that stays, which stdout, /dev/null and a named pipe do not."""
+    return str(output) != STDIO and (Path(output).is_file() or not Path(output).exists() or Path(output).is_dir())

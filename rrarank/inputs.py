@@ -13,7 +13,7 @@ from rrarank.files import STDIO, find
 from rrarank.lucene import LuceneTexts
 from rrarank.names import TEXTS, TOPICS, file_or_id, known
 from rrarank.requests import is_requests, read_requests
-from rrarank.sidecar import Sidecar, read_sidecar
+from rrarank.sidecar import Sidecar, fingerprint, read_sidecar
 from rrarank.texts import Collection, InlineTexts, IrDatasetsTexts, Source, gather, load_topics
 from rrarank.trec import read_run
 
@@ -79,8 +79,8 @@ def load_inputs(
     texts = gather(sources, wanted)
     missing = sorted(wanted.difference(texts))
     if not skip_missing:
-        _refuse_missing([qid for qid in hits if qid not in asked], "queries", "topic", path, places)
-        _refuse_missing(missing, "documents", "text", path, places)
+        _refuse_missing([qid for qid in hits if qid not in asked], "topic", path, places)
+        _refuse_missing(missing, "text", path, places)
     run_place: dict[str, str | Path] = {} if str(path) == STDIO else {"run": path}
     return Inputs(hits, asked, texts, missing, run_place | places)
 
@@ -93,7 +93,9 @@ def _given(origins: Origins) -> dict[str, str | Path]:
         places["collection"] = find(origins.collection)
     if origins.index:
         folder = Path(origins.index)
-        places["index"] = folder if folder.exists() else known(TEXTS).get(str(folder), folder)
+        places["index"] = known(TEXTS).get(str(folder), folder) if not folder.exists() else folder
+        if isinstance(places["index"], Path):
+            fingerprint(folder)  # refuses what is no index, before any work
     if origins.dataset:
         places["dataset"] = origins.dataset
     return places
@@ -148,9 +150,11 @@ def _sources(places: Mapping[str, str | Path]) -> list[Source]:
     return sources
 
 
-def _refuse_missing(missing: Sequence[str], what: str, part: str, run: Path, places: Mapping[str, str | Path]) -> None:
+def _refuse_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
+    """Refuse a run some of whose queries (part `topic`) or documents (part `text`) are unknown."""
     if missing:
-        asked = ", ".join(str(place) for place in places.values()) or "the file"
+        what, names = ("queries", _QUERIES) if part == "topic" else ("documents", _TEXTS)
+        asked = ", ".join(str(places[name]) for name in names if name in places) or "the file"
         raise RrarankError(
             f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
             "give their source too, or --skip-missing to leave them in first-stage order"

@@ -14,6 +14,8 @@ from typing import Any
 
 from rrarank.errors import RrarankError
 
+_START = b'{"key": "'
+
 
 class Journal:
     """key -> value on disk; only the places of the values are held in memory."""
@@ -22,20 +24,21 @@ class Journal:
         self.path = path
         self._places: dict[str, int] = {}
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(path, "a+b")  # noqa: SIM115  # open as long as the journal is
         except OSError as error:
             raise RrarankError(f"{path}: cannot be written ({error.strerror})") from error
         self._load()
 
     def _load(self) -> None:
+        """Find the records; what follows the last whole one was torn by a crash, and is dropped."""
         place = 0
         self._file.seek(0)
         for line in self._file:
-            try:
-                key = json.loads(line)["key"] if line.endswith(b"\n") else None
-            except (ValueError, KeyError, TypeError):
-                key = None
-            if not isinstance(key, str):
+            if place == 0 and not line.startswith(_START[: len(line)]):
+                raise RrarankError(f"{self.path}: in the way, and not a journal; move it, or give another --output")
+            key = _key(line)
+            if key is None:
                 break
             self._places[key] = place
             place += len(line)
@@ -49,7 +52,10 @@ class Journal:
 
     def __getitem__(self, key: str) -> Any:
         self._file.seek(self._places[key])
-        return json.loads(self._file.readline())["value"]
+        record = json.loads(self._file.readline())
+        if record["key"] != key:
+            raise RrarankError(f"{self.path}: changed while it was in use; does another job write the same output?")
+        return record["value"]
 
     def add(self, key: str, value: Any) -> None:
         """Append and fsync: once this returns, the value survives a crash."""
@@ -66,6 +72,15 @@ class Journal:
         """The job is done and its output is whole."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def _key(line: bytes) -> str | None:
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else {}
+    except ValueError:
+        return None
+    key = record.get("key") if isinstance(record, dict) else None
+    return key if isinstance(key, str) else None
 
 
 def work_key(*determinants: Any) -> str:

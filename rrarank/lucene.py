@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -37,18 +38,27 @@ class BM25:
     fb_docs: int = 10
     original_query_weight: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.k1) and self.k1 >= 0 and 0 <= self.b <= 1):
+            raise RrarankError(f"BM25 with k1 {self.k1} and b {self.b}: expected k1 from 0, b from 0 to 1")
+
 
 # -- index and search -------------------------------------------------------------------------------------------------
 
 
-def build_index(documents: Iterable[tuple[str, str]], index: Path, *, language: str = "en", threads: int = 1) -> int:
+def build_index(
+    documents: Iterable[tuple[str, str]], index: Path, *, language: str = "en", threads: int = 1
+) -> tuple[int, int]:
     """Index (docid, text) pairs with positions, term vectors (for RM3) and stored texts.
 
-    The folder appears whole or not at all. Returns the number of documents.
+    The folder appears whole or not at all. Returns the number of documents, and of those left out because empty.
     """
+    languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
+    if language not in languages:
+        raise RrarankError(f"--language {language!r}: no analyser (known: {', '.join(sorted(languages))})")
     index.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
-        count = _write_anserini_json(documents, Path(work, "collection", "part.jsonl"))
+        count, empty = _write_anserini_json(documents, Path(work, "collection", "part.jsonl"))
         arguments = ["-collection", "JsonCollection", "-input", f"{work}/collection", "-index", f"{work}/index"]
         arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-language", language, "-threads", str(threads)]
         _java("io.anserini.index.IndexCollection").main(
@@ -58,19 +68,22 @@ def build_index(documents: Iterable[tuple[str, str]], index: Path, *, language: 
             if built.size != count:
                 raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; is a docid there twice?")
         os.replace(f"{work}/index", index)
-    return count
+    return count, empty
 
 
-def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> int:
+def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tuple[int, int]:
     path.parent.mkdir()
-    count = 0
+    count = empty = 0
     with open(path, "w", encoding="utf-8") as file:
         for docid, text in documents:
+            if not text.strip():  # Anserini leaves it out without a word
+                empty += 1
+                continue
             file.write(json.dumps({"id": docid, "contents": text}) + "\n")
             count += 1
     if not count:
         raise RrarankError("the collection holds no documents")
-    return count
+    return count, empty
 
 
 class LuceneIndex:
@@ -78,9 +91,17 @@ class LuceneIndex:
 
     def __init__(self, path: Path) -> None:
         if not list(path.glob("segments_*")):
-            raise RrarankError(f"{path}: not a Lucene index (no segments file); make one with --collection")
+            raise RrarankError(f"{path}: not a Lucene index (no segments file); remove it, or give another --index")
         self.path = path
-        self._searcher = _java("io.anserini.search.SimpleSearcher")(str(path.resolve()))
+        searcher = _java("io.anserini.search.SimpleSearcher")
+        from jnius import JavaException
+
+        try:
+            self._searcher = searcher(str(path.resolve()))
+        except JavaException as error:
+            raise RrarankError(
+                f"{path}: the index cannot be opened ({str(error).splitlines()[0]}); make it again"
+            ) from None
         self.size = int(self._searcher.get_total_num_docs())
 
     def __enter__(self) -> LuceneIndex:
@@ -171,6 +192,7 @@ def start_java() -> None:
         f"-Dlog4j2.configurationFile={resources.files('rrarank').joinpath('log4j2.xml')}",
         "-Dslf4j.internal.verbosity=WARN",
         "--enable-native-access=ALL-UNNAMED",
+        "-Xrs",  # Ctrl-C stays Python's, so that what was begun is cleaned up
     )
     import jnius  # importing it starts Java
 
@@ -183,9 +205,11 @@ def find_java() -> Path:
     seen = []
     for origin, home in _java_homes():
         version = _java_version(home)
-        if version >= JAVA_NEEDED:
+        whole = any(home.glob("lib/server/libjvm.*")) or any(home.glob("bin/server/jvm.dll"))
+        if version >= JAVA_NEEDED and whole:
             return home
-        seen.append(f"{origin} has Java {version or 'of an unknown version'}")
+        lack = "" if whole else " without its library libjvm"
+        seen.append(f"{origin} has Java {version or 'of an unknown version'}{lack}")
     found = "; ".join(seen) or "none found"
     raise MissingPrerequisite(f"Java {JAVA_NEEDED} is needed ({found}): pip install 'rrarank[java]', or set JAVA_HOME")
 

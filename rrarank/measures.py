@@ -181,8 +181,7 @@ def random_floor(qrels: Qrels, run: Run, measure: str) -> float:
     for qid, grades in qrels.items():
         hits = run.get(qid, ())
         pool = _Pool.of(hits, grades, int(level or 1))
-        ranks = min(int(cutoff or pool.size), pool.size)
-        values.append(_EXPECTED[name](pool, ranks) if pool.relevant else 0.0)
+        values.append(_EXPECTED[name](pool, int(cutoff or max(len(hits), len(grades)))) if pool.relevant else 0.0)
     return math.fsum(values) / len(values)
 
 
@@ -210,18 +209,18 @@ class _Pool:
 
 
 def _random_ndcg(pool: _Pool, cutoff: int) -> float:
-    discounts = [1 / math.log2(rank + 1) for rank in range(1, max(cutoff, len(pool.ideal)) + 1)]
-    ideal = sum(grade * discount for grade, discount in zip(pool.ideal[:cutoff], discounts, strict=False))
-    return pool.gain / pool.size * sum(discounts[:cutoff]) / ideal
+    discounts = [1 / math.log2(rank + 1) for rank in range(1, cutoff + 1)]
+    ideal = sum(grade * discount for grade, discount in zip(pool.ideal, discounts, strict=False))
+    return pool.gain / pool.size * sum(discounts[: pool.size]) / ideal
 
 
 def _random_recall(pool: _Pool, cutoff: int) -> float:
-    return cutoff / pool.size * pool.relevant / pool.known
+    return min(cutoff / pool.size, 1.0) * pool.relevant / pool.known
 
 
 def _random_mrr(pool: _Pool, cutoff: int) -> float:
     expected, none_yet = 0.0, 1.0
-    for rank in range(1, cutoff + 1):
+    for rank in range(1, min(cutoff, pool.size) + 1):
         here = min(pool.relevant / (pool.size - rank + 1), 1.0)  # P(relevant here | none above)
         expected += none_yet * here / rank
         none_yet *= 1 - here
@@ -230,7 +229,7 @@ def _random_mrr(pool: _Pool, cutoff: int) -> float:
 
 def _random_map(pool: _Pool, cutoff: int) -> float:
     others = (pool.relevant - 1) / (pool.size - 1) if pool.size > 1 else 0.0  # P(relevant above | relevant here)
-    precisions = sum((1 + (rank - 1) * others) / rank for rank in range(1, cutoff + 1))
+    precisions = sum((1 + (rank - 1) * others) / rank for rank in range(1, min(cutoff, pool.size) + 1))
     return pool.relevant / pool.size * precisions / pool.known
 
 

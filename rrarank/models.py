@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rrarank.errors import MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 
+_NEEDED = {
+    "config.json": ["config.json"],
+    "weights (*.safetensors)": ["*.safetensors"],
+    "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
+}
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never pickles
 
 
@@ -21,9 +26,17 @@ def locate(model: str) -> Path:
     """
     path = Path(model).expanduser()
     folder = path if path.is_dir() else _from_hub(model)
-    if not list(folder.glob("**/*.safetensors")):
-        raise RrarankError(f"{model}: no .safetensors weights there; convert the model, pickled weights are not loaded")
+    if lack := _lacks(folder):
+        raise RrarankError(f"{model}: the folder has no {lack}; pickled weights are not loaded, convert them")
     return folder
+
+
+def _lacks(folder: Path) -> str:
+    """What a model folder cannot do without and does not hold; without a tokenizer, every word would be unknown."""
+    for what, patterns in _NEEDED.items():
+        if not any(path for pattern in patterns for path in folder.glob(f"**/{pattern}")):
+            return what
+    return ""
 
 
 def _from_hub(model: str) -> Path:
@@ -31,7 +44,9 @@ def _from_hub(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        return Path(huggingface_hub.snapshot_download(model, local_files_only=True))
+        folder = Path(huggingface_hub.snapshot_download(model, local_files_only=True))
+        if not _lacks(folder):  # else a download that was cut off
+            return folder
     except HFValidationError:
         raise MissingResource(f"{model}: no such folder, and no hub id (owner/name)") from None
     except LocalEntryNotFoundError:
@@ -63,11 +78,13 @@ def fingerprint(folder: Path) -> str:
 
 
 @contextmanager
-def loading(threads: int) -> Iterator[None]:
-    """Around loading a model: sets the CPU threads (0 leaves them) and holds back the library's own bars and advice."""
+def loading(name: str, device: str, threads: int) -> Iterator[None]:
+    """Around loading a model: checks the device, sets the CPU threads (0 leaves them), holds back the library's own
+    bars and advice, and makes its errors one line."""
     import torch
     from transformers.utils import logging
 
+    _refuse_device(device)
     if threads:
         torch.set_num_threads(threads)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -75,7 +92,23 @@ def loading(threads: int) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
+    except RrarankError:
+        raise
+    except Exception as error:  # transformers, safetensors and tokenizers each have their own
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def _refuse_device(device: str) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device or "cpu").type
+    except RuntimeError:
+        raise RrarankError(f"--device {device!r}: no such kind of device; expected cpu, cuda, cuda:1, …") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise MissingPrerequisite(f"--device {device}: this machine, or this build of torch, has no CUDA; use cpu")

@@ -34,6 +34,8 @@ class Passages:
             raise RrarankError(f"aggregate {self.aggregate!r}, expected one of {', '.join(AGGREGATES)}")
         if self.words < 0 or self.stride < 0:
             raise RrarankError(f"passages of {self.words} words with stride {self.stride}: neither may be negative")
+        if self.stride and not self.words:
+            raise RrarankError(f"passage stride {self.stride} without a length; give --passage-words too")
         if self.stride > self.words:
             raise RrarankError(
                 f"passages of {self.words} words with stride {self.stride} would skip words between them"

@@ -46,19 +46,31 @@ def find_reranker(name: str) -> type[Reranker]:
     Raises:
         RrarankError: no such name, a plug-in takes one of ours, or two plug-ins share one.
     """
+    found = _find(name)
+    if isinstance(found, metadata.EntryPoint):
+        return found.load()  # type: ignore[no-any-return]
+    if isinstance(found, str):
+        module, _, attribute = found.partition(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    return found
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise what `find_reranker` would of a name, without importing its class."""
+    _find(name)
+
+
+def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
     plugins = list(metadata.entry_points(group=GROUP, name=name))
     if len(plugins) + (name in _CLASSES) > 1:
         raise RrarankError(f"several rerankers are named {name!r} ({', '.join(p.value for p in plugins)}); remove one")
     if plugins:
-        return plugins[0].load()  # type: ignore[no-any-return]
+        return plugins[0]
     known = _CLASSES.get(name)
     if known is None:
         close = difflib.get_close_matches(name.lower(), names(), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise RrarankError(f"no reranker named {name!r}{hint} (known: {', '.join(names())})")
-    if isinstance(known, str):
-        module, _, attribute = known.partition(":")
-        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
     return known
 
 

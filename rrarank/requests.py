@@ -52,7 +52,7 @@ def _request(request: Mapping[str, Any], where: str) -> tuple[str, str, list[tup
     try:
         query, candidates = request["query"], [_candidate(candidate, where) for candidate in request["candidates"]]
         qid, text = field(query, ("qid",), where), field(query, ("text",), where).strip()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RrarankError(f"{where}: {type(error).__name__} {error}; expected {_EXPECTED}") from None
     if not text:
         raise RrarankError(f"{where}: an empty query; expected {_EXPECTED}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,17 +16,18 @@ from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import Hit
 from rrarank.engine import RerankConfig, Reranker, rerank_queries
 from rrarank.errors import RrarankError
-from rrarank.files import STDIO, refuse_existing, stem
+from rrarank.files import STDIO, is_file, stem
 from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.journal import Journal
+from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
-from rrarank.sidecar import write_sidecar
+from rrarank.sidecar import refuse_unsafe, write_sidecar
 from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_rerank, _parser().parse_args(arguments))
+    return run_verb(_rerank, _parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,31 +67,37 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rerank(flags: argparse.Namespace) -> None:
     output = flags.output or f"{stem(flags.run)}.{flags.reranker}.trec"
+    registry.refuse_unknown(flags.reranker)
     tag = check_tag(flags.runtag or flags.reranker[:20])
-    refuse_existing(output, flags.overwrite)
     if flags.submission and output == STDIO:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
-    registry.find_reranker(flags.reranker)
     passages = Passages(flags.passage_words, flags.passage_stride, flags.aggregate)
     config = RerankConfig(depth=flags.depth, hits=flags.hits, passages=passages)
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing)
+    refuse_unsafe(output, flags.overwrite, inputs.origins.values())
     if flags.dry_run:
         return _say_plan(flags, inputs, output)
     reranker = _load(flags)
 
-    journal = Journal(Path(f"{output}.journal")) if output != STDIO else None
+    journal = Journal(Path(f"{output}.journal")) if is_file(output) else None
     if resumed := len(journal or ()):
-        say(f"going on from {output}.journal: {resumed} blocks of {config.block_size} queries are done")
+        say(f"going on from {output}.journal, which holds {resumed} finished blocks of {config.block_size} queries")
     started = time.perf_counter()
     ranked = rerank_queries(
         inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config, journal=journal
     )
-    shown = _with_progress(ranked, inputs, flags.depth)
-    if flags.submission:
-        write_submission(Path(output), shown, tag, inputs.topics)
-    else:
-        write_run(output, shown, tag)
+    pairs_of = _pairs(inputs, flags.depth)
+    shown = _with_progress(ranked, pairs_of)
+    try:
+        if flags.submission:
+            write_submission(Path(output), shown, tag, inputs.topics)
+        else:
+            write_run(output, shown, tag)
+    except KeyboardInterrupt:
+        if journal:
+            say(f"{len(journal)} blocks are finished and kept in {journal.path}; the same command goes on from there")
+        raise
     seconds = round(time.perf_counter() - started, 3)
     if journal is not None:
         model = {"name": reranker.model_name, "fingerprint": reranker.fingerprint()}
@@ -99,8 +106,8 @@ def _rerank(flags: argparse.Namespace) -> None:
         write_sidecar(Path(output), inputs=inputs.origins, **made, **run_on)
         journal.remove()
         print(output)
-    pairs = sum(_pairs(inputs, qid, flags.depth) for qid in inputs.run)
-    rate = "" if resumed else f", {pairs / seconds:,.0f} pairs/s"
+    pairs = sum(pairs_of.values())
+    rate = "" if resumed or not seconds else f", {pairs / seconds:,.0f} pairs/s"
     say(f"{len(inputs.run):,} queries, {pairs:,} pairs in {seconds:.1f} s{rate}, {len(inputs.missing):,} without text")
 
 
@@ -115,22 +122,29 @@ def _load(flags: argparse.Namespace) -> Reranker:
     )
 
 
-def _pairs(inputs: Inputs, qid: str, depth: int) -> int:
-    return sum(hit.docid in inputs.texts for hit in inputs.run[qid][:depth]) if qid in inputs.topics else 0
+def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
+    """qid -> pairs to score."""
+    missing = set(inputs.missing)
+    return {
+        qid: sum(hit.docid not in missing for hit in hits[:depth]) if qid in inputs.topics else 0
+        for qid, hits in inputs.run.items()
+    }
 
 
 def _with_progress(
-    ranked: Iterator[tuple[str, list[Hit]]], inputs: Inputs, depth: int
+    ranked: Iterator[tuple[str, list[Hit]]], pairs: Mapping[str, int]
 ) -> Iterator[tuple[str, Sequence[Hit]]]:
-    with tqdm(total=sum(_pairs(inputs, qid, depth) for qid in inputs.run), unit=" pairs", disable=None) as bar:
+    with tqdm(total=sum(pairs.values()), unit=" pairs", disable=None) as bar:
         for qid, hits in ranked:
-            bar.update(_pairs(inputs, qid, depth))
+            bar.update(pairs[qid])
             yield qid, hits
 
 
 def _say_plan(flags: argparse.Namespace, inputs: Inputs, output: str) -> None:
     """--dry-run: what would be done."""
-    pairs = sum(_pairs(inputs, qid, flags.depth) for qid in inputs.run)
+    if flags.model:
+        locate(flags.model)
+    pairs = sum(_pairs(inputs, flags.depth).values())
     say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
     say(f"with {flags.reranker} ({flags.model or 'its default model'}) into {output}")
 

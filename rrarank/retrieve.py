@@ -12,16 +12,16 @@ from tqdm import tqdm
 
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.errors import MissingResource, RrarankError
-from rrarank.files import STDIO, find, refuse_existing, stem
+from rrarank.files import find, is_file, stem
 from rrarank.lucene import BM25, LuceneIndex, build_index
 from rrarank.names import TEXTS, TOPICS, file_or_id, known
-from rrarank.sidecar import fingerprint, read_sidecar, write_sidecar
+from rrarank.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
 from rrarank.texts import Collection, load_topics
 from rrarank.trec import check_tag, write_run
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_retrieve, _parser().parse_args(arguments))
+    return run_verb(_retrieve, _parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,11 +47,12 @@ def _parser() -> argparse.ArgumentParser:
 def _retrieve(flags: argparse.Namespace) -> None:
     topics = file_or_id(flags.topics, TOPICS)
     output = flags.output or f"{stem(topics)}.bm25.trec"
-    refuse_existing(output, flags.overwrite)
+    collection = find(flags.collection) if flags.collection else None
+    refuse_unsafe(output, flags.overwrite, [topics, collection])
     check_tag(flags.runtag)
-    queries = load_topics(topics)
     bm25 = BM25(k1=flags.k1, b=flags.b, rm3=flags.rm3)
-    index = _ensure_index(flags)
+    queries = load_topics(topics)
+    index = _ensure_index(flags, collection)
 
     started = time.perf_counter()
     run = index.searcher.search(
@@ -59,7 +60,7 @@ def _retrieve(flags: argparse.Namespace) -> None:
     )
     seconds = time.perf_counter() - started
     write_run(output, run, flags.runtag)
-    if output != STDIO:
+    if is_file(output):
         texts = {"collection": index.collection} if index.collection else {"index": index.path}
         config = {"hits": flags.hits, "language": index.language, "bm25": asdict(bm25)}
         write_sidecar(
@@ -79,16 +80,15 @@ class _Index:
     collection: Path | None
 
 
-def _ensure_index(flags: argparse.Namespace) -> _Index:
+def _ensure_index(flags: argparse.Namespace, collection: Path | None) -> _Index:
     """The index of that name, made from the collection if it is not there; it must fit what the flags say."""
     path = Path(flags.index)
-    collection = find(flags.collection) if flags.collection else None
     if not path.exists():
         if collection is None:
             if str(path) in known(TEXTS):
                 raise MissingResource(
-                    f"{path}: a prebuilt index of Pyserini's that is not on disk; download it with Pyserini and give its "
-                    "folder, or give --collection COLLECTION.jsonl and a folder to make one"
+                    f"{path}: a prebuilt index of Pyserini's that is not on disk; download it with Pyserini and "
+                    "give its folder, or give --collection COLLECTION.jsonl and a folder to make one"
                 )
             raise RrarankError(f"{path}: no such index; give --collection COLLECTION.jsonl to make it")
         _build(path, collection, flags.language or "en", flags.threads or 1)
@@ -97,9 +97,12 @@ def _ensure_index(flags: argparse.Namespace) -> _Index:
 
 
 def _build(path: Path, collection: Path, language: str, threads: int) -> None:
+    refuse_unsafe(path, True, [collection])
     say(f"indexing {collection} into {path}")
     documents = tqdm(Collection(collection), unit=" documents", disable=None)
-    count = build_index(documents, path, language=language, threads=threads)
+    count, empty = build_index(documents, path, language=language, threads=threads)
+    if empty:
+        say(f"{empty:,} empty documents left out")
     write_sidecar(path, inputs={"collection": collection}, config={"language": language, "documents": count})
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rrarank.errors import RrarankError
-from rrarank.files import atomic_write, sha256
+from rrarank.files import atomic_write, is_file, sha256
 
 FORMAT = "rrarank.sidecar/1"
 _VERSIONS = ("rrarank", "pyserini", "torch", "transformers", "sentence-transformers", "ir_datasets", "numpy")
@@ -79,6 +79,28 @@ def read_sidecar(output: Path) -> Sidecar | None:
     return Sidecar(path, content)
 
 
+def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object]) -> None:
+    """Refuse an output that exists (unless `overwrite`), is one of its own inputs, or whose sidecar would replace a
+    file that is no sidecar."""
+    if not is_file(output):
+        return
+    path, beside = Path(output), sidecar_path(output)
+    if path.is_file() and not overwrite:
+        raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+    used = {thing.resolve() for thing in inputs if isinstance(thing, Path)}
+    if taken := used & {path.resolve(), beside.resolve()}:
+        raise RrarankError(f"{output}: would replace the input {taken.pop()}; give another --output")
+    if beside.exists() and not _is_ours(beside):
+        raise RrarankError(f"{beside}: in the way of the sidecar of {output}, and not one; give another --output")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("rrarank.sidecar/")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
     """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
     content = {
@@ -102,6 +124,8 @@ def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
 
 def fingerprint(path: Path) -> str:
     """sha256 of a file; of a Lucene index its `segments_N` file, which names every segment by a random id."""
+    if not path.exists():
+        raise RrarankError(f"{path}: no such file or folder")
     if not path.is_dir():
         return sha256(path)
     segments = sorted(path.glob("segments_*"))

@@ -22,7 +22,7 @@ MOST_SHOWN = 20
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_check, _parser().parse_args(arguments))
+    return run_verb(_check, _parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

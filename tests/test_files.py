@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.files import atomic_write, find, read_lines, refuse_existing, sha256, stem
+from rrarank.files import atomic_write, find, read_lines, sha256, stem
 
 # -- find --------------------------------------------------------------------------------------------------------------
 
@@ -175,20 +175,6 @@ def test_a_path_below_a_file_cannot_be_written(tmp_path):
 )
 def test_stem_is_the_name_of_a_run_in_a_table(path, name):
     assert stem(path) == name
-
-
-def test_existing_output_is_refused_unless_overwritten(tmp_path):
-    path = tmp_path / "out"
-    refuse_existing(path, overwrite=False)
-    path.write_text("old")
-    refuse_existing(path, overwrite=True)
-    with pytest.raises(RrarankError, match=f"{path}: exists already; give --overwrite to replace it, or another"):
-        refuse_existing(path, overwrite=False)
-
-
-def test_stdout_never_exists_already(here):
-    Path("-").write_text("a file of that name")
-    refuse_existing("-", overwrite=False)
 
 
 def test_sha256_is_of_the_bytes(tmp_path):

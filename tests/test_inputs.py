@@ -137,7 +137,7 @@ def test_a_sidecar_whose_files_are_gone_gets_the_command_too(described):
 def test_missing_texts_are_refused_or_skipped(here):
     Path("docs.tsv").write_text("b\tB\n")
     assert refusal("run.trec", FLAGS) == (
-        "run.trec: 2 documents have no text in topics.tsv, docs.tsv ('a', 'c'); "
+        "run.trec: 2 documents have no text in docs.tsv ('a', 'c'); "
         "give their source too, or --skip-missing to leave them in first-stage order"
     )
     inputs = load_inputs("run.trec", FLAGS, skip_missing=True)
@@ -152,7 +152,7 @@ def test_a_text_below_depth_is_not_missed(here):
 
 def test_missing_topics_are_refused_or_skipped(here):
     Path("topics.tsv").write_text("1\tone\n")
-    assert refusal("run.trec", FLAGS).startswith("run.trec: 1 queries have no topic in topics.tsv, docs.tsv ('2');")
+    assert refusal("run.trec", FLAGS).startswith("run.trec: 1 queries have no topic in topics.tsv ('2');")
     inputs = load_inputs("run.trec", FLAGS, skip_missing=True)
     assert list(inputs.run) == ["2", "1"]
     assert dict(inputs.texts) == {"c": "C"}

@@ -20,7 +20,7 @@ DOCUMENTS = [
 @pytest.fixture(scope="module")
 def index_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lucene") / "index"
-    assert build_index(DOCUMENTS, folder) == 4
+    assert build_index(DOCUMENTS, folder) == (4, 0)
     return folder
 
 
@@ -99,7 +99,8 @@ def test_a_folder_that_is_no_index(tmp_path):
 
 
 def java_home(folder, version):
-    folder.mkdir()
+    (folder / "lib" / "server").mkdir(parents=True)
+    (folder / "lib" / "server" / "libjvm.so").touch()
     (folder / "release").write_text(f'JAVA_VERSION="{version}"\n')
     return str(folder)
 

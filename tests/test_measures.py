@@ -115,7 +115,7 @@ FLOORED = [
     "ndcg@5-l2",
 ]
 GRADES = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1, "unfound": 2}
-POOLS = {"1": "abcdefgh", "2": "aefg", "3": "ghijkl"}
+POOLS = {"1": "abcdefgh", "2": "aefg", "3": "ghijkl", "4": "a", "5": "ag"}
 DRAWS = 3000
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,9 +63,34 @@ def test_existing_output_needs_overwrite(job, tmp_path, capsys):
 
 def test_dry_run_writes_nothing_and_loads_no_model(job, tmp_path, capsys):
     before = sorted(tmp_path.iterdir())
-    assert main([*job, "--dry-run", "--model", "no-such/model"]) == 0
+    assert main([*job, "--dry-run", "--reranker", "bi-encoder"]) == 0
     assert "would re-rank 10 queries, 50 pairs, 0 without text" in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_dry_run_looks_for_the_model(job, capsys):
+    assert main([*job, "--dry-run", "--model", "no-such/model"]) == 4
+    assert "model 'no-such/model' is not on disk" in capsys.readouterr().err
+
+
+def test_a_journal_that_is_none_is_left_alone(job, tmp_path, capsys):
+    (tmp_path / "out.trec.journal").write_text("my diary\n")
+    assert main([*job, "--output", "out.trec"]) == 2
+    assert "out.trec.journal: in the way, and not a journal" in capsys.readouterr().err
+    assert (tmp_path / "out.trec.journal").read_text() == "my diary\n"
+
+
+def test_a_device_gets_neither_sidecar_nor_journal(job, capsys):
+    assert main([*job, "--output", "/dev/null"]) == 0
+    assert not Path("/dev/null.json").exists()
+
+
+def test_model_name_is_the_folders_even_if_typed_as_a_dot(job, tmp_path, cross_encoder_folder, monkeypatch):
+    paths = [str(tmp_path / name) for name in ("bm25.trec", "topics.tsv", "texts.jsonl")]
+    monkeypatch.chdir(cross_encoder_folder)
+    flags = ["--run", paths[0], "--topics", paths[1], "--collection", paths[2], "--output", str(tmp_path / "o.trec")]
+    assert main([*flags, "--reranker", "cross-encoder", "--model", "."]) == 0
+    assert json.loads((tmp_path / "o.trec.json").read_text())["model"]["name"] == cross_encoder_folder.name
 
 
 def test_output_to_stdout_is_the_run_alone(job, capsys):
@@ -78,7 +104,7 @@ def test_output_to_stdout_is_the_run_alone(job, capsys):
 def test_missing_texts_are_named_and_refused_unless_skipped(job, tmp_path, capsys):
     (tmp_path / "texts.jsonl").write_text(TEXTS.split("\n", 1)[1])
     assert main(job) == 2
-    assert "1 documents have no text in topics.tsv, texts.jsonl ('d1')" in capsys.readouterr().err
+    assert "1 documents have no text in texts.jsonl ('d1')" in capsys.readouterr().err
     assert main([*job, "--skip-missing"]) == 0
     assert {hits[-1].docid for hits in read_run("bm25.cross-encoder.trec").values()} == {"d1"}
 
@@ -125,7 +151,7 @@ def test_interrupted_job_goes_on_from_its_journal_and_ends_byte_identical(job, t
     assert not (tmp_path / "resumed.trec").exists()
     assert main([*job, "--output", "resumed.trec"]) == 0
     assert done == [8, 2, 2]  # blocks of 8 queries and of 2; only the interrupted one is asked again
-    assert "going on from resumed.trec.journal: 1 blocks" in capsys.readouterr().err
+    assert "going on from resumed.trec.journal, which holds 1 finished blocks of 8 queries" in capsys.readouterr().err
     assert (tmp_path / "resumed.trec").read_bytes() == (tmp_path / "whole.trec").read_bytes()
     assert not list(tmp_path.glob("*.journal"))
 

@@ -63,6 +63,29 @@ def test_flags_that_contradict_what_is_there(job, flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_collection_is_never_replaced_by_a_sidecar(job, capsys):
+    os.rename("texts.jsonl", "small.json")
+    before = open("small.json").read()
+    assert main(["--index", "small", "--collection", "small.json", "--topics", "topics.tsv"]) == 2
+    assert "small: would replace the input" in capsys.readouterr().err
+    assert open("small.json").read() == before
+    assert not os.path.exists("small")
+
+
+def test_empty_documents_are_left_out_and_counted(job, capsys):
+    with open("texts.jsonl", "a") as file:
+        file.write('{"id": "empty", "contents": " "}\n')
+    assert main([*job, "--output", "one.trec"]) == 0
+    assert "1 empty documents left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--k1", "nan"), ("--k1", "-1"), ("--b", "1.5"), ("--language", "xx")])
+def test_parameters_that_lucene_does_not_know(job, flag, value, capsys):
+    assert main([*job, flag, value]) == 2
+    assert value in capsys.readouterr().err
+    assert not os.path.exists("indexes/small")
+
+
 def test_the_sample_run_is_what_retrieve_makes(tmp_path, monkeypatch):
     """runs/bm25.trec, which ships, from prebuilt/sample, which ships."""
     from rrarank.files import find

@@ -8,7 +8,15 @@ import pytest
 
 from rrarank.errors import RrarankError
 from rrarank.files import sha256
-from rrarank.sidecar import FORMAT, fingerprint, read_sidecar, sidecar_path, versions, write_sidecar
+from rrarank.sidecar import (
+    FORMAT,
+    fingerprint,
+    read_sidecar,
+    refuse_unsafe,
+    sidecar_path,
+    versions,
+    write_sidecar,
+)
 
 
 @pytest.fixture
@@ -153,3 +161,36 @@ def test_a_sidecar_without_its_parts_is_not_ours(made):
 def test_an_index_folder_without_segments_is_one_line(tmp_path):
     with pytest.raises(RrarankError, match="no Lucene index"):
         fingerprint(tmp_path)
+
+
+# -- what an output may not replace ------------------------------------------------------------------------------------
+
+
+def test_existing_output_is_refused_unless_overwritten(tmp_path):
+    path = tmp_path / "out"
+    refuse_unsafe(path, False, [])
+    path.write_text("old")
+    refuse_unsafe(path, True, [])
+    with pytest.raises(RrarankError, match=f"{path}: exists already; give --overwrite to replace it, or another"):
+        refuse_unsafe(path, False, [])
+
+
+@pytest.mark.parametrize("taken", ["out", "out.json"])
+def test_an_input_is_never_replaced_not_even_on_demand(taken, tmp_path):
+    (tmp_path / taken).write_text("precious")
+    with pytest.raises(RrarankError, match="would replace the input"):
+        refuse_unsafe(tmp_path / "out", True, ["an id", tmp_path / taken])
+
+
+def test_a_file_that_is_no_sidecar_is_never_replaced_by_one(made, tmp_path):
+    (tmp_path / "out.json").write_text('{"mine": 1}')
+    with pytest.raises(RrarankError, match=r"out.json: in the way of the sidecar"):
+        refuse_unsafe(tmp_path / "out", True, [])
+    refuse_unsafe(made, True, [])  # its own
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/null"])
+def test_stdout_and_devices_are_free(output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("a file of that name")
+    refuse_unsafe(output, False, [])

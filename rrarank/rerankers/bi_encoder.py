@@ -20,9 +20,10 @@ class BiEncoder(Reranker):
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         super().__init__(config)
-        self.model_name = self.model_name or MINILM
+        if not self.config.model:
+            self.model_name = MINILM
         folder = locate(self.config.model or _default_model())
-        with loading(self.config.threads):
+        with loading(self.model_name, self.config.device, self.config.threads):
             self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
         if self.config.max_length:
             self.model.max_seq_length = self.config.max_length

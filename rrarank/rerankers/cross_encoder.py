@@ -29,7 +29,7 @@ class CrossEncoder(Pointwise):
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
         folder = locate(self.config.model)
         self.device = self.config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        with loading(self.config.threads):
+        with loading(self.config.model, self.config.device, self.config.threads):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.model = _load_whole(folder, self.config.model).to(self.device).eval()
         self._pad = DataCollatorWithPadding(_with_pad_token(self.tokenizer, self.model))

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -62,9 +64,34 @@ def test_a_fresh_head_is_an_error_and_never_a_random_ranking(tmp_path, tokenizer
 
 
 def test_pickled_weights_are_not_loaded(tmp_path, cross_encoder_folder):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(RrarankError, match="no .safetensors weights"):
+    shutil.copytree(cross_encoder_folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(RrarankError, match=r"has no weights \(\*.safetensors\); pickled weights are not loaded"):
         our_scores(tmp_path)
+
+
+def test_without_its_tokenizer_every_word_would_be_unknown_so_it_is_an_error(tmp_path, cross_encoder_folder):
+    left_out = shutil.ignore_patterns("tokenizer*", "vocab*", "special*")
+    folder = shutil.copytree(cross_encoder_folder, tmp_path / "model", ignore=left_out)
+    with pytest.raises(RrarankError, match="has no tokenizer"):
+        our_scores(folder)
+
+
+def test_cut_weights_are_one_line(tmp_path, cross_encoder_folder):
+    folder = shutil.copytree(cross_encoder_folder, tmp_path / "model")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(RrarankError, match=r"the model cannot be loaded \(.*is the folder whole"):
+        our_scores(folder)
+
+
+@pytest.mark.parametrize(("device", "code"), [("foo", 2), ("cuda:99", 3)])
+def test_a_device_that_is_not_there_is_one_line(device, code, cross_encoder_folder):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(RrarankError, match=f"--device .?{device}") as error:
+        CrossEncoder(RerankerConfig(model=str(cross_encoder_folder), device=device))
+    assert error.value.exit_code == code
 
 
 def test_without_a_model_it_says_which_flag():
