@@ -59,6 +59,8 @@ def _evaluate(flags: argparse.Namespace) -> None:
     places = {stem(run): Path(run) if run == STDIO else find(run, "runs") for run in flags.runs}
     for output in flags.output:
         refuse_unsafe(output, flags.overwrite, [qrels, *places.values()])
+    if any(Path(output).suffix in FIGURES for output in flags.output) and len(flags.runs) < 2:
+        raise RrarankError("--output: a plot of differences needs a second run")
     runs, teachers = _named_runs(flags.runs)
     found = evaluate_runs(
         load_qrels(qrels),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rrarank.errors import RrarankError
+from rrarank.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     from rrarank.measures import Evaluation
@@ -36,4 +38,6 @@ def plot_differences(found: Evaluation, measure: str, path: Path) -> None:
         panel.set_title(f"{row.name} - {found.baseline}\n{better} better, {worse} worse", fontsize=9)
         panel.set_xlabel("queries, sorted")
     panels[0].set_ylabel(f"difference in {measure}")
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, format=path.suffix[1:])
+    atomic_write_bytes(path, picture.getvalue())

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TextIO, cast
 
 from rrarank.errors import RrarankError
 
@@ -32,6 +32,8 @@ def find(name: str | Path, folder: str = "") -> Path:
     for place in places:
         if place.is_file():
             return place
+    if places[0].is_dir():
+        raise RrarankError(f"{name}: is a folder, expected a file")
     looked = f" (looked in ./, ./{folder}/ and the package)" if bare else ""
     raise RrarankError(f"{name}: no such file{looked}")
 
@@ -48,6 +50,8 @@ def read_lines(path: str | Path) -> Iterator[str]:
             for number, line in enumerate(file, start=1):
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
+        if number == 1 and error.object.startswith(b"\x1f\x8b"):
+            raise RrarankError(f"{path}: a gzip file without the suffix .gz; rename it") from error
         seen = f"byte 0x{error.object[error.start]:02x}"
         raise RrarankError(f"{path}:{number}: not UTF-8 ({seen}); convert it, e.g. with `iconv -t utf-8`") from error
     except (EOFError, zlib.error) as error:
@@ -67,7 +71,7 @@ def _open(path: str | Path) -> IO[bytes]:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[str]]:
+def atomic_write(path: str | Path) -> Iterator[TextIO]:
     """A text file that appears at `path` whole, on leaving the block, or not at all; `-` is stdout."""
     if str(path) == STDIO:
         if sys.stdout is None:
@@ -99,6 +103,12 @@ def atomic_write(path: str | Path) -> Iterator[IO[str]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def atomic_write_bytes(path: Path, content: bytes) -> None:
+    """The same for a picture."""
+    with atomic_write(path) as file:
+        file.buffer.write(content)
 
 
 def _umask() -> int:

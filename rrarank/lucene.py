@@ -82,7 +82,7 @@ def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tu
             file.write(json.dumps({"id": docid, "contents": text}) + "\n")
             count += 1
     if not count:
-        raise RrarankError("the collection holds no documents")
+        raise RrarankError("the collection to index holds no documents")
     return count, empty
 
 
@@ -121,6 +121,7 @@ class LuceneIndex:
     ) -> Run:
         """A run of up to `hits` documents a query, in the order of the topics; a query without a match has none."""
         searcher = self._searcher
+        _java("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)  # 1,024 would refuse long queries
         searcher.set_language(language)
         searcher.set_bm25(bm25.k1, bm25.b)
         searcher.unset_rm3()

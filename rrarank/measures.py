@@ -16,7 +16,7 @@ from rrarank.data import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
 from rrarank.significance import SEED, Comparison, compare, holm
 
-_MEASURE = re.compile(r"[a-z_-]+?(\.\d+)?(@[1-9]\d*)?(-l[1-9]\d*)?")
+_MEASURE = re.compile(r"[a-z_-]+?(\.\d+)?(@[1-9]\d{0,8})?(-l[1-9]\d{0,5})?")
 _SPELLING = "ranx names them ndcg@10, map, mrr, recall@100, map@1000-l2, …"
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rrarank.data import Hit, Run
 from rrarank.errors import RrarankError
 from rrarank.files import read_lines
 from rrarank.texts import document_text
-from rrarank.trec import best_first, field, json_object
+from rrarank.trec import FLOAT32_MAX, best_first, columns, field, json_object
 
 _EXPECTED = '{"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc"}]}'
 
@@ -54,6 +53,8 @@ def _request(request: Mapping[str, Any], where: str) -> tuple[str, str, list[tup
         qid, text = field(query, ("qid",), where), field(query, ("text",), where).strip()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RrarankError(f"{where}: {type(error).__name__} {error}; expected {_EXPECTED}") from None
+    if columns(qid) != [qid] or any(columns(hit.docid) != [hit.docid] for hit, _ in candidates):
+        raise RrarankError(f"{where}: an id that is empty or holds a space, which a run cannot hold")
     if not text:
         raise RrarankError(f"{where}: an empty query; expected {_EXPECTED}")
     if len({hit.docid for hit, _ in candidates}) < len(candidates):
@@ -63,7 +64,7 @@ def _request(request: Mapping[str, Any], where: str) -> tuple[str, str, list[tup
 
 def _candidate(candidate: Mapping[str, Any], where: str) -> tuple[Hit, str]:
     hit = Hit(field(candidate, ("docid",), where), float(candidate["score"]))
-    if not math.isfinite(hit.score):
+    if not abs(hit.score) < FLOAT32_MAX:
         raise RrarankError(f"{where}: docid {hit.docid!r} has the score {hit.score}, expected a finite number")
     doc = candidate["doc"]
     return hit, doc if isinstance(doc, str) else document_text(doc, where)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.files import find, is_file, stem
-from rrarank.lucene import BM25, LuceneIndex, build_index
+from rrarank.lucene import BM25, LuceneIndex, build_index, start_java
 from rrarank.names import TEXTS, TOPICS, file_or_id, known
 from rrarank.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
 from rrarank.texts import Collection, load_topics
@@ -100,6 +100,7 @@ def _build(path: Path, collection: Path, language: str, threads: int) -> None:
     refuse_unsafe(path, True, [collection])
     say(f"indexing {collection} into {path}")
     documents = tqdm(Collection(collection), unit=" documents", disable=None)
+    start_java()  # before the collection is read, so that its absence is said at once
     count, empty = build_index(documents, path, language=language, threads=threads)
     if empty:
         say(f"{empty:,} empty documents left out")
@@ -111,10 +112,10 @@ def _described(path: Path, language: str | None, collection: Path | None) -> tup
     sidecar = read_sidecar(path)
     if sidecar is None:
         return language or "en", None
-    recorded = str(sidecar.content["config"]["language"])
+    recorded = str(sidecar.content.get("config", {}).get("language", "en"))
     if language not in (None, recorded):
         raise RrarankError(f"{path}: indexed with --language {recorded}, asked with {language}; give another --index")
-    if collection and fingerprint(collection) != sidecar.content["inputs"]["collection"]["sha256"]:
+    if collection and fingerprint(collection) != sidecar.content["inputs"].get("collection", {}).get("sha256"):
         raise RrarankError(
             f"{path}: made from another collection than {collection} ({sidecar.path}); give another --index"
         )

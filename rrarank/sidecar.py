@@ -67,8 +67,11 @@ def read_sidecar(output: Path) -> Sidecar | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         known, recorded = content["format"] == FORMAT, content["output"]["sha256"]
-        whole = all("id" in entry or {"path", "sha256"} <= entry.keys() for entry in content["inputs"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+        named = [
+            [entry["id"]] if "id" in entry else [entry["path"], entry["sha256"]] for entry in content["inputs"].values()
+        ]
+        whole = all(isinstance(part, str) for parts in named for part in parts)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise RrarankError(f"{path}: not a sidecar of rrarank; move it away, then give --topics and texts")
@@ -85,6 +88,8 @@ def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object])
     if not is_file(output):
         return
     path, beside = Path(output), sidecar_path(output)
+    if path.is_dir():
+        raise RrarankError(f"{output}: is a folder, expected a file to write")
     if path.is_file() and not overwrite:
         raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")
     used = {thing.resolve() for thing in inputs if isinstance(thing, Path)}
@@ -97,13 +102,13 @@ def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object])
 def _is_ours(path: Path) -> bool:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("rrarank.sidecar/")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
 def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
     """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "output": {"path": output.name, "sha256": fingerprint(output)},
         "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items()},

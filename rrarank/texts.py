@@ -108,7 +108,7 @@ def _json_row(line: str, where: str) -> tuple[str, str]:
 def document_text(row: Mapping[str, object], where: str) -> str:
     """A JSON document's text; a title comes before it, as BEIR's loaders do."""
     text = field(row, TEXT_FIELDS, where)
-    return f"{row['title']} {text}".strip() if row.get("title") else text
+    return f"{field(row, ('title',), where)} {text}".strip() if row.get("title") else text
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from rrarank.files import atomic_write, read_lines
 if TYPE_CHECKING:
     import numpy as np
 
+FLOAT32_MAX = 3.4028236e38  # above it, float32 is infinite
 TAG = r"[A-Za-z0-9_.-]{1,20}"
 _ASCII_SPACE = re.compile(r"[ \t\n\v\f\r]+")
 
@@ -152,7 +153,7 @@ def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
         qid, _, docid, grade = fields
         if docid in qrels.setdefault(qid, {}):
             raise RrarankError(f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line")
-        if not re.fullmatch("-?[0-9]+", grade):
+        if not re.fullmatch("-?[0-9]{1,6}", grade):
             raise RrarankError(f"{where}:{number}: grade {grade!r}, expected a whole number")
         qrels[qid][docid] = int(grade)
     if not qrels:
@@ -171,6 +172,8 @@ def parse_topics(lines: str | Iterable[str], where: str = "topics") -> dict[str,
         if not line.strip():
             continue
         qid, text = _topic(line, f"{where}:{number}")
+        if columns(qid) != [qid] and qid:
+            raise RrarankError(f"{where}:{number}: qid {qid!r} holds a space, which a run cannot")
         if not qid or not text:
             raise RrarankError(f"{where}:{number}: an empty {'query' if qid else 'qid'}; expected qid<TAB>query")
         if qid in topics:
@@ -196,7 +199,7 @@ def _topic(line: str, where: str) -> tuple[str, str]:
 
 def json_object(line: str, where: str) -> Mapping[str, object]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip("\r\n"))
     except json.JSONDecodeError as error:
         raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:
@@ -242,13 +245,13 @@ def parse_score(text: str, where: str) -> float:
         value = None
     if value is None:
         raise RrarankError(f"{where}: score {text!r} is not a number (column 5)")
-    if not math.isfinite(value):
-        raise RrarankError(f"{where}: score {text!r} is not finite; trec_eval cannot sort it")
+    if not abs(value) < FLOAT32_MAX:
+        raise RrarankError(f"{where}: score {text!r} is not finite as float32; trec_eval cannot sort it")
     return value
 
 
 def _rank(text: str, where: str) -> int:
-    if not re.fullmatch("[0-9]+", text) or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,12}", text) or int(text) < 1:
         raise RrarankError(f"{where}: rank {text!r}, expected a whole number from 1 (column 3)")
     return int(text)
 

@@ -40,6 +40,12 @@ def test_hits_come_in_the_order_trec_eval_reads(index_folder):
     assert best_first(hits) == list(hits)
 
 
+def test_a_query_of_thousands_of_words_is_searched(index_folder):
+    words = " ".join(f"word{number}" for number in range(3000))
+    with LuceneIndex(index_folder) as index:
+        assert [hit.docid for hit in index.search({"1": f"{words} bread"})["1"]] == ["ké"]
+
+
 def test_parameters_change_the_scores(index_folder):
     with LuceneIndex(index_folder) as index:
         plain, tuned, expanded = (

@@ -85,6 +85,13 @@ def test_a_device_gets_neither_sidecar_nor_journal(job, capsys):
     assert not Path("/dev/null.json").exists()
 
 
+def test_a_folder_as_output_leaves_nothing_behind(job, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    assert main([*job, "--output", "folder", "--overwrite"]) == 2
+    assert "folder: is a folder, expected a file to write" in capsys.readouterr().err
+    assert not (tmp_path / "folder.journal").exists()
+
+
 def test_model_name_is_the_folders_even_if_typed_as_a_dot(job, tmp_path, cross_encoder_folder, monkeypatch):
     paths = [str(tmp_path / name) for name in ("bm25.trec", "topics.tsv", "texts.jsonl")]
     monkeypatch.chdir(cross_encoder_folder)

@@ -93,7 +93,7 @@ GOOD = "1 Q0 a 1 9 t"
         ("1 a 1\n1 Q0 b 2 8 t", "run:2: 6 columns, expected 3 (qid docid rank)"),
         ("1 Q0 a 1 high t", "run:1: score 'high' is not a number (column 5)"),
         ("1 Q0 a 1 0,5 t", "run:1: score '0,5' is not a number (column 5)"),
-        ("1 Q0 a 1 nan t", "run:1: score 'nan' is not finite; trec_eval cannot sort it"),
+        ("1 Q0 a 1 nan t", "run:1: score 'nan' is not finite as float32; trec_eval cannot sort it"),
         ("1 Q0 a 1 -inf t", "run:1: score '-inf' is not finite"),
         ("1 a 0", "run:1: rank '0', expected a whole number from 1 (column 3)"),
         ("1 a -1", "run:1: rank '-1', expected a whole number from 1"),
@@ -330,3 +330,18 @@ def test_a_docid_twice_is_never_written(tmp_path):
     with pytest.raises(RrarankError, match="holds a docid twice"):
         write_run(tmp_path / "r", Run({"1": [Hit("a", 2.0), Hit("a", 1.0)]}, "t"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("score", ["1e39", "-3.5e38"])
+def test_a_score_that_overflows_float32_is_refused_where_it_stands(score):
+    with pytest.raises(RrarankError, match=r"run:1: score .* is not finite as float32"):
+        parse_run(f"1 Q0 a 1 {score} t")
+
+
+@pytest.mark.parametrize(
+    ("parse", "line"),
+    [(parse_qrels, "1 0 a 1" + "0" * 30), (parse_run, "1 a " + "1" * 5001), (parse_topics, "a b\tquery")],
+)
+def test_numbers_beyond_reason_and_ids_with_spaces_are_refused(parse, line):
+    with pytest.raises(RrarankError, match=":1: "):
+        parse(line)
