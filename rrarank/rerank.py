@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -71,44 +71,75 @@ def _rerank(flags: argparse.Namespace) -> None:
     tag = check_tag(flags.runtag or flags.reranker[:20])
     if flags.submission and output == STDIO:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
-    passages = Passages(flags.passage_words, flags.passage_stride, flags.aggregate)
-    config = RerankConfig(depth=flags.depth, hits=flags.hits, passages=passages)
+    refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
+    config = RerankConfig(
+        depth=flags.depth,
+        hits=flags.hits,
+        passages=Passages(flags.passage_words, flags.passage_stride, flags.aggregate),
+    )
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing)
     refuse_unsafe(output, flags.overwrite, inputs.origins.values())
+    pairs = _pairs(inputs, flags.depth)
     if flags.dry_run:
-        return _say_plan(flags, inputs, output)
-    reranker = _load(flags)
+        return _say_plan(flags, inputs, sum(pairs.values()), output)
 
-    journal = Journal(Path(f"{output}.journal")) if is_file(output) else None
-    if resumed := len(journal or ()):
-        say(f"going on from {output}.journal, which holds {resumed} finished blocks of {config.block_size} queries")
+    job = _Job(output, tag, inputs, _load(flags), config)
     started = time.perf_counter()
+    resumed = _write(job, pairs, flags.submission)
+    seconds = time.perf_counter() - started
+    if is_file(output):
+        _describe(job, flags, seconds)
+        Journal(job.journal).remove()
+        print(output)
+    rate = "" if resumed else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
+    done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
+    say(f"{done}, {len(inputs.missing):,} without text")
+
+
+@dataclass(frozen=True)
+class _Job:
+    output: str
+    tag: str
+    inputs: Inputs
+    reranker: Reranker
+    config: RerankConfig
+
+    @property
+    def journal(self) -> Path:
+        return Path(f"{self.output}.journal")
+
+
+def _write(job: _Job, pairs: Mapping[str, int], submission: bool) -> int:
+    """Re-rank and write, keeping finished blocks in the journal; returns how many were there already."""
+    journal = Journal(job.journal) if is_file(job.output) else None
+    resumed = len(journal) if journal else 0
+    if resumed:
+        say(f"going on from {job.journal}, which holds {resumed} finished blocks of {job.config.block_size} queries")
+    topics, texts = job.inputs.topics, job.inputs.texts
     ranked = rerank_queries(
-        inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config, journal=journal
+        job.inputs.run, job.reranker, topics=topics, texts=texts, config=job.config, journal=journal
     )
-    pairs_of = _pairs(inputs, flags.depth)
-    shown = _with_progress(ranked, pairs_of)
+    run = _with_progress(ranked, pairs)
     try:
-        if flags.submission:
-            write_submission(Path(output), shown, tag, inputs.topics)
-        else:
-            write_run(output, shown, tag)
+        write_submission(Path(job.output), run, job.tag, topics) if submission else write_run(job.output, run, job.tag)
     except KeyboardInterrupt:
         if journal:
-            say(f"{len(journal)} blocks are finished and kept in {journal.path}; the same command goes on from there")
+            say(f"{len(journal)} blocks are finished and kept in {job.journal}; the same command goes on from there")
         raise
-    seconds = round(time.perf_counter() - started, 3)
-    if journal is not None:
-        model = {"name": reranker.model_name, "fingerprint": reranker.fingerprint()}
-        made = {"config": {"reranker": flags.reranker, "tag": tag, **asdict(config)}, "model": model}
-        run_on = {"backend": flags.backend, "threads": flags.threads, "timings": {"rerank_s": seconds}}
-        write_sidecar(Path(output), inputs=inputs.origins, **made, **run_on)
-        journal.remove()
-        print(output)
-    pairs = sum(pairs_of.values())
-    rate = "" if resumed or not seconds else f", {pairs / seconds:,.0f} pairs/s"
-    say(f"{len(inputs.run):,} queries, {pairs:,} pairs in {seconds:.1f} s{rate}, {len(inputs.missing):,} without text")
+    return resumed
+
+
+def _describe(job: _Job, flags: argparse.Namespace, seconds: float) -> None:
+    write_sidecar(
+        Path(job.output),
+        inputs=job.inputs.origins,
+        config={"reranker": flags.reranker, "tag": job.tag, **asdict(job.config)},
+        model={"name": job.reranker.model_name, "fingerprint": job.reranker.fingerprint()},
+        backend=flags.backend,
+        threads=flags.threads,
+        timings={"rerank_s": round(seconds, 3)},
+    )
 
 
 def _load(flags: argparse.Namespace) -> Reranker:
@@ -140,11 +171,10 @@ def _with_progress(
             yield qid, hits
 
 
-def _say_plan(flags: argparse.Namespace, inputs: Inputs, output: str) -> None:
+def _say_plan(flags: argparse.Namespace, inputs: Inputs, pairs: int, output: str) -> None:
     """--dry-run: what would be done."""
     if flags.model:
         locate(flags.model)
-    pairs = sum(_pairs(inputs, flags.depth).values())
     say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
     say(f"with {flags.reranker} ({flags.model or 'its default model'}) into {output}")
 
