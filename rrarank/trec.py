@@ -88,8 +88,10 @@ def strictly_falling(scores: Sequence[float]) -> np.ndarray:
     with np.errstate(over="ignore"):
         falling = np.array(scores, dtype=np.float32)
         _refuse_infinite(falling, scores)
-        for i in range(1, len(falling)) if (falling[1:] >= falling[:-1]).any() else ():
-            falling[i] = min(falling[i], np.nextafter(falling[i - 1], np.float32(-np.inf)))
+        for i in np.flatnonzero(falling[1:] >= falling[:-1]) + 1:
+            while i < len(falling) and falling[i] >= falling[i - 1]:  # each step down may reach the score below
+                falling[i] = np.nextafter(falling[i - 1], np.float32(-np.inf))
+                i += 1
     _refuse_infinite(falling, scores)  # the lowest float32 has none below it
     return falling
 
@@ -122,7 +124,7 @@ def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
         raise RrarankError(f"query {qid!r} holds a docid twice; a run cannot")
     scores = strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # numpy prints the shortest float32
     for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
-        if columns(hit.docid) != [hit.docid] or columns(qid) != [qid]:
+        if not hit.docid or not qid or _ASCII_SPACE.search(hit.docid) or (rank == 1 and _ASCII_SPACE.search(qid)):
             raise RrarankError(f"query {qid!r}, docid {hit.docid!r}: ids in a TREC run cannot be empty or hold spaces")
         yield f"{qid} Q0 {hit.docid} {rank} {score} {tag}\n"
 

@@ -10,7 +10,14 @@ import rrarank
 ROOT = Path(rrarank.__file__).parent
 VERBS = {"retrieve", "rerank", "evaluate"}
 LAYERS = {"engine": 1, "rerankers": 2} | dict.fromkeys(VERBS, 4)  # all else is a noun: 0
-OWNERS = {"jnius": "lucene", "jnius_config": "lucene", "pyserini": "lucene", "ranx": "measures", "ir_datasets": "texts"}
+OWNERS = {
+    "jnius": "lucene",
+    "jnius_config": "lucene",
+    "pyserini": "lucene",
+    "ranx": "measures",
+    "ir_datasets": "texts",
+    "matplotlib": "figures",
+}
 MODEL_LIBRARIES = {"torch", "transformers", "sentence_transformers"}
 FILES = [path for path in ROOT.rglob("*.py") if path.name != "__init__.py"]
 
