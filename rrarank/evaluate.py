@@ -56,12 +56,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(flags: argparse.Namespace) -> None:
     qrels = file_or_id(flags.qrels, TOPICS, "qrels")
-    places = {stem(run): Path(run) if run == STDIO else find(run, "runs") for run in flags.runs}
+    places = [Path(run) if run == STDIO else find(run, "runs") for run in flags.runs]
     for output in flags.output:
-        refuse_unsafe(output, flags.overwrite, [qrels, *places.values()])
+        refuse_unsafe(output, flags.overwrite, [qrels, *places])
     if any(Path(output).suffix in FIGURES for output in flags.output) and len(flags.runs) < 2:
         raise RrarankError("--output: a plot of differences needs a second run")
-    runs, teachers = _named_runs(flags.runs)
+    runs, teachers = _named_runs(places)
     found = evaluate_runs(
         load_qrels(qrels),
         runs,
@@ -79,7 +79,7 @@ def _evaluate(flags: argparse.Namespace) -> None:
         _write(output, found, circular, flags.tukey)
 
 
-def _named_runs(paths: Sequence[str]) -> tuple[dict[str, Run], dict[str, str]]:
+def _named_runs(paths: Sequence[Path]) -> tuple[dict[str, Run], dict[str, str]]:
     """Runs, and their teachers, by file stem: a table, and ranx, know a run by its name alone."""
     runs: dict[str, Run] = {}
     teachers: dict[str, str] = {}
@@ -87,9 +87,8 @@ def _named_runs(paths: Sequence[str]) -> tuple[dict[str, Run], dict[str, str]]:
         name = stem(path)
         if name in runs:
             raise RrarankError(f"{path}: a second run named {name!r}; rename one, names tell the rows apart")
-        place = Path(path) if path == STDIO else find(path, "runs")
-        runs[name] = read_run(place)
-        teachers[name] = _teacher(place)
+        runs[name] = read_run(path)
+        teachers[name] = _teacher(path)
     return runs, teachers
 
 
