@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -38,6 +38,34 @@ class Ranking:
 
     query: Query
     candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRanking:
+    """A teacher's order of the candidates it was shown: each of them is listed, missing or unknown, once.
+
+    Args:
+        shown: in prompt order, each with the pre-ranker's score.
+        listed: docids, best first.
+        missing: docids left out by the teacher's judgment: hard negatives, below every listed one, tied.
+        unknown: docids of which nothing is known; they give no pairs.
+        not_shown: docids of the first stage that the pre-ranker left out.
+        faults: of the teacher's answer, the gravest first; empty if there is none.
+        answer: the teacher's raw words, if it has any.
+        reasons: docid -> why it is or is not relevant.
+        provenance: teacher, rule, model, prompt, parameters, answer id: JSON values.
+    """
+
+    query: Query
+    shown: tuple[Candidate, ...]
+    listed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    not_shown: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    answer: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
