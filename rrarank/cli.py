@@ -42,6 +42,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults in the help, but only those that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        unsaid = action.default in (None, False, "") or "(default:" in (action.help or "")
+        return action.help if unsaid else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with one-line usage errors, defaults in the help, and no abbreviated flags."""
 
@@ -49,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"python -m rrarank.{verb}",
             description=description,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_Defaults,
             allow_abbrev=False,
         )
 

@@ -18,6 +18,7 @@ from rrarank.errors import RrarankError
 from rrarank.files import atomic_write, is_file, sha256
 
 FORMAT = "rrarank.sidecar/1"
+DENSE_MANIFEST = "dense.json"  # in the folder of a dense index: names its files by their sha256
 _VERSIONS = ("rrarank", "pyserini", "torch", "transformers", "sentence-transformers", "ir_datasets", "numpy")
 
 
@@ -128,15 +129,16 @@ def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 of a file; of a Lucene index its `segments_N` file, which names every segment by a random id."""
+    """sha256 of a file; of an index the file that names all others: a Lucene index's `segments_N` (by random ids), a
+    dense index's manifest (by their sha256)."""
     if not path.exists():
         raise RrarankError(f"{path}: no such file or folder")
     if not path.is_dir():
         return sha256(path)
-    segments = sorted(path.glob("segments_*"))
-    if not segments:
-        raise RrarankError(f"{path}: a folder, but no Lucene index (no segments file)")
-    return sha256(segments[-1])
+    naming = sorted([*path.glob("segments_*"), *path.glob(DENSE_MANIFEST)])
+    if not naming:
+        raise RrarankError(f"{path}: a folder, but no index (no segments file, no {DENSE_MANIFEST})")
+    return sha256(naming[-1])
 
 
 def versions() -> dict[str, str]:

@@ -159,7 +159,7 @@ def test_a_sidecar_without_its_parts_is_not_ours(made):
 
 
 def test_an_index_folder_without_segments_is_one_line(tmp_path):
-    with pytest.raises(RrarankError, match="no Lucene index"):
+    with pytest.raises(RrarankError, match="a folder, but no index"):
         fingerprint(tmp_path)
 
 

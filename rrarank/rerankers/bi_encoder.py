@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
+import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from rrarank.data import Ranking
 from rrarank.engine import Reranker, RerankerConfig, reorder
+from rrarank.errors import RrarankError
 from rrarank.models import fingerprint, loading, locate
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -27,7 +29,7 @@ class BiEncoder(Reranker):
             self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
         if self.config.max_length:
             self.model.max_seq_length = self.config.max_length
-        self._fingerprint = fingerprint(folder)
+        self.model_fingerprint = fingerprint(folder)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
@@ -42,8 +44,25 @@ class BiEncoder(Reranker):
             reorder(ranking, [scores[i, rows[c.text]] for c in ranking.candidates]) for i, ranking in enumerate(queries)
         ]
 
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """(texts, width) float32, whose inner product with documents' is the model's similarity (`dense.Encoder`)."""
+        return self._embed(self.model.encode_query, texts)
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """(texts, width) float32."""
+        return self._embed(self.model.encode_document, texts)
+
+    def _embed(self, encode: Callable[..., np.ndarray], texts: Sequence[str]) -> np.ndarray:
+        similarity = self.model.similarity_fn_name
+        if similarity not in ("cosine", "dot"):
+            raise RrarankError(f"{self.model_name}: compares by {similarity}; a dense index needs cosine or dot")
+        unit = similarity == "cosine"
+        return encode(
+            list(texts), batch_size=self.config.batch_size, normalize_embeddings=unit, show_progress_bar=False
+        ).astype("float32", copy=False)
+
     def fingerprint(self) -> str:
-        return f"{super().fingerprint()} {self._fingerprint}"
+        return f"{super().fingerprint()} {self.model_fingerprint}"
 
 
 def _default_model() -> str:
