@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.engine import reorder as reorder
     from rrarank.engine import rerank_run as rerank_run
     from rrarank.errors import RrarankError as RrarankError
+    from rrarank.fusion import fuse_runs as fuse_runs
     from rrarank.inputs import Inputs as Inputs
     from rrarank.inputs import Origins as Origins
     from rrarank.inputs import load_inputs as load_inputs
@@ -42,6 +43,7 @@ _HOMES = {
     "data": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "engine": ("Pointwise", "RerankConfig", "Reranker", "RerankerConfig", "reorder", "rerank_run"),
     "errors": ("RrarankError",),
+    "fusion": ("fuse_runs",),
     "inputs": ("Inputs", "Origins", "load_inputs"),
     "measures": ("Evaluation", "evaluate_runs"),
     "registry": ("load_reranker", "register"),

@@ -181,8 +181,8 @@ class _Dense:
         made_with = recorded.get("model", {})
         if made_with.get("sha256") != self.encoder.model_fingerprint:
             raise RrarankError(
-                f"{index}: embedded by {made_with.get('name', 'an unknown model')}, asked with {self.encoder.model_name}, "
-                f"whose files differ; {_ANOTHER}"
+                f"{index}: embedded by {made_with.get('name', 'an unknown model')}, not by "
+                f"{self.encoder.model_name}, whose files differ; {_ANOTHER}"
             )
 
     def open(self, index: Path) -> None:
