@@ -12,18 +12,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rrarank.cli import Arguments, Parser, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import Run
 from rrarank.errors import RrarankError, shown
 from rrarank.figures import SUFFIXES as FIGURES
 from rrarank.figures import plot_differences
 from rrarank.files import STDIO, atomic_write, find, stem
+from rrarank.formats import read_run_file
 from rrarank.measures import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
 from rrarank.names import TOPICS, file_or_id
 from rrarank.sidecar import read_sidecar, refuse_unsafe
 from rrarank.significance import ALPHA, PERMUTATIONS, SEED, Comparison
 from rrarank.texts import load_qrels
-from rrarank.trec import read_run
 
 
 def main(arguments: Arguments = None) -> int:
@@ -35,9 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--qrels",
         required=True,
-        help="TREC qrels, or a name such as dl19-passage; a bare name: ./, ./qrels/, the package, then names",
+        help="TREC, BEIR or ranx qrels, or a name such as dl19-passage; a bare name: ./, ./qrels/, the package, names",
     )
-    parser.add_argument("--runs", required=True, nargs="+", metavar="RUN", help="runs; bare names likewise in ./runs/")
+    parser.add_argument(
+        "--runs", required=True, nargs="+", metavar="RUN", help="runs of any format; bare names as in --qrels"
+    )
     parser.add_argument("--baseline", metavar="RUN", help="the run to test against (default: the first)")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES), metavar="M", help="as ranx names them")
     parser.add_argument(
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--intersection", action="store_true", help="only the queries that every run answers")
     parser.add_argument("--tukey", action="store_true", help="add Tukey's HSD over all pairs of systems")
     parser.add_argument("--seed", type=int, default=SEED, help="of the randomisation test and the bootstrap")
+    add_threads(parser)
     parser.add_argument(
         "--output", nargs="+", default=[STDIO], metavar="FILE",
         help=f"by suffix: .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences), else text; -: stdout",
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
-    qrels = file_or_id(flags.qrels, TOPICS, "qrels")
+    qrels = file_or_id(in_folder(flags.qrels, QRELS), TOPICS, "qrels")
     places = [Path(run) if run == STDIO else find(run, "runs") for run in flags.runs]
     for output in flags.output:
         refuse_unsafe(output, flags.overwrite, [qrels, *places])
@@ -69,6 +72,7 @@ def _evaluate(flags: argparse.Namespace) -> None:
         baseline=stem(flags.baseline) if flags.baseline else "",
         intersection=flags.intersection,
         seed=flags.seed,
+        threads=flags.threads or 0,
     )
     for name, qids in found.unanswered.items():
         treated = "left out" if flags.intersection else "counted as 0"
@@ -87,7 +91,7 @@ def _named_runs(paths: Sequence[Path]) -> tuple[dict[str, Run], dict[str, str]]:
         name = stem(path)
         if name in runs:
             raise RrarankError(f"{path}: a second run named {name!r}; rename one, names tell the rows apart")
-        runs[name] = read_run(path)
+        runs[name] = read_run_file(path).run
         teachers[name] = _teacher(path)
     return runs, teachers
 

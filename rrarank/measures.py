@@ -64,6 +64,7 @@ def evaluate_runs(
     baseline: str = "",
     intersection: bool = False,
     seed: int = SEED,
+    threads: int = 0,
 ) -> Evaluation:
     """Compare systems over the queries of the qrels.
 
@@ -74,6 +75,7 @@ def evaluate_runs(
         intersection: only the queries that every run answers (trec_eval without -c), instead of all, the
             unanswered ones as 0 (trec_eval -c).
         seed: of the randomisation test and the bootstrap.
+        threads: that ranx may use, 0 for its own choice; no figure depends on it.
 
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
@@ -85,7 +87,7 @@ def evaluate_runs(
         qrels = {qid: qrels[qid] for qid in qrels if all(run.get(qid) for run in runs.values())}
         if not qrels:
             raise RrarankError("no query of the qrels is answered by every run; leave --intersection out")
-    rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
+    rows = [_row(name, qrels, run, measures, threads) for name, run in runs.items()]
     reference = next(row for row in rows if row.name == baseline)
     others = [row for row in rows if row is not reference]
     comparisons = [found for measure in measures for found in _family(others, reference, measure, seed)]
@@ -131,13 +133,13 @@ def at_level(measures: Sequence[str], level: int) -> list[str]:
     return [m if level == 1 or m.startswith("ndcg") or "-l" in m else f"{m}-l{level}" for m in measures]
 
 
-def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
-    per_query = per_query_scores(qrels, run, measures)
+def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str], threads: int) -> Row:
+    per_query = per_query_scores(qrels, run, measures, threads)
     means = {measure: math.fsum(values.values()) / len(values) for measure, values in per_query.items()}
     return Row(name, means, judged_at(10, qrels, run), per_query)
 
 
-def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[str, dict[str, float]]:
+def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str], threads: int = 0) -> dict[str, dict[str, float]]:
     """measure -> qid -> value, for every query of the qrels; 0 where the run has no hit."""
     import ranx
 
@@ -148,7 +150,7 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[st
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba on ranx's integer casts, while it compiles
-            found = ranx.evaluate(judged, ranked, list(measures), return_mean=False)
+            found = ranx.evaluate(judged, ranked, list(measures), return_mean=False, threads=threads)
     except (ValueError, NotImplementedError) as error:
         raise RrarankError(f"--measures: {error}; {_SPELLING}") from None
     values = found if isinstance(found, dict) else {measures[0]: found}

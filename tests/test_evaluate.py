@@ -83,6 +83,16 @@ def test_a_row_whose_teacher_wrote_the_judgments_is_marked(job, capsys):
     assert "†: its teacher wrote the judgments." in out
 
 
+def test_no_figure_depends_on_the_threads(shared_data, tmp_path):
+    runs = [str(shared_data / f"dl19/runs/{name}.trec") for name in ("bm25", "bm25-rm3", "tasb")]
+    for threads in ("1", "2"):
+        output = str(tmp_path / f"{threads}.json")
+        flags = ["--threads", threads, "--tukey", "--measures", "ndcg@10", "map", "--output", output]
+        assert main(["--qrels", str(shared_data / "dl19/qrels.txt"), "--runs", *runs, *flags]) == 0
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+    assert b'"fisher"' in (tmp_path / "1.json").read_bytes()
+
+
 def test_unanswered_queries_are_left_out_of_the_intersection(job, capsys):
     main([*job, "--intersection", "--measures", "mrr"])
     out, err = capsys.readouterr()

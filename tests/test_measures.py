@@ -45,7 +45,7 @@ def random_set(seed, scores):
 
 
 @pytest.mark.parametrize("scores", [random.Random.random, lambda rng: float(rng.randint(0, 3))], ids=["plain", "tied"])
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(100))
 def test_values_equal_trec_evals(seed, scores):
     qrels, hits = random_set(seed, scores)
     theirs = pytrec_eval.RelevanceEvaluator(qrels, set(TREC_EVAL.values())).evaluate(
