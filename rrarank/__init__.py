@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.engine import reorder as reorder
     from rrarank.engine import rerank_run as rerank_run
     from rrarank.errors import RrarankError as RrarankError
+    from rrarank.formats import RunFile as RunFile
+    from rrarank.formats import read_run_file as read_run_file
+    from rrarank.formats import write_run_file as write_run_file
     from rrarank.fusion import fuse_runs as fuse_runs
     from rrarank.inputs import Inputs as Inputs
     from rrarank.inputs import Origins as Origins
@@ -43,6 +46,7 @@ _HOMES = {
     "data": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "engine": ("Pointwise", "RerankConfig", "Reranker", "RerankerConfig", "reorder", "rerank_run"),
     "errors": ("RrarankError",),
+    "formats": ("RunFile", "read_run_file", "write_run_file"),
     "fusion": ("fuse_runs",),
     "inputs": ("Inputs", "Origins", "load_inputs"),
     "measures": ("Evaluation", "evaluate_runs"),

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
-    qrels = file_or_id(in_folder(flags.qrels, QRELS), TOPICS, "qrels")
+    qrels = file_or_id(flags.qrels, TOPICS, "qrels")
     places = [Path(run) if run == STDIO else find(run, "runs") for run in flags.runs]
     for output in flags.output:
         refuse_unsafe(output, flags.overwrite, [qrels, *places])

@@ -10,9 +10,10 @@ from pathlib import Path
 from rrarank.cli import Arguments, Parser, positive, run_verb, say
 from rrarank.errors import RrarankError
 from rrarank.files import find, is_file
+from rrarank.formats import read_run_file
 from rrarank.fusion import METHODS, NORMS, fuse_runs
 from rrarank.sidecar import read_sidecar, refuse_unsafe, write_sidecar
-from rrarank.trec import check_tag, read_run, write_run
+from rrarank.trec import check_tag, write_run
 
 
 def main(arguments: Arguments = None) -> int:
@@ -41,7 +42,7 @@ def _fuse(flags: argparse.Namespace) -> None:
     refuse_unsafe(flags.output, flags.overwrite, paths)
     check_tag(flags.runtag)
     common = _common_inputs(paths)
-    runs = [read_run(path) for path in paths]
+    runs = [read_run_file(path).run for path in paths]
     settings = {name: getattr(flags, name) for name in ("norm", "k", "phi", "weights", "hits")}
     fused = fuse_runs(runs, flags.method, **settings)
     write_run(flags.output, fused, flags.runtag)

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from rrarank.beir import QRELS, QUERIES, in_folder
 from rrarank.errors import RrarankError
 from rrarank.files import find
 
@@ -23,11 +24,14 @@ def known(kind: str) -> dict[str, str]:
 
 
 def file_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
-    """The file of that name, as `files.find` looks for it; else the ir_datasets id that Pyserini's name stands for.
+    """The file of that name, as `files.find` looks for it, or its part of a BEIR folder of that name; else the
+    ir_datasets id that Pyserini's name stands for.
 
     Raises:
         RrarankError: neither; with the nearest known name.
     """
+    if kind == TOPICS:
+        name = in_folder(name, QRELS if folder == "qrels" else QUERIES)
     try:
         return find(name, folder)
     except RrarankError as error:

@@ -42,9 +42,8 @@ class Sidecar:
         if not self.path.is_absolute():
             path = Path(os.path.relpath(path))  # as a user would type it
         if fingerprint(path) != entry["sha256"]:
-            raise RrarankError(
-                f"{path} is not the file that {self.path} names (sha256 differs); give --{name} yourself"
-            )
+            flags = "--topics and --collection" if name == "requests" else f"--{name}"
+            raise RrarankError(f"{path} is not the file that {self.path} names (sha256 differs); give {flags} yourself")
         return path
 
     def recorded(self, name: str) -> str:
@@ -83,14 +82,22 @@ def read_sidecar(output: Path) -> Sidecar | None:
     return Sidecar(path, content)
 
 
-def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object]) -> None:
-    """Refuse an output that exists (unless `overwrite`), is one of its own inputs, or whose sidecar would replace a
-    file that is no sidecar."""
+def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object], *, packed: bool = False) -> None:
+    """Refuse an output that exists (unless `overwrite`), is one of its own inputs or the sidecar of another file, or
+    whose sidecar would replace a file that is no sidecar.
+
+    Args:
+        packed: a name that ends in `.gz` will be gzipped; else it is refused.
+    """
+    if str(output).endswith(".gz") and not packed:
+        raise RrarankError(f"{output}: outputs are not packed; leave .gz out, and gzip the file afterwards")
     if not is_file(output):
         return
     path, beside = Path(output), sidecar_path(output)
     if path.is_dir():
         raise RrarankError(f"{output}: is a folder, expected a file to write")
+    if path.suffix == ".json" and _is_described(path.with_suffix("")):
+        raise RrarankError(f"{output}: where the sidecar of {path.with_suffix('')} belongs; give another --output")
     if path.is_file() and not overwrite:
         raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")
     used = {thing.resolve() for thing in inputs if isinstance(thing, Path)}
@@ -98,6 +105,11 @@ def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object])
         raise RrarankError(f"{output}: would replace the input {taken.pop()}; give another --output")
     if beside.exists() and not _is_ours(beside):
         raise RrarankError(f"{beside}: in the way of the sidecar of {output}, and not one; give another --output")
+
+
+def _is_described(path: Path) -> bool:
+    """Whether a sidecar of it would make sense: it is a file or an index."""
+    return path.is_file() or any(path.glob("segments_*")) or (path / DENSE_MANIFEST).is_file()
 
 
 def _is_ours(path: Path) -> bool:

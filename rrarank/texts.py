@@ -15,6 +15,7 @@ from typing import Protocol
 from rrarank.data import Qrels
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.files import read_lines
+from rrarank.ranx_json import read_ranx_qrels
 from rrarank.trec import field, json_object, read_qrels, read_topics
 
 ID_FIELDS = ("id", "_id", "docid", "doc_id")
@@ -151,8 +152,10 @@ def load_topics(place: str | Path) -> dict[str, str]:
 
 
 def load_qrels(place: str | Path) -> Qrels:
-    """The judgments of a file (Path) or an ir_datasets id (str)."""
-    return read_qrels(place) if isinstance(place, Path) else ir_dataset_qrels(place)
+    """The judgments of a file (Path; `.json` as ranx, else as TREC or BEIR have them) or an ir_datasets id (str)."""
+    if not isinstance(place, Path):
+        return ir_dataset_qrels(place)
+    return read_ranx_qrels(place) if place.name.removesuffix(".gz").endswith(".json") else read_qrels(place)
 
 
 def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_datasets has no types

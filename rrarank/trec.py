@@ -142,25 +142,38 @@ def read_qrels(path: str | Path) -> Qrels:
     return parse_qrels(read_lines(path), where=str(path))
 
 
+BEIR_QRELS = ("query-id", "corpus-id", "score")
+"""The header by which BEIR's judgments are known."""
+
+
 def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
-    """qid -> docid -> grade from lines of four columns `qid 0 docid grade`."""
+    """qid -> docid -> grade from lines of four columns `qid 0 docid grade`, or BEIR's three below their header."""
     qrels: dict[str, dict[str, int]] = {}
+    expected: Sequence[str] = ("qid", "0", "docid", "grade")
     for number, line in enumerate(_split_lines(lines), start=1):
         fields = columns(line)
-        if not fields:
-            continue
-        if len(fields) != 4:
-            hint = "; this looks like a run" if len(fields) == 6 else ""
-            raise RrarankError(f"{where}:{number}: {len(fields)} columns, expected 4 (qid 0 docid grade){hint}")
-        qid, _, docid, grade = fields
-        if docid in qrels.setdefault(qid, {}):
-            raise RrarankError(f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line")
-        if not re.fullmatch("-?[0-9]{1,6}", grade):
-            raise RrarankError(f"{where}:{number}: grade {grade!r}, expected a whole number")
-        qrels[qid][docid] = int(grade)
+        if not qrels and tuple(fields) == BEIR_QRELS:
+            expected = BEIR_QRELS
+        elif fields:
+            qid, docid, grade = _judgment(fields, expected, f"{where}:{number}")
+            if docid in qrels.setdefault(qid, {}):
+                raise RrarankError(
+                    f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line"
+                )
+            qrels[qid][docid] = grade
     if not qrels:
         raise RrarankError(f"{where}: no judgments; expected lines of 4 columns (qid 0 docid grade)")
     return qrels
+
+
+def _judgment(fields: Sequence[str], expected: Sequence[str], where: str) -> tuple[str, str, int]:
+    if len(fields) != len(expected):
+        hint = "; this looks like a run" if len(fields) == 6 else ""
+        seen = f"{len(fields)} columns, expected {len(expected)} ({' '.join(expected)})"
+        raise RrarankError(f"{where}: {seen}{hint}")
+    if not re.fullmatch("-?[0-9]{1,6}", fields[-1]):
+        raise RrarankError(f"{where}: grade {fields[-1]!r}, expected a whole number")
+    return fields[0], fields[-2], int(fields[-1])
 
 
 def read_topics(path: str | Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a job starts from: the run, and its queries and texts from flags, else from its sidecar."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -162,14 +163,83 @@ def test_missing_topics_are_refused_or_skipped(here):
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 
+def request(qid, text, *docids):
+    candidates = [{"docid": docid, "score": 1, "doc": {"text": docid * 2}} for docid in docids]
+    return {"query": {"qid": qid, "text": text}, "candidates": candidates}
+
+
 def test_a_requests_file_brings_all_it_needs(here):
-    candidates = [{"docid": docid, "score": 1, "doc": {"text": docid * 2}} for docid in "ab"]
-    Path("r.jsonl").write_text(json.dumps({"query": {"qid": "9", "text": "nine"}, "candidates": candidates}))
+    Path("r.jsonl").write_text(json.dumps(request("9", "nine", "a", "b")))
     inputs = load_inputs("r.jsonl")
-    assert dict(inputs.run) == {"9": [Hit("b", 1.0), Hit("a", 1.0)]}
+    assert dict(inputs.run) == {"9": [Hit("a", 1.0), Hit("b", 1.0)]}
     assert (inputs.topics, dict(inputs.texts)) == ({"9": "nine"}, {"a": "aa", "b": "bb"})
-    assert inputs.origins == {"run": Path("r.jsonl")}
+    assert inputs.origins == {"run": Path("r.jsonl"), "requests": Path("r.jsonl")}
     assert not sidecar_path("r.jsonl").exists()
+
+
+def test_flags_beat_what_requests_carry_each_where_it_says_more(here):
+    Path("r.jsonl").write_text(
+        json.dumps(request("1", "eins", "a", "e")) + "\n" + json.dumps(request("9", "nine", "a"))
+    )
+    inputs = load_inputs("r.jsonl", FLAGS)
+    assert (inputs.topics["1"], inputs.topics["9"]) == ("one", "nine")
+    assert dict(inputs.texts) == {"a": "A", "e": "ee"}
+
+
+def test_a_run_made_from_requests_still_finds_its_queries_and_texts_there(here):
+    Path("r.json").write_text(json.dumps([request("1", "one", "a", "b", "c"), request("2", "two", "c")]))
+    write_sidecar(Path("run.trec"), inputs=load_inputs("r.json").origins)
+    inputs = load_inputs("run.trec")
+    assert dict(inputs.run)["2"] == [Hit("a", 9.0), Hit("b", 8.0), Hit("c", 7.0)]
+    assert (inputs.topics, inputs.texts["b"]) == ({"1": "one", "2": "two"}, "bb")
+    assert inputs.origins == {"run": Path("run.trec"), "requests": Path("r.json")}
+    assert load_inputs("run.trec", Origins(collection="docs.tsv")).texts["b"] == "B"
+
+
+def test_ranx_json_needs_to_be_told_as_a_trec_run_does(here):
+    Path("run.json").write_text('{"1": {"a": 2.5, "b": 7.5}}')
+    message = "run.json: has no sidecar that names its topics and texts; type: python -m rrarank.label --run run.json"
+    assert refusal("run.json", command="label").startswith(message)
+    assert dict(load_inputs("run.json", FLAGS).run) == {"1": [Hit("b", 7.5), Hit("a", 2.5)]}
+
+
+# -- BEIR folders ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beir(here):
+    Path("beir").mkdir()
+    rows = ({"_id": docid, "title": "T", "text": docid} for docid in "abc")
+    Path("beir/corpus.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    Path("beir/queries.jsonl").write_text('{"_id": "1", "text": "one"}\n{"_id": "2", "text": "zwei"}\n')
+    return Path("beir")
+
+
+def test_a_beir_folder_stands_for_queries_and_texts(beir):
+    inputs = load_inputs("run.trec", Origins(dataset="beir"))
+    assert (inputs.topics["2"], inputs.texts["a"]) == ("zwei", "T a")
+    files = {"topics": beir / "queries.jsonl", "collection": beir / "corpus.jsonl.gz"}
+    assert inputs.origins == {"run": Path("run.trec")} | files
+    assert load_inputs("run.trec", Origins(topics="beir", collection="beir")).origins == inputs.origins
+
+
+def test_a_file_beats_the_beir_folder_in_its_own_part(beir):
+    inputs = load_inputs("run.trec", Origins(topics="topics.tsv", dataset="beir"))
+    assert (inputs.topics["2"], inputs.texts["a"]) == ("two", "T a")
+    inputs = load_inputs("run.trec", Origins(collection="docs.tsv", dataset="beir"))
+    assert (inputs.topics["2"], inputs.texts["a"]) == ("zwei", "A")
+
+
+def test_a_beir_folder_that_lacks_a_part_is_told_from_a_data_set(beir):
+    (beir / "queries.jsonl").unlink()
+    assert refusal("run.trec", Origins(dataset="beir")) == (
+        "beir: no queries.jsonl in it, plain or .gz, as a BEIR folder has"
+    )
+    (beir / "corpus.jsonl.gz").unlink()
+    assert "ir_datasets id 'beir'" in refusal("run.trec", Origins(dataset="beir"))
+
+
+# -- a data set by its id ----------------------------------------------------------------------------------------------
 
 
 def test_a_sidecars_data_set_still_gives_the_queries_where_texts_come_by_flag(here, monkeypatch):

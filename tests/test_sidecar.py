@@ -194,3 +194,16 @@ def test_stdout_and_devices_are_free(output, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("-").write_text("a file of that name")
     refuse_unsafe(output, False, [])
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_never_takes_the_place_of_another_files_sidecar(made, overwrite):
+    sidecar_path(made).unlink()
+    with pytest.raises(RrarankError, match=f"where the sidecar of {made} belongs"):
+        refuse_unsafe(sidecar_path(made), overwrite, [])
+
+
+def test_an_output_that_says_it_is_packed_must_be(tmp_path):
+    with pytest.raises(RrarankError, match="leave .gz out"):
+        refuse_unsafe(tmp_path / "run.trec.gz", False, [])
+    refuse_unsafe(tmp_path / "set.jsonl.gz", False, [], packed=True)
