@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rrarank.data import Hit, Run, blocks
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.files import sha256
-from rrarank.sidecar import DENSE_MANIFEST
+from rrarank.sidecar import DENSE_MANIFEST, read_sidecar
 from rrarank.trec import best_first
 
 if TYPE_CHECKING:
@@ -46,7 +46,19 @@ class DenseIndex:
         faiss = _faiss(threads)
         self.path = path
         self.docids: list[str] = json.loads((path / _DOCIDS).read_text(encoding="utf-8"))
+        self.fingerprint = sha256(path / DENSE_MANIFEST)
         self._vectors = faiss.read_index(str(path / _VECTORS))
+        self._rows = {docid: row for row, docid in enumerate(self.docids)}
+
+    def vectors(self, docids: Sequence[str]) -> np.ndarray:
+        """(docids, width) float32.
+
+        Raises:
+            RrarankError: a docid is not in the index.
+        """
+        if absent := [docid for docid in docids if docid not in self._rows]:
+            raise RrarankError(f"{self.path}: holds no document {shown(absent)}; was it made from another collection?")
+        return self._vectors.reconstruct_batch([self._rows[docid] for docid in docids])  # type: ignore[no-any-return]
 
     def search(self, topics: Mapping[str, str], encoder: Encoder, *, hits: int = 1000) -> Run:
         """A run of the `hits` nearest documents a query, in the order of the topics; exact, not approximate."""
@@ -83,6 +95,17 @@ def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder
         )
     _save(index, vectors, docids)
     return len(docids), empty
+
+
+def refuse_other_model(index: Path, name: str, sha256: str) -> None:
+    """Refuse an index whose documents were embedded by another model than this, as its sidecar says."""
+    sidecar = read_sidecar(index)
+    made_by = sidecar.content.get("config", {}).get("model", {}) if sidecar else {}
+    if made_by.get("sha256") != sha256:
+        raise RrarankError(
+            f"{index}: embedded by {made_by.get('name', 'an unknown model')}, not by {name}, whose files differ; "
+            "give another --index"
+        )
 
 
 def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:

@@ -24,6 +24,12 @@ class MissingResource(RrarankError):
     exit_code = 4
 
 
+class PartialSuccess(RrarankError):
+    """Some of the work could not be done; what was done is kept."""
+
+    exit_code = 7
+
+
 def shown(things: Iterable[object], limit: int = 5) -> str:
     """The first few of many, for a message: `'a', 'b' and 3 more`."""
     listed = list(things)

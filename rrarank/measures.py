@@ -144,21 +144,28 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str], threads: i
     import ranx
 
     answered = [qid for qid in qrels if run.get(qid)]
-    # trec_eval gives a negative grade no gain; ranx would subtract it
-    judged = ranx.Qrels({qid: {docid: max(grade, 0) for docid, grade in qrels[qid].items()} for qid in answered})
-    ranked = ranx.Run({qid: {hit.docid: float(-place) for place, hit in enumerate(run[qid])} for qid in answered})
+    judged, ranked = {}, {}
+    for number, qid in enumerate(answered):
+        # trec_eval gives a negative grade no gain; ranx would subtract it
+        ids = {docid: _stand_in(i) for i, docid in enumerate({hit.docid: 0 for hit in run[qid]} | qrels[qid])}
+        judged[_stand_in(number)] = {ids[docid]: max(grade, 0) for docid, grade in qrels[qid].items()}
+        ranked[_stand_in(number)] = {ids[hit.docid]: float(-place) for place, hit in enumerate(run[qid])}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba on ranx's integer casts, while it compiles
-            found = ranx.evaluate(judged, ranked, list(measures), return_mean=False, threads=threads)
+            found = ranx.evaluate(ranx.Qrels(judged), ranx.Run(ranked), list(measures), return_mean=False, threads=threads)
     except (ValueError, NotImplementedError) as error:
         raise RrarankError(f"--measures: {error}; {_SPELLING}") from None
     values = found if isinstance(found, dict) else {measures[0]: found}
-    order = list(judged.keys())
     return {
-        measure: dict.fromkeys(qrels, 0.0) | {qid: float(value) for qid, value in zip(order, scores, strict=True)}
+        measure: dict.fromkeys(qrels, 0.0) | {qid: float(value) for qid, value in zip(answered, scores, strict=True)}
         for measure, scores in values.items()
     }
+
+
+def _stand_in(number: int) -> str:
+    """An id of one width: numba compiles ranx anew for every width that it meets."""
+    return f"{number:012}"
 
 
 def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from rrarank import registry
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import Run
-from rrarank.dense import DenseIndex, build_dense_index
+from rrarank.dense import DenseIndex, build_dense_index, refuse_other_model
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.files import find, is_file, stem
 from rrarank.lucene import BM25, LuceneIndex, build_index, start_java
@@ -178,12 +178,7 @@ class _Dense:
         return build_dense_index(documents, index, self.encoder)
 
     def fit(self, index: Path, recorded: Mapping[str, Any]) -> None:
-        made_with = recorded.get("model", {})
-        if made_with.get("sha256") != self.encoder.model_fingerprint:
-            raise RrarankError(
-                f"{index}: embedded by {made_with.get('name', 'an unknown model')}, not by "
-                f"{self.encoder.model_name}, whose files differ; {_ANOTHER}"
-            )
+        refuse_other_model(index, self.encoder.model_name, self.encoder.model_fingerprint)
 
     def open(self, index: Path) -> None:
         self.index = DenseIndex(index, self.flags.threads or 0)
