@@ -147,13 +147,18 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str], threads: i
     judged, ranked = {}, {}
     for number, qid in enumerate(answered):
         # trec_eval gives a negative grade no gain; ranx would subtract it
-        ids = {docid: _stand_in(i) for i, docid in enumerate({hit.docid: 0 for hit in run[qid]} | qrels[qid])}
+        ids = {
+            docid: _stand_in(i)
+            for i, docid in enumerate(dict.fromkeys([*qrels[qid], *(hit.docid for hit in run[qid])]))
+        }
         judged[_stand_in(number)] = {ids[docid]: max(grade, 0) for docid, grade in qrels[qid].items()}
         ranked[_stand_in(number)] = {ids[hit.docid]: float(-place) for place, hit in enumerate(run[qid])}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba on ranx's integer casts, while it compiles
-            found = ranx.evaluate(ranx.Qrels(judged), ranx.Run(ranked), list(measures), return_mean=False, threads=threads)
+            found = ranx.evaluate(
+                ranx.Qrels(judged), ranx.Run(ranked), list(measures), return_mean=False, threads=threads
+            )
     except (ValueError, NotImplementedError) as error:
         raise RrarankError(f"--measures: {error}; {_SPELLING}") from None
     values = found if isinstance(found, dict) else {measures[0]: found}

@@ -69,7 +69,7 @@ def find_faults(lines: Iterable[str], wanted: Collection[str], max_hits: int) ->
     six columns, a literal Q0, one tag of 1-20 of A-Z a-z 0-9 _ . -, every topic and no other, no docid twice,
     ranks from 1 without gaps, finite scores that fall in the order of the ranks, at most `max_hits` a query."""
     hits: dict[str, list[Hit]] = {}
-    seen: set[tuple[str, str]] = set()
+    seen: dict[str, set[str]] = {}
     tags: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         fields = columns(line)
@@ -84,16 +84,17 @@ def find_faults(lines: Iterable[str], wanted: Collection[str], max_hits: int) ->
         tags.setdefault(tag, number)
         if qid not in hits and qid not in wanted:
             yield f":{number}: query {qid!r} is not in the topics"
-        if (qid, docid) in seen:
+        docids = seen.setdefault(qid, set())
+        if docid in docids:
             yield f":{number}: docid {docid!r} stands twice under query {qid!r}"
-        seen.add((qid, docid))
+        docids.add(docid)
         found = hits.setdefault(qid, [])
         if rank != str(len(found) + 1):
             yield f":{number}: rank {rank}, expected {len(found) + 1} (from 1, without gaps, in the order of the file)"
         try:
-            found.append(Hit(docid, parse_score(text, "")))
+            found.append(Hit(docid, parse_score(text, "", number)))
         except RrarankError as error:
-            yield f":{number}{error}"
+            yield str(error)
             found.append(Hit(docid, 0.0))
     yield from _faults_of_the_whole(hits, tags, wanted, max_hits)
 

@@ -11,6 +11,9 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +45,8 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
     """A run from its lines (or one string of them): six columns `qid Q0 docid rank score tag`, or MS MARCO's three,
     `qid docid rank`, which score 1/rank as in Pyserini's converter. Hits come best first by trec_eval's rule."""
     scores: dict[str, dict[str, float]] = {}
-    tag = ""
+    hits: dict[str, float] = {}
+    tag, current = "", None
     width = 0
     for number, line in enumerate(_split_lines(lines), start=1):
         fields = columns(line)
@@ -53,23 +57,29 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
             raise RrarankError(f"{where}:{number}: {_wrong_width(fields, width)}")
         if width == 6:
             qid, _, docid, _, score, tag = fields
-            value = parse_score(score, f"{where}:{number}")
+            value = parse_score(score, where, number)
         else:
             qid, docid, rank = fields
             value = 1 / _rank(rank, f"{where}:{number}")
-        hits = scores.setdefault(qid, {})
+        if qid != current:
+            hits, current = scores.setdefault(qid, {}), qid
         if docid in hits:
             raise RrarankError(f"{where}:{number}: docid {docid!r} stands twice under query {qid!r}; keep one line")
         hits[docid] = value
     if not scores:
         raise RrarankError(f"{where}: no hits; expected lines of 6 columns (qid Q0 docid rank score tag)")
-    return Run({qid: best_first(Hit(*hit) for hit in hits.items()) for qid, hits in scores.items()}, tag)
+    make_hit = partial(tuple.__new__, Hit)  # Hit._make without a call into Python: a run has millions
+    return Run({qid: best_first(map(make_hit, hits.items())) for qid, hits in scores.items()}, tag)
 
 
 def best_first(hits: Iterable[Hit]) -> list[Hit]:
     """Hits in the order in which trec_eval reads them: float32 scores falling, equal scores by docid, falling."""
+    hits = list(hits)
+    keys = array("f", [hit.score for hit in hits])  # rounds to float32
+    if all(map(gt, keys, islice(keys, 1, None))):  # as in most files
+        return hits
     by_docid = sorted(hits, key=lambda hit: hit.docid, reverse=True)
-    keys = array("f", [hit.score for hit in by_docid])  # rounds to float32
+    keys = array("f", [hit.score for hit in by_docid])
     order = sorted(range(len(by_docid)), key=keys.__getitem__, reverse=True)
     return [by_docid[i] for i in order]
 
@@ -242,8 +252,9 @@ def _split_lines(lines: str | Iterable[str]) -> Iterable[str]:
 
 def columns(line: str) -> list[str]:
     """Split as C does: only ASCII white space separates, so an id may hold any other character."""
-    if (plain := line.rstrip().replace("\t", " ")).isascii() and plain.isprintable():
-        return plain.split()  # the same, and faster
+    fields = line.split()
+    if len(fields) == line.count(" ") + line.count("\t") + 1 and line.isascii() and line[0] > " ":
+        return fields  # single spaces and tabs, all there is to split at: the same, and faster
     return [field for field in _ASCII_SPACE.split(line) if field]
 
 
@@ -253,16 +264,16 @@ def _wrong_width(columns: Sequence[str], width: int) -> str:
     return f"{len(columns)} columns, expected {width} ({wanted}){hint}"
 
 
-def parse_score(text: str, where: str) -> float:
+def parse_score(text: str, where: str, number: int) -> float:
     try:
-        value = float(text) if "_" not in text else None
+        value = float(text)
+        if abs(value) < FLOAT32_MAX and "_" not in text:
+            return value
+        is_number = "_" not in text
     except ValueError:
-        value = None
-    if value is None:
-        raise RrarankError(f"{where}: score {text!r} is not a number (column 5)")
-    if not abs(value) < FLOAT32_MAX:
-        raise RrarankError(f"{where}: score {text!r} is not finite as float32; trec_eval cannot sort it")
-    return value
+        is_number = False
+    fault = "is not finite as float32; trec_eval cannot sort it" if is_number else "is not a number (column 5)"
+    raise RrarankError(f"{where}:{number}: score {text!r} {fault}")
 
 
 def _rank(text: str, where: str) -> int:

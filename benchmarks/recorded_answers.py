@@ -1,0 +1,80 @@
+"""What 1,786 recorded list-wise answers are worth: faults, audit, and judgments made from them, against NIST's.
+
+    python benchmarks/recorded_answers.py FOLDER   # TREC DL 2019: qrels.txt, runs/, reference-runs/, the answers
+
+Judgments are made from the answers of one model, output_v2_aug_vicuna_7b; the windows of a query, which slid over BM25's
+top 100 in several passes, are merged by their mean Borda count. The systems ranked are orderings of the same BM25 top
+100: the five other first stages, gpt-3.5 and BM25 itself, and reciprocal rank fusions of every two of them; the model
+that made the judgments is not among them.
+"""
+
+import gzip
+import json
+import sys
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+from tabulate import tabulate
+
+from rrarank import Candidate, Hit, Query, Run, fuse_runs, read_qrels, read_run
+from rrarank.data import LabelledRanking
+from rrarank.distill.audit import audit, table
+from rrarank.distill.grades import Steps, agreement, grade, merge_windows, system_tau
+from rrarank.distill.llm_teacher import read_answer
+from rrarank.distillation_set import levels
+
+MODEL = "output_v2_aug_vicuna_7b"
+STEPS = Steps.parse("3:5,2:10,1:20")  # set beforehand: a few highly relevant, most of 100 not
+
+
+def main(folder: Path) -> None:
+    qrels = read_qrels(folder / "qrels.txt")
+    with gzip.open(folder / "llm-listwise-responses.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    labels = [label(row) for row in rows]
+    print(tabulate(Counter(found.faults[0] if found.faults else "ok" for found in labels).most_common()), "\n")
+    found = audit(labels, qrels)
+    print(tabulate(table(found), headers=["documents", "P(relevant)", "95% interval", "judged"], disable_numparse=True))
+    print(f"{found.verdict}; {found.echoed} of {found.orders} answers are the order shown\n")
+
+    ours = [one for row, one in zip(rows, labels, strict=True) if row["model"] == MODEL]
+    merged = merge_windows(ours)
+    print(f"{MODEL}: {len(ours)} answers, {len(merged)} queries, grades {STEPS}")
+    agreed = agreement({one.query.qid: levels(one) for one in merged}, qrels)
+    rows_out = [["pairwise agreement", agreed.pairwise], ["tau-b per query", agreed.tau]]
+    taus = system_tau(orderings(folder), grade(ours, STEPS), qrels)
+    rows_out.append([f"tau-b of {taus.orderings} systems, nDCG@10", taus])
+    print(tabulate([[name, *shown(value)] for name, value in rows_out], headers=["", "", "95% interval", "queries"]))
+
+
+def label(row: dict) -> LabelledRanking:
+    shown_docs = tuple(Candidate(docid, "-", float(-place)) for place, docid in enumerate(row["docids"]))
+    return read_answer(LabelledRanking(Query(row["qid"], "-"), shown_docs), row["response"])
+
+
+def shown(value) -> list[str]:
+    mean = value.tau if hasattr(value, "tau") else value.mean
+    return [f"{mean:.3f}", f"[{value.low:.3f}, {value.high:.3f}]", str(value.queries)]
+
+
+def orderings(folder: Path) -> dict[str, Run]:
+    first = read_run(folder / "runs" / "bm25.trec")
+    paths = [*sorted((folder / "runs").glob("*.trec")), folder / "reference-runs" / "gpt-3.5-turbo-listwise.trec"]
+    systems = {path.stem: ordered(first, read_run(path)) for path in paths}
+    pairs = combinations(systems, 2)
+    return systems | {f"{a}+{b}": fuse_runs([systems[a], systems[b]]) for a, b in pairs}
+
+
+def ordered(first: Run, by: Run) -> Run:
+    """BM25's top 100 in the order of another run; what that lacks follows, as it was."""
+    hits = {}
+    for qid, found in first.items():
+        place = {hit.docid: i for i, hit in enumerate(by.get(qid, ()))}
+        docids = sorted((hit.docid for hit in found[:100]), key=lambda docid: place.get(docid, 10**6))
+        hits[qid] = [Hit(docid, float(-i)) for i, docid in enumerate(docids)]
+    return Run(hits)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
