@@ -20,7 +20,7 @@ from rrarank.distill.exports import (
 )
 from rrarank.distill.grades import Steps, grade
 from rrarank.distill.statistics import Spread, Statistics, statistics
-from rrarank.distillation_set import find_faults, read_set, split, teacher_name, write_rows, write_set
+from rrarank.distillation_set import find_faults, one_line, read_set, split, teacher_name, write_rows, write_set
 from rrarank.errors import RrarankError
 from rrarank.files import find, is_file
 from rrarank.formats import write_qrels
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add(_validate, "validate", "Name every fault of a set.")
     add(_statistics, "statistics", "Count what a set holds.")
+    look = add(_show, "show", "Print queries as they were labelled.")
+    look.add_argument("--queries", type=positive, default=3, metavar="N", help="the first N")
     parts = add(_split, "split", "Divide a set by query; where a query goes does not change when others are added.")
     parts.add_argument("--output", required=True, nargs=2, metavar=("REST", "HELD_OUT"), help="sets to write")
     parts.add_argument("--share", type=_share, default=0.1, help="of the queries to hold out, about")
@@ -133,6 +135,24 @@ def _row(name: str, number: int) -> list[str]:
 
 def _spread(name: str, spread: Spread) -> list[str]:
     return [name, f"{spread.mean:,.1f}", f"{spread.least:,}", f"{spread.most:,}"]
+
+
+def _show(flags: argparse.Namespace) -> None:
+    for label in read_set(find(flags.set))[: flags.queries]:
+        print(f"{label.query.qid}: {label.query.text}  ({', '.join(label.faults) or 'ok'})")
+        place = {candidate.docid: number for number, candidate in enumerate(label.shown, start=1)}
+        text = {candidate.docid: one_line(candidate.text) for candidate in label.shown}
+        for rank, docid in enumerate(label.listed, start=1):
+            print(_line(str(rank), place[docid], docid, label.reasons.get(docid) or text[docid]))
+        for name in ("missing", "unknown"):
+            for docid in getattr(label, name):
+                print(_line(name, place[docid], docid, label.reasons.get(docid) or text[docid]))
+        print()
+
+
+def _line(name: str, place: int, docid: str, text: str) -> str:
+    """Rank, the place in the prompt, docid, and the beginning of why or of the text."""
+    return f"{name:<8} [{place}] {docid}  {text[:80]}"
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

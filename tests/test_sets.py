@@ -191,3 +191,14 @@ def test_usage_errors_are_one_line(command, capsys):
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert "see python -m rrarank.sets" in line
+
+
+def test_show_prints_ranks_places_and_what_was_left_out(capsys):
+    assert main(["show", "set.jsonl", "--queries", "1"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["1:", "tea", "(ok)"],
+        ["1", "[2]", "b", "text", "b"],
+        ["2", "[1]", "a", "text", "a"],
+        ["missing", "[3]", "c", "text", "c"],
+        [],
+    ]
