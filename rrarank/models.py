@@ -70,7 +70,7 @@ def fingerprint(folder: Path) -> str:
     """sha256 over the names and bytes of a model folder's weights, tokenizer and configuration."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in {".safetensors", ".json", ".txt", ".model"} and path.is_file():
+        if path.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja"} and path.is_file():
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
