@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 
 if TYPE_CHECKING:
     from rrarank.engine import Reranker
@@ -19,6 +21,7 @@ _CLASSES: dict[str, str | type[Reranker]] = {
     "bm25": "rrarank.rerankers.bm25:FirstStage",
     "bi-encoder": "rrarank.rerankers.bi_encoder:BiEncoder",
     "cross-encoder": "rrarank.rerankers.cross_encoder:CrossEncoder",
+    "listwise-llm": "rrarank.rerankers.listwise_llm:ListwiseLLM",
     "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",
 }
 
@@ -82,4 +85,39 @@ def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
     """
     cls = find_reranker(name)
     given = {key: value for key, value in config.items() if value is not None}
+    known = [setting.name for setting in fields(cls.Config)]
+    if unknown := given.keys() - set(known):
+        raise RrarankError(f"{name}: no setting {shown(sorted(unknown))} (known: {', '.join(known)})")
     return cls(cls.Config(**given))  # type: ignore[arg-type]
+
+
+def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
+    """`["window=10", "prompt=rank-all"]` as settings of that reranker's own `Config`, each of its field's type."""
+    config = find_reranker(name).Config
+    shared = [cls for cls in config.__mro__ if is_dataclass(cls)][-1]  # RerankerConfig, whose fields have flags
+    types = {key: kind for key, kind in get_type_hints(config).items() if key not in get_type_hints(shared)}
+    found: dict[str, object] = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals or key not in types:
+            raise RrarankError(
+                f"--option {option!r}: expected KEY=VALUE (known to {name}: {', '.join(types) or 'none'})"
+            )
+        found[key] = _value(text, types[key], option)
+    return found
+
+
+def _value(text: str, kind: Any, option: str) -> object:  # Any: a type, or a generic such as Mapping[str, object]
+    if kind is str:
+        return text
+    kind = get_origin(kind) or kind
+    try:
+        value = kind(text) if kind in (int, float) else json.loads(text)
+    except ValueError:
+        value = None
+    if value is None or (kind in _KINDS and not isinstance(value, kind)):
+        raise RrarankError(f"--option {option!r}: expected {_KINDS.get(kind, 'JSON')}")
+    return value
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", Mapping: "a JSON object"}

@@ -32,14 +32,18 @@ def main(arguments: Arguments = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("rerank", "Re-rank a first-stage run. A run made by rrarank.retrieve needs no other flag.")
-    parser.add_argument("--run", required=True, help="TREC, MS MARCO or requests (.jsonl) file, .gz, or - for stdin")
+    parser.add_argument("--run", required=True, help="a run: TREC, MS MARCO, .jsonl, .json; or - for stdin")
     where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
-    where.add_argument("--topics", default="", help="file of qid<TAB>query, or JSONL, or a name such as dl19-passage")
-    where.add_argument("--collection", default="", help="JSONL or TSV file of texts, plain or .gz")
+    where.add_argument(
+        "--topics", default="", help="qid<TAB>query or JSONL, a BEIR folder, or a name such as dl19-passage"
+    )
+    where.add_argument("--collection", default="", help="JSONL or TSV file of texts, or a BEIR folder")
     where.add_argument(
         "--index", default="", help="Lucene index with stored texts, or a name such as msmarco-v1-passage"
     )
-    where.add_argument("--dataset", default="", help="ir_datasets id, for texts and, without --topics, for queries")
+    where.add_argument(
+        "--dataset", default="", help="ir_datasets id or BEIR folder, for texts and, without --topics, queries"
+    )
     where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
     how = parser.add_argument_group("re-ranking")
     how.add_argument("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
@@ -52,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
     how.add_argument("--batch-size", type=positive, default=32, help="most pairs scored at once")
     how.add_argument("--backend", choices=["torch"], default="torch", help="what runs the model")
+    how.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the reranker's own; repeatable"
+    )
     add_threads(how)
     out = parser.add_argument_group("output")
     out.add_argument("--output", help="the run to write; - for stdout (default: <run>.<reranker>.trec here)")
@@ -150,6 +157,7 @@ def _load(flags: argparse.Namespace) -> Reranker:
         threads=flags.threads,
         batch_size=flags.batch_size,
         max_length=flags.max_length,
+        **registry.parse_options(flags.reranker, flags.option),
     )
 
 

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from rrarank import registry
+from rrarank.engine import RerankerConfig
 from rrarank.errors import RrarankError
-from rrarank.registry import DEFAULT, find_reranker, load_reranker, names, register
+from rrarank.registry import DEFAULT, find_reranker, load_reranker, names, parse_options, register
 from rrarank.rerankers.bm25 import FirstStage
 
 
@@ -99,3 +101,62 @@ def test_two_rerankers_of_one_name_are_refused(plugin):
     assert "fractions:Fraction" in str(error.value)
     with pytest.raises(RrarankError, match=r"several rerankers are named 'bm25' \(decimal:Decimal\); remove one"):
         find_reranker("bm25")
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def test_options_have_the_types_of_the_settings():
+    given = ["window=10", "temperature=0", "prompt=rank-all", 'extra={"top_k": 1}', "base_url=http://a/v1?b=c"]
+    found = parse_options("listwise-llm", given)
+    wanted = {"window": 10, "temperature": 0.0, "prompt": "rank-all", "extra": {"top_k": 1}}
+    assert found == wanted | {"base_url": "http://a/v1?b=c"}
+    assert isinstance(found["temperature"], float)
+    assert parse_options("bm25", []) == {}
+
+
+@dataclass(frozen=True)
+class MyConfig(RerankerConfig):
+    exact: bool = False
+    limit: int | None = None
+
+
+class WithConfig(FirstStage):
+    """A reranker with settings of its own."""
+
+    Config = MyConfig
+
+
+def test_options_of_a_rerankers_own_kind(table):
+    register("mine")(WithConfig)
+    assert parse_options("mine", ["exact=true", "limit=7"]) == {"exact": True, "limit": 7}
+    with pytest.raises(RrarankError, match="--option 'exact=7': expected true or false"):
+        parse_options("mine", ["exact=7"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("listwise-llm", "window", "--option 'window': expected KEY=VALUE (known to listwise-llm: base_url, "),
+        ("listwise-llm", "=3", "--option '=3': expected KEY=VALUE"),
+        ("listwise-llm", "windows=3", "--option 'windows=3': expected KEY=VALUE"),
+        ("listwise-llm", "window=ten", "--option 'window=ten': expected a whole number"),
+        ("listwise-llm", "window=1.5", "--option 'window=1.5': expected a whole number"),
+        ("listwise-llm", "temperature=", "--option 'temperature=': expected a number"),
+        ("listwise-llm", "extra={", "--option 'extra={': expected a JSON object"),
+        ("listwise-llm", "extra=[1]", "--option 'extra=[1]': expected a JSON object"),
+        ("listwise-llm", "model=other", "--option 'model=other': expected KEY=VALUE"),  # has a flag of its own
+        ("bm25", "k1=0.9", "--option 'k1=0.9': expected KEY=VALUE (known to bm25: none)"),
+        ("bm52", "k1=0.9", "no reranker named 'bm52'; did you mean 'bm25'?"),
+    ],
+)
+def test_other_options_are_refused(name, option, message):
+    with pytest.raises(RrarankError) as error:
+        parse_options(name, [option])
+    assert str(error.value).startswith(message)
+
+
+def test_a_setting_that_is_none_of_the_rerankers_is_refused():
+    with pytest.raises(RrarankError) as error:
+        load_reranker("bm25", k1=0.9)
+    assert str(error.value) == "bm25: no setting 'k1' (known: model, device, threads, batch_size, max_length)"

@@ -1,8 +1,14 @@
 """What every registered reranker owes the engine; a new name must be added to `build` to be registered."""
 
 import random
+import re
 
 import pytest
+from openai_server import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
+    Reply,
+    completion,
+    serving,
+)
 
 from rrarank import Candidate, Query, Ranking
 from rrarank.errors import RrarankError
@@ -11,17 +17,33 @@ from rrarank.registry import load_reranker, names
 TEXTS = ["the cat sat", "why dogs", "tea", "bread is long", "a long long document about cats and dogs " * 4, "mat", ""]
 
 
+def by_content(request, nth):
+    """A judge that sorts passages by their letters, in whatever order they are shown."""
+    passages = re.findall(r"^\[(\d+)\](.*)$", request["messages"][-1]["content"], re.MULTILINE)
+    best_first = sorted(passages, key=lambda passage: passage[1])
+    return Reply(completion(request, content=" > ".join(f"[{number}]" for number, _ in best_first)))
+
+
 @pytest.fixture(scope="module")
-def build(cross_encoder_folder, bi_encoder_folder):
+def server():
+    with serving(by_content) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def build(cross_encoder_folder, bi_encoder_folder, server):
     """Load a reranker by name on a tiny model of its kind."""
     models = {
         "bm25": None,
         "bi-encoder": bi_encoder_folder,
         "cross-encoder": cross_encoder_folder,
+        "listwise-llm": "judge",
         "monobert": cross_encoder_folder,
     }
 
     def load(name, **config):
+        if name == "listwise-llm":
+            config["base_url"] = server.url
         return load_reranker(name, model=str(models[name]) if models[name] else None, device="cpu", **config)
 
     return load
@@ -81,7 +103,7 @@ def test_fingerprint_is_stable_and_names_the_settings(name, build):
     assert build(name).fingerprint() != build(name, max_length=7).fingerprint()
 
 
-@pytest.mark.parametrize("name", sorted(set(names()) - {"bm25"}))
+@pytest.mark.parametrize("name", sorted(set(names()) - {"bm25", "listwise-llm"}))
 def test_a_model_that_is_not_there_is_one_line(name):
     with pytest.raises(RrarankError, match="no-such-model"):
         load_reranker(name, model="no-such-owner/no-such-model")

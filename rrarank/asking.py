@@ -1,0 +1,65 @@
+"""A model and how it is asked: a query and passages in, a list-wise question out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rrarank.journal import work_key
+from rrarank.llm import LLM, Answer, Messages
+from rrarank.prompts import Prompt, estimate_tokens, fit, messages
+
+CUT_SHORT = ("length", "content_filter")  # finish reasons of an answer that did not end by itself
+TOKENS_AN_ID = 5  # `[12] > `
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A model and how it is asked.
+
+    Args:
+        name: of the prompt, for those who read what came of it.
+        longest: most tokens of a passage.
+        context: tokens that the model holds, question and answer together.
+    """
+
+    llm: LLM
+    prompt: Prompt
+    name: str
+    longest: int = 300
+    context: int = 8192
+
+    def question(self, query: str, passages: Sequence[str], addition: str = "") -> tuple[str, Messages]:
+        """(key, messages): the key names all that determines the answer, the messages end with the addition."""
+        count = self.llm.count_tokens or estimate_tokens
+        budget = self.context - self.llm.config.max_tokens - count(addition)
+        cut = fit(self.prompt, query, passages, budget=budget, longest=self.longest, count_tokens=count)
+        said = messages(self.prompt, query, cut)
+        said[-1]["content"] += addition
+        return work_key(self.llm.fingerprint(), said), said
+
+    def tokens(self, query: str, passages: Sequence[str]) -> tuple[int, int]:
+        """How long question and answer are likely to be."""
+        count = self.llm.count_tokens or estimate_tokens
+        return sum(count(message["content"]) for message in self.question(query, passages)[1]), (
+            TOKENS_AN_ID * len(passages)
+        )
+
+    def provenance(self, answer: Answer) -> dict[str, object]:
+        """What determined the answer, as JSON values: no host, no time."""
+        return {
+            **self.llm.fingerprint(),
+            "prompt": self.name,
+            "prompt_sha256": self.prompt.sha256,
+            "passage_tokens": self.longest,
+            "context": self.context,
+            "answered_by": answer.model,
+            "answer_id": answer.id,
+            "finish_reason": answer.finish_reason,
+            "tokens": [answer.prompt_tokens, answer.completion_tokens],
+        }
+
+
+def ended(answer: Answer) -> bool:
+    """Whether the model ended its answer by itself."""
+    return answer.finish_reason not in CUT_SHORT

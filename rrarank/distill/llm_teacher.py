@@ -1,0 +1,115 @@
+"""A language model as teacher: one list-wise question a query, and one more for reasons where they are wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+
+from rrarank.asking import Asking, ended
+from rrarank.data import LabelledRanking
+from rrarank.distill.teacher import Teacher
+from rrarank.journal import Journal
+from rrarank.listwise import labels, parse_answer
+from rrarank.llm import Answer, Failure, Messages
+
+
+class LLMTeacher(Teacher):
+    """List-wise ranking by a language model.
+
+    Args:
+        ranking: who ranks.
+        reasons: who says why, given the ranking; a smaller model will do (RRADistill).
+        failures: qid -> why there is no answer, after `ask`.
+    """
+
+    kind = "llm"
+    rule = "missing: shown, not named, and the answer ended by itself; unknown: where it broke off"
+
+    def __init__(self, ranking: Asking, journal: Journal, reasons: Asking | None = None) -> None:
+        self.ranking, self.reasons, self.journal = ranking, reasons, journal
+        self.failures: dict[str, Failure] = {}
+
+    def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
+        if self.reasons is None:
+            yield from self._answers(self.ranking, self._which, lists)
+            return
+        lists = list(lists)  # there are two rounds
+        yield from self._answers(self.ranking, self._which, lists)
+        ranked = (label for shown in lists if (label := self._ranked(shown)) and label.listed)
+        yield from self._answers(self.reasons, self._why, ranked)
+
+    def _answers(
+        self,
+        asking: Asking,
+        question: Callable[[LabelledRanking], tuple[str, Messages]],
+        lists: Iterable[LabelledRanking],
+    ) -> Iterator[tuple[str, Answer | Failure | None]]:
+        """Each new answer goes to the journal before anything else happens to it."""
+        qids: dict[str, str] = {}
+
+        def unanswered() -> Iterator[tuple[str, Messages]]:
+            for shown in lists:
+                key, said = question(shown)
+                if key not in self.journal and key not in qids:
+                    qids[key] = shown.query.qid
+                    yield key, said
+
+        for key, outcome in asking.llm.answers(unanswered()):
+            if isinstance(outcome, Answer):
+                self.journal.add(key, asdict(outcome))
+            else:
+                self.failures[qids[key]] = outcome
+            yield qids[key], outcome
+
+    def label(self, shown: LabelledRanking) -> LabelledRanking | None:
+        label = self._ranked(shown)
+        if not (self.reasons and label and label.listed):
+            return label
+        answer = self._recorded(self._why(label)[0])
+        if answer is None:
+            return None
+        model = {"reasons": self.reasons.provenance(answer)}
+        return replace(label, reasons=parse_reasons(answer.text, label), provenance={**label.provenance, **model})
+
+    def _ranked(self, shown: LabelledRanking) -> LabelledRanking | None:
+        answer = self._recorded(self._which(shown)[0])
+        if answer is None:
+            return None
+        label = read_answer(shown, answer.text, finished=ended(answer))
+        return replace(label, provenance=self.described(shown, **self.ranking.provenance(answer)))
+
+    def _recorded(self, key: str) -> Answer | None:
+        return Answer(**self.journal[key]) if key in self.journal else None
+
+    def _which(self, shown: LabelledRanking) -> tuple[str, Messages]:
+        return self.ranking.question(shown.query.text, [candidate.text for candidate in shown.shown])
+
+    def _why(self, label: LabelledRanking) -> tuple[str, Messages]:
+        assert self.reasons
+        number = {candidate.docid: f"[{place}]" for place, candidate in enumerate(label.shown, start=1)}
+        ranking = f"\nRanking: {' > '.join(number[docid] for docid in label.listed)}"
+        left_out = f"\nLeft out: {', '.join(number[docid] for docid in label.missing)}" if label.missing else ""
+        return self.reasons.question(label.query.text, [c.text for c in label.shown], ranking + left_out)
+
+
+def read_answer(shown: LabelledRanking, answer: str, *, finished: bool = True) -> LabelledRanking:
+    """The list as a list-wise answer labels it."""
+    parsed = parse_answer(answer, len(shown.shown), finished=finished)
+    docids = [candidate.docid for candidate in shown.shown]
+    listed, missing, unknown = (tuple(docids[place] for place in places) for places in labels(parsed))
+    return replace(shown, listed=listed, missing=missing, unknown=unknown, faults=parsed.faults, answer=answer)
+
+
+_REASON = re.compile(  # `[3] why`, `3: why`, `1. **[3]** why`; but neither `[3]` alone nor `[3] > [1]`
+    r"^\W*(?:[0-9]+[.)][ *]+(?=\[))?\[?([0-9]{1,6}+)\]?+[ \t*|:.)–—-]*+(?![\[>,;=])(\S.*?)\s*$", re.MULTILINE
+)
+
+
+def parse_reasons(answer: str, label: LabelledRanking) -> dict[str, str]:
+    """docid -> reason, from lines of `[n] …`; of a passage that has two the first counts."""
+    reasons: dict[str, str] = {}
+    for number, reason in _REASON.findall(answer):
+        if 1 <= int(number) <= len(label.shown):
+            reasons.setdefault(label.shown[int(number) - 1].docid, reason)
+    return reasons

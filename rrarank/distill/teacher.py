@@ -1,0 +1,98 @@
+"""Teachers: who says in which order the shown candidates are relevant, and which are not.
+
+What a teacher leaves out is a hard negative (RRADistill), by a rule of each kind of teacher that goes into the set.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from rrarank.data import LabelledRanking, Ranking, Run, blocks
+from rrarank.engine import Reranker
+from rrarank.errors import RrarankError
+from rrarank.fusion import fuse_runs
+from rrarank.journal import Journal, work_key
+from rrarank.llm import Answer, Failure
+
+BLOCK = 8  # queries scored at once, as in the engine
+
+
+class Teacher(ABC):
+    """Labels lists: what takes long is done by `ask` and kept in a journal; `label` reads what is known."""
+
+    kind: str
+    rule: str
+
+    def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
+        """(qid, what came of it) for every list that is not yet known, in order of completion."""
+        return iter(())
+
+    @abstractmethod
+    def label(self, shown: LabelledRanking) -> LabelledRanking | None:
+        """The list with its labels; None if there is no answer."""
+
+    def described(self, shown: LabelledRanking, **facts: object) -> dict[str, object]:
+        """Provenance."""
+        return {"teacher": self.kind, "rule": self.rule, **facts, **shown.provenance}
+
+
+class FusedRuns(Teacher):
+    """TREC runs of strong systems, one or several; what few of them hold is missing."""
+
+    kind = "runs"
+    rule = "listed: held by half of the runs or more, in order of reciprocal rank fusion; missing: by less than a third"
+
+    def __init__(self, runs: Mapping[str, Run]) -> None:
+        if not runs:
+            raise RrarankError("the teacher `runs` needs one or more; give --teacher-runs")
+        self.runs = runs
+        together = list(runs.values())
+        self.fused = fuse_runs(together, hits=10**6) if len(together) > 1 else together[0]
+
+    def label(self, shown: LabelledRanking) -> LabelledRanking:
+        qid = shown.query.qid
+        answering = [run[qid] for run in self.runs.values() if run.get(qid)]
+        held = Counter(hit.docid for hits in answering for hit in hits)
+        docids = [candidate.docid for candidate in shown.shown]
+        provenance = self.described(shown, runs=list(self.runs))
+        if not answering:
+            return replace(shown, unknown=tuple(docids), faults=("no runs",), provenance=provenance)
+        place = {hit.docid: rank for rank, hit in enumerate(self.fused[qid])}
+        listed = sorted(
+            (docid for docid in docids if 2 * held[docid] >= len(answering)), key=lambda docid: place[docid]
+        )
+        missing = tuple(docid for docid in docids if 3 * held[docid] < len(answering))
+        unknown = tuple(docid for docid in docids if docid not in missing and docid not in listed)
+        return replace(shown, listed=tuple(listed), missing=missing, unknown=unknown, provenance=provenance)
+
+
+class Scores(Teacher):
+    """A reranker as teacher, such as a bi-encoder or a cross-encoder."""
+
+    kind = "scores"
+    rule = "every candidate is scored: nothing is missing"
+
+    def __init__(self, reranker: Reranker, name: str, journal: Journal) -> None:
+        self.reranker, self.name, self.journal = reranker, name, journal
+
+    def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
+        for block in blocks((shown for shown in lists if self._key(shown) not in self.journal), BLOCK):
+            ranked = self.reranker.rerank_block([Ranking(shown.query, shown.shown) for shown in block])
+            for shown, ranking in zip(block, ranked, strict=True):
+                self.journal.add(self._key(shown), [[c.docid, c.score] for c in ranking.candidates])
+                yield shown.query.qid, None
+
+    def label(self, shown: LabelledRanking) -> LabelledRanking | None:
+        if (key := self._key(shown)) not in self.journal:
+            return None
+        scores = dict(self.journal[key])
+        model = self.reranker.model_name or self.name
+        provenance = self.described(shown, reranker=self.name, model=model, scores=scores)
+        return replace(shown, listed=tuple(scores), provenance=provenance)
+
+    def _key(self, shown: LabelledRanking) -> str:
+        texts = [[candidate.docid, candidate.text] for candidate in shown.shown]
+        return work_key("scores", self.reranker.fingerprint(), shown.query.qid, shown.query.text, texts)

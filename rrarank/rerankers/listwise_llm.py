@@ -1,0 +1,98 @@
+"""Zero-shot list-wise re-ranking by a language model, in windows that slide from the bottom to the top (RankGPT).
+
+Sun et al., EMNLP 2023. The paper's row HCX-L (zero-shot), for any OpenAI-compatible endpoint or local model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rrarank.asking import Asking, ended
+from rrarank.data import Candidate, Ranking
+from rrarank.engine import Reranker, RerankerConfig
+from rrarank.errors import MissingResource, RrarankError
+from rrarank.listwise import parse_answer, reappend, windows
+from rrarank.llm import Answer, Failure, LLMConfig, Messages, load_llm
+from rrarank.prompts import load_prompt
+
+
+@dataclass(frozen=True)
+class ListwiseConfig(RerankerConfig):
+    """How the list is asked for.
+
+    Args:
+        base_url: of an OpenAI-compatible endpoint; empty: OPENAI_BASE_URL, or `model` is a folder.
+        prompt: `rank-all`, `relevant-only`, or a YAML file in rank_llm's keys.
+        window, step: passages in one question, and how far it moves (20 and 10: RankGPT).
+        context: tokens of question and answer; `max_length` cuts a passage (0: 300 tokens, as rank_llm's words).
+        in_flight: most questions asked at once; the queries of a block are asked side by side.
+        extra: more of the request's JSON body.
+    """
+
+    base_url: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    prompt: str = "rank-all"
+    window: int = 20
+    step: int = 10
+    context: int = 8192
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    in_flight: int = 8
+    timeout_s: float = 60.0
+    total_s: float = 300.0
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+class ListwiseLLM(Reranker):
+    """Windows of a query are asked one after another, bottom to top; what an answer leaves out is re-appended.
+
+    A model gives an order, not scores: a document's score is the number of candidates at or below it.
+    """
+
+    Config = ListwiseConfig
+    config: ListwiseConfig
+
+    def __init__(self, config: ListwiseConfig | None = None) -> None:
+        super().__init__(config)
+        if not self.config.model:
+            raise RrarankError("listwise-llm needs --model: the endpoint's name of one, or a folder")
+        list(windows(0, self.config.window, self.config.step))  # refuses a step that would skip positions
+        names = ("model", "base_url", "api_key_env", "temperature", "max_tokens", "in_flight", "timeout_s", "total_s")
+        llm = load_llm(LLMConfig(**{name: getattr(self.config, name) for name in names}, extra=self.config.extra))
+        longest = self.config.max_length or Asking.longest
+        self.asking = Asking(llm, load_prompt(self.config.prompt), self.config.prompt, longest, self.config.context)
+
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        orders = [list(ranking.candidates) for ranking in queries]
+        spans = [list(windows(len(order), self.config.window, self.config.step)) for order in orders]
+        for turn in range(max(map(len, spans), default=0)):
+            asked = {str(i): spans[i][turn] for i in range(len(queries)) if turn < len(spans[i])}
+            asked = {i: (start, end) for i, (start, end) in asked.items() if end - start > 1}
+            for i, outcome in self.asking.llm.answers(self._questions(queries, orders, asked)):
+                start, end = asked[i]
+                order = orders[int(i)]
+                order[start:end] = self._ranked(order[start:end], outcome, queries[int(i)])
+        return [self._scored(ranking, order) for ranking, order in zip(queries, orders, strict=True)]
+
+    def _questions(
+        self, queries: Sequence[Ranking], orders: Sequence[Sequence[Candidate]], asked: Mapping[str, tuple[int, int]]
+    ) -> Iterator[tuple[str, Messages]]:
+        for i, (start, end) in asked.items():
+            passages = [candidate.text for candidate in orders[int(i)][start:end]]
+            yield i, self.asking.question(queries[int(i)].query.text, passages)[1]
+
+    def _ranked(self, window: Sequence[Candidate], outcome: Answer | Failure, ranking: Ranking) -> list[Candidate]:
+        if isinstance(outcome, Failure):
+            raise MissingResource(f"query {ranking.query.qid!r}: {self.model_name} did not answer ({outcome.reason})")
+        parsed = parse_answer(outcome.text, len(window), finished=ended(outcome))
+        return [window[place] for place in reappend(parsed)]
+
+    @staticmethod
+    def _scored(ranking: Ranking, order: Sequence[Candidate]) -> Ranking:
+        scored = (Candidate(c.docid, c.text, float(len(order) - place)) for place, c in enumerate(order))
+        return Ranking(ranking.query, tuple(scored))
+
+    def fingerprint(self) -> str:
+        settings = (self.config.window, self.config.step, self.asking.longest, self.config.context)
+        return f"{type(self).__qualname__} {self.asking.llm.fingerprint()} {self.asking.prompt.sha256} {settings}"
