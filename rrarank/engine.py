@@ -58,7 +58,8 @@ class Reranker(ABC):
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
         folder = Path(self.config.model).expanduser()
-        self.model_name = folder.resolve().name if folder.is_dir() else self.config.model
+        is_folder = bool(self.config.model) and folder.is_dir()  # an empty path is the working folder
+        self.model_name = folder.resolve().name if is_folder else self.config.model
 
     @abstractmethod
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from tabulate import tabulate
+from tqdm import tqdm
 
 from rrarank import registry
 from rrarank.asking import Asking
@@ -25,7 +26,7 @@ from rrarank.distill.audit import audit, table
 from rrarank.distill.llm_teacher import LLMTeacher
 from rrarank.distill.preranker import ORDERS, RULES, Selection, StoredEmbeddings, worth_asking
 from rrarank.distill.teacher import FusedRuns, Scores, Teacher
-from rrarank.distillation_set import read_set, write_set
+from rrarank.distillation_set import read_set, teacher_name, write_set
 from rrarank.engine import Reranker
 from rrarank.errors import PartialSuccess, RrarankError, shown
 from rrarank.files import find, is_file, stem
@@ -126,7 +127,9 @@ def _label(flags: argparse.Namespace) -> None:
             return _say_estimate(flags, teacher, lists)
         if len(journal):
             say(f"going on from {journal.path}, which holds {len(journal):,} records")
-        follow(teacher.ask(lists()), flags.price)
+        for _ in tqdm(lists(), unit=" queries pre-ranked", disable=None):
+            pass  # all, before the first question: an endpoint should not wait for the pre-ranker
+        follow(teacher.ask(lists()), flags.price, teacher.verdicts)
         failed = _write(flags, output, inputs, selection, teacher, lists)
         if not failed:
             journal.remove()
@@ -233,7 +236,8 @@ def _write(
     write_set(output, labels())
     if is_file(output):
         config = {"selection": asdict(selection), "limit": flags.limit}
-        write_sidecar(Path(output), inputs=inputs.origins, config=config, teacher=_shared(made), failed=failed)
+        facts = {"teacher": teacher_name(made[0]), "provenance": _shared(made), "failed": failed}
+        write_sidecar(Path(output), inputs=inputs.origins, config=config, **facts)
     _say_made(verdicts, made, inputs)
     return failed
 

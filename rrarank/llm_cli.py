@@ -63,9 +63,15 @@ def llm_config(flags: argparse.Namespace, model: str, base_url: str) -> LLMConfi
 
 
 def follow(
-    outcomes: Iterable[tuple[str, Answer | Failure | None]], price: tuple[float, float] = (0.0, 0.0)
+    outcomes: Iterable[tuple[str, Answer | Failure | None]],
+    price: tuple[float, float] = (0.0, 0.0),
+    verdicts: Mapping[str, int] | None = None,
 ) -> dict[str, Failure]:
-    """Have everything answered, and say how it goes; returns the failures."""
+    """Have everything answered, and say how it goes; returns the failures.
+
+    Args:
+        verdicts: verdict -> how many answers so far; shown as it grows.
+    """
     tokens, failures = Counter[str](), {}
     with tqdm(unit=" answers", disable=None) as bar:
         for name, outcome in outcomes:
@@ -75,7 +81,8 @@ def follow(
             elif outcome:
                 failures[name] = outcome
                 tokens["failed"] += 1
-            bar.set_postfix(tokens, refresh=False)
+            spent = {"cost": cost(tokens, price).rpartition(" ")[2]} if any(price) else {}
+            bar.set_postfix({**tokens, **(verdicts or {}), **spent}, refresh=False)
     if tokens:
         say(f"{tokens['prompt']:,} tokens asked, {tokens['answer']:,} answered{cost(tokens, price)}")
     return failures

@@ -165,7 +165,9 @@ class OpenAIServer(ThreadingHTTPServer):
         return reply
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client may hang up
+        if not isinstance(
+            sys.exception(), ConnectionError | json.JSONDecodeError
+        ):  # a client may hang up, or be killed
             super().handle_error(request, client_address)
 
 

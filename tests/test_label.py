@@ -171,13 +171,13 @@ def test_set_and_sidecar_say_how_it_was_made_and_neither_where_nor_when(job, tmp
     sidecar = json.loads(Path("bm25.llm.jsonl.json").read_text())
     assert sidecar["inputs"].keys() == {"run", "topics", "collection"}
     assert sidecar["config"] == {"selection": chosen, "limit": None}
-    assert {"teacher": "llm", "model": "judge", "selection": chosen}.items() <= sidecar["teacher"].items()
-    assert "answer_id" not in sidecar["teacher"]  # of one query alone
+    assert sidecar["teacher"] == "llm: judge"
+    assert {"teacher": "llm", "model": "judge", "selection": chosen}.items() <= sidecar["provenance"].items()
+    assert "answer_id" not in sidecar["provenance"]  # of one query alone
     written = Path("bm25.llm.jsonl").read_text() + json.dumps(sidecar)
     assert not [word for word in ("127.0.0.1", str(tmp_path), time.strftime("%Y-%m-%d")) if word in written]
 
 
-@pytest.mark.xfail(strict=True, reason="Reranker.model_name of an empty model is the name of the working folder")
 def test_a_pre_ranker_without_a_model_is_known_by_its_name(job, tmp_path):
     with serving(judge) as server:
         main(at(server, job))

@@ -36,7 +36,7 @@ class Audit:
         last_listed: the last five that it listed, in the same lists.
         unknown: the documents of which its answer says nothing.
         orders: lists of at least two documents.
-        echoed: how many of these are in the order in which they were shown.
+        echoed: how many of these only count up, from the first shown past the middle of the prompt.
         echo_tau: mean Kendall's tau between the order shown and the order listed.
     """
 
@@ -87,7 +87,7 @@ def audit(labels: Iterable[LabelledRanking], qrels: Qrels, level: int = 2) -> Au
         last_listed=_share(_judged(gappy, lambda label: label.listed[-LAST:], qrels, level)),
         unknown=_share(_judged(labels, lambda label: label.unknown, qrels, level)),
         orders=len(taus),
-        echoed=taus.count(1.0),
+        echoed=sum(_is_echo(label) for label in labels),
         echo_tau=fmean(taus) if taus else math.nan,
     )
 
@@ -160,6 +160,12 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 # -- echoes -----------------------------------------------------------------------------------------------------------
+
+
+def _is_echo(label: LabelledRanking) -> bool:
+    """The first so many in the order shown, and more than half of them: of fewer, that may well be a judgment."""
+    order = [candidate.docid for candidate in label.shown[: len(label.listed)]]
+    return len(order) > 1 and 2 * len(order) > len(label.shown) and list(label.listed) == order
 
 
 def _echo_tau(label: LabelledRanking) -> float:

@@ -27,6 +27,7 @@ class LLMTeacher(Teacher):
     rule = "missing: shown, not named, and the answer ended by itself; unknown: where it broke off"
 
     def __init__(self, ranking: Asking, journal: Journal, reasons: Asking | None = None) -> None:
+        super().__init__()
         self.ranking, self.reasons, self.journal = ranking, reasons, journal
         self.failures: dict[str, Failure] = {}
 
@@ -46,21 +47,27 @@ class LLMTeacher(Teacher):
         lists: Iterable[LabelledRanking],
     ) -> Iterator[tuple[str, Answer | Failure | None]]:
         """Each new answer goes to the journal before anything else happens to it."""
-        qids: dict[str, str] = {}
+        asked: set[str] = set()
+        waiting: dict[str, LabelledRanking] = {}
 
         def unanswered() -> Iterator[tuple[str, Messages]]:
             for shown in lists:
                 key, said = question(shown)
-                if key not in self.journal and key not in qids:
-                    qids[key] = shown.query.qid
+                if key not in self.journal and key not in asked:
+                    asked.add(key)
+                    waiting[key] = shown
                     yield key, said
 
         for key, outcome in asking.llm.answers(unanswered()):
-            if isinstance(outcome, Answer):
-                self.journal.add(key, asdict(outcome))
+            shown = waiting.pop(key)
+            if not isinstance(outcome, Answer):
+                self.failures[shown.query.qid] = outcome
             else:
-                self.failures[qids[key]] = outcome
-            yield qids[key], outcome
+                self.journal.add(key, asdict(outcome))
+                if asking is self.ranking:
+                    faults = read_answer(shown, outcome.text, finished=ended(outcome)).faults
+                    self.verdicts[faults[0] if faults else "ok"] += 1
+            yield shown.query.qid, outcome
 
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
         label = self._ranked(shown)

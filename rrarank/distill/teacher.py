@@ -26,6 +26,9 @@ class Teacher(ABC):
     kind: str
     rule: str
 
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()  # of the answers that came in by `ask`
+
     def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
         """(qid, what came of it) for every list that is not yet known, in order of completion."""
         return iter(())
@@ -46,6 +49,7 @@ class FusedRuns(Teacher):
     rule = "listed: held by half of the runs or more, in order of reciprocal rank fusion; missing: by less than a third"
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
+        super().__init__()
         if not runs:
             raise RrarankError("the teacher `runs` needs one or more; give --teacher-runs")
         self.runs = runs
@@ -76,6 +80,7 @@ class Scores(Teacher):
     rule = "every candidate is scored: nothing is missing"
 
     def __init__(self, reranker: Reranker, name: str, journal: Journal) -> None:
+        super().__init__()
         self.reranker, self.name, self.journal = reranker, name, journal
 
     def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:

@@ -125,9 +125,11 @@ def test_too_few_judged_documents_give_no_verdict():
 
 
 def test_a_teacher_that_answers_in_the_order_shown_echoes():
-    found = audit([label("abcd", "abcd"), label("abcd", "abd", "c"), label("abcd", "bacd"), label("ab", "a", "b")], {})
+    found = audit([label("abcd", "abcd"), label("abcd", "abc", "d"), label("abcd", "bacd"), label("ab", "a", "b")], {})
     assert (found.orders, found.echoed) == (3, 2)
     assert found.echo_tau == pytest.approx((1 + 1 + 2 / 3) / 3)
+    picked = [label("abcd", "ab", "cd"), label("abcd", "abd", "c")]  # as a judge who leaves out would, too
+    assert audit(picked, {}).echoed == 0
     assert found.echoes
     assert not audit([label("abcd", "abcd"), label("abcd", "bacd")], {}).echoes  # a half is not most
     assert not audit([], {}).echoes
