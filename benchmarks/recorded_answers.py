@@ -3,9 +3,9 @@
     python benchmarks/recorded_answers.py FOLDER   # DL 2019's qrels.txt, runs/, reference-runs/, answers
 
 Judgments are made from the answers of one model, output_v2_aug_vicuna_7b; the windows of a query, which slid over
-BM25's top 100 in several passes, are merged by their mean Borda count. The systems ranked are orderings of the same BM25 top
-100: the five other first stages, gpt-3.5 and BM25 itself, and reciprocal rank fusions of every two of them; the model
-that made the judgments is not among them.
+BM25's top 100 in several passes, are merged by their mean Borda count. The systems ranked are orderings of the same
+BM25 top 100: the five other first stages, gpt-3.5 and BM25 itself, and reciprocal rank fusions of every two of them;
+the model that made the judgments is not among them.
 """
 
 import gzip

@@ -54,6 +54,7 @@ class Reranker(ABC):
     """Anything that can put a query's candidates into an order."""
 
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
+    model_is_files: ClassVar[bool] = True  # a folder or hub id; else the name that an endpoint knows
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()

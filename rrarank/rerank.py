@@ -181,7 +181,7 @@ def _with_progress(
 
 def _say_plan(flags: argparse.Namespace, inputs: Inputs, pairs: int, output: str) -> None:
     """--dry-run: what would be done."""
-    if flags.model:
+    if flags.model and registry.find_reranker(flags.reranker).model_is_files:
         locate(flags.model)
     say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
     say(f"with {flags.reranker} ({flags.model or 'its default model'}) into {output}")

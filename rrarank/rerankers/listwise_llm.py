@@ -51,6 +51,7 @@ class ListwiseLLM(Reranker):
     """
 
     Config = ListwiseConfig
+    model_is_files = False
     config: ListwiseConfig
 
     def __init__(self, config: ListwiseConfig | None = None) -> None:

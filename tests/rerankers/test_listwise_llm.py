@@ -250,3 +250,10 @@ def test_an_option_that_cannot_be_is_one_line(job, option, capsys, tmp_path):
     assert err.startswith(f"error: --option {option!r}: expected ")
     assert (out, err.count("\n")) == ("", 1)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_dry_run_asks_nothing_and_looks_for_no_files(job, capsys):
+    with serving(by_worth) as server:
+        assert main([*job, "--option", f"base_url={server.url}", "--dry-run"]) == 0
+        assert server.requests == []
+    assert "would re-rank" in capsys.readouterr().err
