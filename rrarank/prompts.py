@@ -22,10 +22,10 @@ PLACEHOLDERS = ("num", "query", "rank", "candidate")
 FEWEST_TOKENS = 8  # of a passage: less cannot be judged
 MESSAGE_TOKENS = 8  # what a chat template adds to a message, an estimate on the safe side
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")  # doubled braces are literal, as in rank_llm (str.format)
-_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
+UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
 _HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
-_CHARACTER = re.compile(f"[{_UNSPACED}{_HANGUL}]")
-_WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)")
+_CHARACTER = re.compile(f"[{UNSPACED}{_HANGUL}]")
+_WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def load_prompt(name: str | Path) -> Prompt:
         close = difflib.get_close_matches(str(name), shipped(), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise RrarankError(f"{name}: no such prompt or file{hint} (prompts: {', '.join(shipped())})")
-    prompt = _prompt(_yaml(name), str(name))
+    prompt = _prompt(read_yaml(name), str(name))
     _check_placeholders(prompt, str(name))
     return prompt
 
@@ -69,7 +69,8 @@ def shipped() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def _yaml(path: str | Path) -> Mapping[str, object]:
+def read_yaml(path: str | Path) -> Mapping[str, object]:
+    """The keys of a YAML file."""
     import yaml  # type: ignore[import-untyped]
 
     try:
@@ -79,7 +80,7 @@ def _yaml(path: str | Path) -> Mapping[str, object]:
         line = f":{mark.line + 1}" if mark else ""
         raise RrarankError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from error
     if not isinstance(content, dict):
-        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as method and body")
+        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
     return content
 
 

@@ -89,7 +89,7 @@ def test_the_fingerprint_is_of_what_is_said(write):
             "body holds {score}, which nothing fills there (known: {num}, {query}, {rank}, {candidate})",
         ),
         ("method: listwise\nbody: 'a\n b: [", ":3: not YAML (found unexpected end of stream)"),
-        ("just words", "a YAML str, expected keys such as method and body"),
+        ("just words", "a YAML str, expected keys such as body"),
         ("", "a YAML NoneType, expected keys"),
         ("!!python/object/apply:os.getcwd []", "not YAML (could not determine a constructor"),
     ],
