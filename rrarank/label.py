@@ -254,6 +254,8 @@ def _say_made(verdicts: Counter[str], made: list[LabelledRanking], inputs: Input
         f"{sum(len(getattr(label, name)) for label in made):,} {name}" for name in ("listed", "missing", "unknown")
     )
     say(f"{len(made):,} of {len(inputs.run):,} queries labelled ({counts}): {', '.join(parts)}")
+    if 2 * sum(not label.listed for label in made) > len(made):
+        say("warning: most answers hold no ranking; this teacher does not do what the prompt asks")
     if audit(made, {}).echoes:
         say("warning: most lists came back in the order in which they were shown; this teacher does not read")
 

@@ -533,6 +533,13 @@ def test_a_teacher_that_echoes_its_prompt_is_called_out(job, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
+def test_a_teacher_that_does_not_rank_is_called_out(job, capsys):
+    with serving(lambda request, nth: Reply(completion(request, content="Tea is a drink."))) as server:
+        assert main(at(server, job)) == 0
+    assert "warning: most answers hold no ranking; this teacher" in capsys.readouterr().err
+    assert not any(label.listed or label.missing for label in read_set("bm25.llm.jsonl"))
+
+
 def forgetful(request, nth):
     """Leaves out passages at random, good or bad."""
     reply = json.loads(answer(request, nth).body)
