@@ -9,7 +9,7 @@ from rrarank.journal import work_key
 from rrarank.llm import LLM, Answer, Messages
 from rrarank.prompts import Prompt, estimate_tokens, fit, messages
 
-CUT_SHORT = ("length", "content_filter")  # finish reasons of an answer that did not end by itself
+ENDED = ("stop", "", "eos", "eos_token", "stop_sequence", "end_turn")  # finish reasons of one that ended by itself
 TOKENS_AN_ID = 5  # `[12] > `
 
 
@@ -32,7 +32,7 @@ class Asking:
     def question(self, query: str, passages: Sequence[str], addition: str = "") -> tuple[str, Messages]:
         """(key, messages): the key names all that determines the answer, the messages end with the addition."""
         count = self.llm.count_tokens or estimate_tokens
-        budget = self.context - self.llm.config.max_tokens - count(addition)
+        budget = min(self.context, self.llm.context or self.context) - self.llm.config.max_tokens - count(addition)
         cut = fit(self.prompt, query, passages, budget=budget, longest=self.longest, count_tokens=count)
         said = messages(self.prompt, query, cut)
         said[-1]["content"] += addition
@@ -62,4 +62,4 @@ class Asking:
 
 def ended(answer: Answer) -> bool:
     """Whether the model ended its answer by itself."""
-    return answer.finish_reason not in CUT_SHORT
+    return answer.finish_reason in ENDED

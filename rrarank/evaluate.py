@@ -78,7 +78,7 @@ def _evaluate(flags: argparse.Namespace) -> None:
         treated = "left out" if flags.intersection else "counted as 0"
         say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
     judge = _teacher(qrels) if isinstance(qrels, Path) else ""
-    circular = {name for name, teacher in teachers.items() if judge and teacher == judge}
+    circular = {name for name, teacher in teachers.items() if set(judge.split("; ")) & set(teacher.split("; ")) - {""}}
     for output in flags.output:
         _write(output, found, circular, flags.tukey)
 

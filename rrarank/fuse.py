@@ -12,7 +12,7 @@ from rrarank.errors import RrarankError
 from rrarank.files import find, is_file
 from rrarank.formats import read_run_file
 from rrarank.fusion import METHODS, NORMS, fuse_runs
-from rrarank.sidecar import read_sidecar, refuse_unsafe, write_sidecar
+from rrarank.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
 from rrarank.trec import check_tag, write_run
 
 
@@ -58,13 +58,22 @@ def _common_inputs(paths: Sequence[Path]) -> dict[str, Path | str]:
     found: dict[str, Path | str] = {}
     for path in paths:
         sidecar = read_sidecar(path)
-        for name in ("topics", "collection", "index", "dataset") if sidecar else ():
-            place = sidecar.input(name) if sidecar else None
-            if place and found.setdefault(name, place) != place and name == "topics":
+        places = {name: sidecar.input(name) for name in ("topics", "collection", "index", "dataset")} if sidecar else {}
+        for name, place in places.items():
+            if place and name == "topics" and not _same(place, found.get(name, place)):
                 raise RrarankError(
                     f"{path}: made for {place}, another run for {found[name]}; fuse runs of equal topics"
                 )
+            if place:
+                found.setdefault(name, place)
     return found
+
+
+def _same(one: Path | str, other: Path | str) -> bool:
+    """The same id, or files of the same bytes."""
+    if isinstance(one, Path) and isinstance(other, Path):
+        return fingerprint(one) == fingerprint(other)
+    return one == other
 
 
 if __name__ == "__main__":

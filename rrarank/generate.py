@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rrarank.beir import CORPUS, in_folder
 from rrarank.cli import Arguments, Parser, positive, run_verb, say
 from rrarank.distill.queries import (
     FAULTS,
@@ -28,7 +29,7 @@ from rrarank.errors import PartialSuccess, RrarankError
 from rrarank.files import atomic_write, find, is_file, stem
 from rrarank.formats import write_qrels
 from rrarank.journal import Journal
-from rrarank.llm import Answer, load_llm, public_name
+from rrarank.llm import Answer, load_llm
 from rrarank.llm_cli import add_llm, cost, follow, is_partial, llm_config, unanswered
 from rrarank.lucene import BM25, LuceneIndex
 from rrarank.sidecar import fingerprint, read_sidecar, refuse_unsafe, sidecar_path, write_sidecar
@@ -88,7 +89,7 @@ def _generate(flags: argparse.Namespace) -> None:
             raise RrarankError(f"{job.topics}: not written, as no query is kept; {hint}")
         if failed:
             raise PartialSuccess(unanswered("passages", failed, failures, str(job.topics)))
-        journal.remove()
+        journal.remove_used()
 
 
 # -- before anything is asked -----------------------------------------------------------------------------------------
@@ -113,7 +114,8 @@ class _Job:
 
 def _plan(flags: argparse.Namespace) -> _Job:
     topics, qrels = _outputs(flags.output)
-    given = {name: getattr(flags, name) for name in ("collection", "examples", "prompt") if getattr(flags, name)}
+    given = {name: getattr(flags, name) for name in ("examples", "prompt") if getattr(flags, name)}
+    given["collection"] = in_folder(flags.collection, CORPUS)
     inputs = {"index": Path(flags.index), **{name: find(path) for name, path in given.items()}}
     replaceable = flags.overwrite or is_partial(str(topics))
     for output in (topics, qrels):
@@ -225,7 +227,7 @@ def _write(
     facts = {
         "config": {name: getattr(flags, name) for name in names} | {"language": job.language, "bm25": asdict(BM25())},
         "llm": {"prompt": stem(flags.prompt or "query"), **job.writer.provenance(answers.values())},
-        "teacher": f"llm: {public_name(flags.model)}",  # by it `evaluate` knows judgments by a model's own teacher
+        "teacher": f"llm: {job.writer.llm.fingerprint()['model']}",  # as `label` names it
         "counts": _counts(attempts),
         "failed": failed,
     }

@@ -23,6 +23,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: dict[str, int] = {}
+        self._used: set[str] = set()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(path, "a+b")  # noqa: SIM115  # open as long as the journal is
@@ -51,6 +52,7 @@ class Journal:
         return key in self._places
 
     def __getitem__(self, key: str) -> Any:
+        self._used.add(key)
         self._file.seek(self._places[key])
         record = json.loads(self._file.readline())
         if record["key"] != key:
@@ -64,6 +66,7 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._places[key] = place
+        self._used.add(key)
 
     def close(self) -> None:
         self._file.close()
@@ -72,6 +75,12 @@ class Journal:
         """The job is done and its output is whole."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+    def remove_used(self) -> int:
+        """The same, unless it holds records that this job did not read or write: another job's. Returns how many."""
+        others = len(self._places) - len(self._used)
+        self.close() if others else self.remove()
+        return others
 
 
 def _key(line: bytes) -> str | None:

@@ -33,7 +33,7 @@ from rrarank.files import find, is_file, stem
 from rrarank.formats import read_run_file
 from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.journal import Journal
-from rrarank.llm import load_llm
+from rrarank.llm import load_llm, public_name
 from rrarank.llm_cli import add_llm, cost, follow, is_partial, llm_config, unanswered
 from rrarank.names import TOPICS, file_or_id
 from rrarank.prompts import load_prompt
@@ -102,6 +102,7 @@ def _add_llm(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--reasons", action="store_true", help="ask a second time, why")
     group.add_argument("--reason-model", default="", metavar="NAME", help="who says why (default: --model)")
     group.add_argument("--reason-base-url", default="", help="its endpoint (default: --base-url)")
+    group.add_argument("--reason-api-key-env", default="", metavar="VAR", help="its key (default: --api-key-env)")
     group.add_argument("--reason-prompt", default="reasons", metavar="FILE", help="YAML file")
 
 
@@ -111,8 +112,11 @@ def _add_llm(group: argparse._ArgumentGroup) -> None:
 def _label(flags: argparse.Namespace) -> None:
     _refuse_incomplete(flags)
     output = flags.output or f"{stem(flags.run)}.{flags.teacher}.jsonl"
-    refuse_unsafe(output, flags.overwrite or is_partial(output), [], packed=True)
     selection = Selection(flags.depth, flags.k_top, flags.k_bottom, flags.select, flags.order, flags.seed)
+    config = {name: getattr(flags, name) for name in ("limit", "teacher", "preranker", "prompt", "reasons")}
+    config |= {"selection": asdict(selection), "model": public_name(flags.model)}
+    used = [find(place) for place in _files(flags).values() if Path(place).is_file()]
+    refuse_unsafe(output, flags.overwrite or is_partial(output, config), used, packed=True)
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing, command="label")
     refuse_unsafe(output, True, inputs.origins.values(), packed=True)
@@ -129,14 +133,24 @@ def _label(flags: argparse.Namespace) -> None:
             say(f"going on from {journal.path}, which holds {len(journal):,} records")
         for _ in tqdm(lists(), unit=" queries pre-ranked", disable=None):
             pass  # all, before the first question: an endpoint should not wait for the pre-ranker
-        follow(teacher.ask(lists()), flags.price, teacher.verdicts)
-        failed = _write(flags, output, inputs, selection, teacher, lists)
-        if not failed:
-            journal.remove()
+        _ask(flags, teacher, lists)
+        failed = _write(flags, output, inputs, config, teacher, lists)
+        if not failed and (others := journal.remove_used()):
+            say(f"{journal.path} stays: {others:,} of its records are of another job")
     if is_file(output):
         print(output)
     if failed:
         raise PartialSuccess(_failures(failed, teacher, output))
+
+
+def _ask(flags: argparse.Namespace, teacher: Teacher, lists: Lists) -> None:
+    """Have all answered; what ends the asking early does not lose what was answered by then."""
+    try:
+        follow(teacher.ask(lists()), flags.price, teacher.verdicts)
+    except RrarankError as error:
+        if not any(teacher.label(listed) for listed in lists()):
+            raise
+        say(f"stopped asking: {error}")
 
 
 def _refuse_incomplete(flags: argparse.Namespace) -> None:
@@ -145,6 +159,8 @@ def _refuse_incomplete(flags: argparse.Namespace) -> None:
         raise RrarankError("--run is needed: the first stage whose candidates are to be ranked")
     if flags.teacher == "llm" and not flags.model:
         raise RrarankError("--teacher llm needs --model: the endpoint's name of one, or a folder")
+    if "listwise-llm" in (flags.teacher, flags.preranker):
+        raise RrarankError("listwise-llm re-appends what its answer leaves out; as a teacher it is --teacher llm")
     known = ["llm", "runs", *registry.names()]
     if flags.teacher not in known:
         raise RrarankError(f"no teacher named {flags.teacher!r} (known: {', '.join(known)})")
@@ -202,17 +218,17 @@ def _teacher(flags: argparse.Namespace, journal: Journal) -> Teacher:
         if not flags.reasons:
             return LLMTeacher(ranking, journal)
         model, url = flags.reason_model or flags.model, flags.reason_base_url or flags.base_url
-        return LLMTeacher(ranking, journal, _asking(flags, model, url, flags.reason_prompt))
+        return LLMTeacher(ranking, journal, _asking(flags, model, url, flags.reason_prompt, flags.reason_api_key_env))
     return Scores(_load(flags, flags.teacher, flags.model, flags.teacher_index), flags.teacher, journal)
 
 
-def _asking(flags: argparse.Namespace, model: str, base_url: str, prompt: str) -> Asking:
-    llm = load_llm(llm_config(flags, model, base_url))
+def _asking(flags: argparse.Namespace, model: str, base_url: str, prompt: str, key_env: str = "") -> Asking:
+    llm = load_llm(llm_config(flags, model, base_url, key_env))
     return Asking(llm, load_prompt(prompt), stem(prompt), flags.passage_tokens, flags.context)
 
 
 def _write(
-    flags: argparse.Namespace, output: str, inputs: Inputs, selection: Selection, teacher: Teacher, lists: Lists
+    flags: argparse.Namespace, output: str, inputs: Inputs, config: dict[str, object], teacher: Teacher, lists: Lists
 ) -> list[str]:
     """Write the set in the order of the run; returns the qids without an answer."""
     failed, verdicts, made = [], Counter[str](), []
@@ -226,20 +242,28 @@ def _write(
             verdicts[label.faults[0] if label.faults else "ok"] += 1
             made.append(label)
             yield label
+        if made and is_file(output):
+            sidecar_path(output).unlink(missing_ok=True)  # of another set; without one, a killed job can go on
         if not made and failed:
             raise PartialSuccess(_failures(failed, teacher, output))
         if not made:
             raise RrarankError(f"{flags.run}: no query has a candidate with a text; nothing to label")
 
-    if is_file(output):
-        sidecar_path(output).unlink(missing_ok=True)  # it describes another set; without one, a killed job can go on
     write_set(output, labels())
     if is_file(output):
-        config = {"selection": asdict(selection), "limit": flags.limit}
+        places = {**inputs.origins, **{name: Path(place) for name, place in _files(flags).items()}}
         facts = {"teacher": teacher_name(made[0]), "provenance": _shared(made), "failed": failed}
-        write_sidecar(Path(output), inputs=inputs.origins, config=config, **facts)
+        write_sidecar(Path(output), inputs=places, config=config, **facts)
     _say_made(verdicts, made, inputs)
     return failed
+
+
+def _files(flags: argparse.Namespace) -> dict[str, str]:
+    """What the job reads beside run, topics and texts: name -> file or index."""
+    runs = {f"teacher-run-{number}": str(find(run, "runs")) for number, run in enumerate(flags.teacher_runs, start=1)}
+    others = {"preranker-index": flags.preranker_index, "teacher-index": flags.teacher_index}
+    prompts = {"prompt": flags.prompt, "reason-prompt": flags.reason_prompt}
+    return runs | {name: place for name, place in (others | prompts).items() if place and Path(place).exists()}
 
 
 def _shared(labels: list[LabelledRanking]) -> dict[str, object]:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rrarank.errors import RrarankError
-
-T = TypeVar("T", bound=Hashable)
 
 Places = tuple[int, ...]
 """Places of a prompt's passages, from 0: id `[n]` is place n - 1."""
@@ -39,11 +35,6 @@ class Parsed:
     def verdict(self) -> str:
         """The gravest fault, or "ok"."""
         return self.faults[0] if self.faults else "ok"
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether it only counts up from [1]: now and then an answer, every time a teacher that echoes its prompt."""
-        return len(self.order) > 1 and self.order == tuple(range(len(self.order)))
 
 
 def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
@@ -113,6 +104,12 @@ _REFUSAL = re.compile(
 )
 _MARKER = re.compile(r"^(?:[0-9]+[.):]|[-•–+])(?: (?=\S)|(?=\[))", re.MULTILINE)  # `1. `, of a list's line
 _TORN = re.compile(r"\[[^\[\]]*$|[>=,;≻→]$")
+_RANGE = r" ?(?:-|–|to|through|until) ?"
+_ELIDED = re.compile(  # `[3] > [1] > ...`, `[4] > etc.`, `[4-8]`, `[4] to [8]`: ids that are meant and not named
+    rf"(?:[>,;]|{_ID}) ?(?:\.{{2,}}|\[? ?\.{{2,}} ?\]?|etc\b)|\.{{2,}} ?[>,;]|{_ID}{_RANGE}{_ID}"
+    rf"|\[ ?{_NUMBER}s?{_RANGE}{_NUMBER} ?\]|\[ ?(?:passages|documents|docs) ?[0-9]+{_RANGE}[0-9]+ ?\]",
+    re.IGNORECASE,
+)
 _TORN_IN_BRACKETS = re.compile(r"\[([^\[\]]*)[,;>][^\[\],;>]*$")
 _BARE_LIST = re.compile(rf"{_NUMBER}(?: ?(?:[,;\n]|{_ABOVE})\s?{_NUMBER})+\.?", re.IGNORECASE)
 _IN_BRACKETS = re.compile(rf"\[ ?{_NUMBER}(?: ?(?:[,;]|{_ABOVE}) ?{_NUMBER})+ ?\]", re.IGNORECASE)
@@ -131,7 +128,7 @@ def _canonical(answer: str, finished: bool) -> tuple[str, bool]:
     whole = _TORN.sub("", _TORN_IN_BRACKETS.sub(r"[\1]", text))
     if not finished:
         whole = re.sub(r"[0-9]+$", "", whole)  # perhaps the 1 of 12
-    return _bracketed(whole.rstrip()), finished and not thinking and whole == text
+    return _bracketed(whole.rstrip()), finished and not thinking and whole == text and not _ELIDED.search(text)
 
 
 def _tidy(text: str) -> str:
@@ -192,19 +189,3 @@ def windows(n: int, size: int, step: int) -> Iterator[tuple[int, int]]:
         if start == 0:
             return
         end -= step
-
-
-def sliding(order: Sequence[T], rank: Callable[[list[T]], Sequence[T]], size: int = 20, step: int = 10) -> list[T]:
-    """The order after each window of it was ranked, bottom to top; with a step below the size, the best item climbs
-    from anywhere to the top. A window of one item is not worth a call.
-
-    Args:
-        rank: the items of a window -> the same items, best first.
-    """
-    result = list(order)
-    for start, end in windows(len(result), size, step):
-        if end - start > 1:
-            ranked = list(rank(result[start:end]))
-            assert Counter(ranked) == Counter(result[start:end]), "rank() must return the items it was given"
-            result[start:end] = ranked
-    return result

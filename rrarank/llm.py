@@ -99,6 +99,8 @@ class LLM(ABC):
         settings = json.loads(json.dumps({name: getattr(self.config, name) for name in determinants}))
         return {"model": public_name(self.config.model), **settings}
 
+    context: int = 0  # tokens of question and answer that the model holds; 0 where that is not known
+
     @property
     def count_tokens(self) -> Callable[[str], int] | None:
         """Counts the tokens of a text, if the tokenizer is at hand."""

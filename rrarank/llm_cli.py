@@ -23,8 +23,10 @@ def add_llm(group: argparse._ActionsContainer, *, max_tokens: int = LLMConfig.ma
     default = LLMConfig("-")
     group.add_argument("--base-url", default="", help="of an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)")
     group.add_argument("--api-key-env", default=default.api_key_env, metavar="VAR", help="variable that holds the key")
-    group.add_argument("--temperature", type=float, default=default.temperature, help="0: the likeliest answer")
-    group.add_argument("--max-tokens", type=positive, default=max_tokens, help="longest answer")
+    group.add_argument(
+        "--temperature", type=_temperature, default=default.temperature, help="0: the likeliest answer; none: not sent"
+    )
+    group.add_argument("--max-tokens", type=_tokens, default=max_tokens, help="longest answer; 0: not sent")
     group.add_argument("--in-flight", type=positive, default=default.in_flight, help="questions asked at once")
     group.add_argument("--timeout", type=float, default=default.timeout_s, help="seconds for one try")
     group.add_argument(
@@ -37,6 +39,14 @@ def add_llm(group: argparse._ActionsContainer, *, max_tokens: int = LLMConfig.ma
     )
 
 
+def _temperature(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+def _tokens(text: str) -> int:
+    return 0 if text == "0" else positive(text)
+
+
 def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -47,11 +57,11 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def llm_config(flags: argparse.Namespace, model: str, base_url: str) -> LLMConfig:
+def llm_config(flags: argparse.Namespace, model: str, base_url: str, api_key_env: str = "") -> LLMConfig:
     return LLMConfig(
         model,
         base_url,
-        flags.api_key_env,
+        api_key_env or flags.api_key_env,
         flags.temperature,
         flags.max_tokens,
         in_flight=flags.in_flight,
@@ -108,8 +118,15 @@ def unanswered(what: str, failed: Sequence[str], failures: Mapping[str, Failure]
     return f"{said}; the answers of the others are kept in {output}.journal: the same command asks only for these"
 
 
-def is_partial(output: str) -> bool:
+def is_partial(output: str, config: Mapping[str, object] | None = None) -> bool:
     """Whether the output is of a job that some answers failed, or that was killed before its sidecar was there: the
-    same command goes on with it."""
+    same command goes on with it.
+
+    Args:
+        config: this job's; of another one the output is not continued.
+    """
     sidecar = read_sidecar(Path(output)) if Path(output).is_file() else None
-    return bool(sidecar.content.get("failed")) if sidecar else Path(f"{output}.journal").is_file()
+    if sidecar is None:
+        return Path(f"{output}.journal").is_file()
+    same = config is None or sidecar.content.get("config") == json.loads(json.dumps(config))
+    return same and bool(sidecar.content.get("failed"))

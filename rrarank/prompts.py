@@ -150,9 +150,11 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """A guess without a tokenizer: Chinese characters, kana and Hangul count one each, other words 1.33."""
+    """A guess without a tokenizer: Chinese characters, kana and Hangul count one each, other words 1.33, but no less
+    than a token for four letters, as in other scripts without spaces."""
     rest, characters = _CHARACTER.subn(" ", text)
-    return characters + math.ceil(1.33 * len(rest.split()))
+    words = rest.split()
+    return characters + math.ceil(max(1.33 * len(words), sum(map(len, words)) / 4))
 
 
 def fit(

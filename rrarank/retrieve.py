@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from rrarank import registry
+from rrarank.beir import CORPUS, in_folder
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import Run
 from rrarank.dense import DenseIndex, build_dense_index, refuse_other_model
@@ -64,7 +65,7 @@ def _retrieve(flags: argparse.Namespace) -> None:
     stage: _FirstStage = _Dense(flags) if flags.dense else _BM25(flags)
     topics = file_or_id(flags.topics, TOPICS)
     output = flags.output or f"{stem(topics)}.{stage.name}.trec"
-    collection = find(flags.collection) if flags.collection else None
+    collection = find(in_folder(flags.collection, CORPUS)) if flags.collection else None
     refuse_unsafe(output, flags.overwrite, [topics, collection])
     tag = check_tag(flags.runtag or stage.name)
     queries = load_topics(topics)

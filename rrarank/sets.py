@@ -175,6 +175,8 @@ def _export(flags: argparse.Namespace) -> None:
     tag = check_tag(flags.runtag)
     path, labels = _open(flags, [flags.output], packed=flags.to != "trec")
     if flags.to == "trec":
+        if not any(hits for _, hits in run_hits(labels, unknown=flags.unknown)):
+            raise RrarankError(f"{path}: none of its {len(labels):,} queries has a label; the run would be empty")
         write_run(flags.output, run_hits(labels, unknown=flags.unknown), tag)
         return _describe(flags.output, path, labels, to=flags.to, unknown=flags.unknown)
     rows = list(ROWS[flags.to](labels, Contrast(flags.positives, flags.below)))
@@ -191,7 +193,10 @@ def _export(flags: argparse.Namespace) -> None:
 def _qrels(flags: argparse.Namespace) -> None:
     steps = Steps.parse(flags.grades)
     path, labels = _open(flags, [flags.output])
-    write_qrels(flags.output, grade(labels, steps))
+    grades = {qid: found for qid, found in grade(labels, steps).items() if found}
+    if not grades:
+        raise RrarankError(f"{path}: none of its {len(labels):,} queries has a label; there is nothing to judge by")
+    write_qrels(flags.output, grades)
     _describe(flags.output, path, labels, grades=str(steps))
 
 

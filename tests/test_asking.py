@@ -135,7 +135,7 @@ def test_provenance_is_json_and_names_no_host():
 
 @pytest.mark.parametrize(
     ("reason", "by_itself"),
-    [("stop", True), ("", True), ("eos", True), ("tool_calls", True), ("length", False), ("content_filter", False)],
+    [("stop", True), ("", True), ("eos", True), ("tool_calls", False), ("abort", False), ("length", False)],
 )
 def test_an_answer_that_was_cut_short_did_not_end_by_itself(reason, by_itself):
     assert ended(Answer("[1]", reason)) == by_itself

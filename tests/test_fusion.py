@@ -112,3 +112,10 @@ def test_runs_of_different_topics_are_refused(job, tmp_path, capsys):
     assert main(job) == 2
     assert "two.trec: made for other.tsv, another run for topics.tsv" in capsys.readouterr().err
     assert not (tmp_path / "fusion.trec").exists()
+
+
+def test_equal_topics_may_be_named_by_another_path(job, tmp_path):
+    inputs = {"topics": tmp_path / "copy.tsv", "collection": tmp_path / "texts.tsv"}
+    (tmp_path / "copy.tsv").write_bytes((tmp_path / "topics.tsv").read_bytes())
+    write_sidecar(tmp_path / "two.trec", inputs=inputs)
+    assert main(["--runs", "one.trec", str(tmp_path / "two.trec")]) == 0

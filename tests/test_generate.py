@@ -60,7 +60,7 @@ def indexed(tmp_path_factory):
 INPUTS = ["index", "index.json", "texts.jsonl"]
 MADE = ["synthetic.qrels.txt", "synthetic.qrels.txt.json", "synthetic.topics.tsv", "synthetic.topics.tsv.json"]
 DONE = sorted([*INPUTS, *MADE])
-BOUNDS = ["--retries", "1", "--timeout", "0.4", "--total-timeout", "2.5"]
+BOUNDS = ["--retries", "1", "--timeout", "3", "--total-timeout", "8"]
 
 
 @pytest.fixture

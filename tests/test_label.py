@@ -170,7 +170,7 @@ def test_set_and_sidecar_say_how_it_was_made_and_neither_where_nor_when(job, tmp
     assert provenance["selection"] == chosen
     sidecar = json.loads(Path("bm25.llm.jsonl.json").read_text())
     assert sidecar["inputs"].keys() == {"run", "topics", "collection"}
-    assert sidecar["config"] == {"selection": chosen, "limit": None}
+    assert (sidecar["config"]["selection"], sidecar["config"]["model"]) == (chosen, "judge")
     assert sidecar["teacher"] == "llm: judge"
     assert {"teacher": "llm", "model": "judge", "selection": chosen}.items() <= sidecar["provenance"].items()
     assert "answer_id" not in sidecar["provenance"]  # of one query alone
@@ -647,3 +647,45 @@ def test_no_query_with_a_text_is_no_set(job, tmp_path, capsys):
         assert server.requests == []
     assert "bm25.trec: no query has a candidate with a text; nothing to label" in capsys.readouterr().err
     assert files(tmp_path) == UNTOUCHED
+
+
+# -- answers that were paid for ----------------------------------------------------------------------------------------
+
+
+def test_another_job_neither_replaces_a_partial_set_nor_removes_its_answers(job, capsys):
+    def choosy(request, nth):
+        return (BEHAVIOURS["bad-request"] if query_of(request) in ("q1", "q7") else answer)(request, nth)
+
+    with serving(choosy) as server:
+        assert main(at(server, job)) == 7
+    partial, kept = Path("bm25.llm.jsonl").read_bytes(), len(Path("bm25.llm.jsonl.journal").read_text().splitlines())
+    with serving() as server:
+        assert main(at(server, [*job, "--model", "another"])) == 2
+        assert "exists already" in capsys.readouterr().err
+        assert Path("bm25.llm.jsonl").read_bytes() == partial
+        assert main(at(server, [*job, "--model", "another", "--overwrite"])) == 0
+        assert re.search(r"journal stays: \d+ of its records are of another job", capsys.readouterr().err)
+        assert len(Path("bm25.llm.jsonl.journal").read_text().splitlines()) >= kept
+        asked = len(server.requests)
+        assert main(at(server, job, "--overwrite")) == 0
+        assert len(server.requests) - asked == 2  # those that had failed
+
+
+def test_what_ends_the_asking_early_does_not_lose_what_was_answered(job, capsys):
+    def then_gone(request, nth):
+        asked.append(request)
+        return answer(request, nth) if len(asked) <= 3 else BEHAVIOURS["wrong-key"](request, nth)
+
+    asked: list[object] = []
+    with serving(then_gone) as server:
+        assert main(at(server, job, "--in-flight", "1")) == 7
+    err = capsys.readouterr().err
+    assert "stopped asking: " in err
+    assert "3 queries have no answer" in err
+    assert len(read_set("bm25.llm.jsonl")) == 3
+
+
+@pytest.mark.parametrize("role", ["--teacher", "--preranker"])
+def test_a_reranker_that_reappends_is_no_teacher(job, role, capsys):
+    assert main([*job, role, "listwise-llm"]) == 2
+    assert "listwise-llm re-appends what its answer leaves out" in capsys.readouterr().err

@@ -202,3 +202,11 @@ def test_show_prints_ranks_places_and_what_was_left_out(capsys):
         ["missing", "[3]", "c", "text", "c"],
         [],
     ]
+
+
+@pytest.mark.parametrize("act", [["qrels"], ["export", "--to", "trec"]])
+def test_a_set_without_labels_makes_no_empty_file(act, folder, capsys):
+    write_set("none.jsonl", [label("3", unknown="ab")])
+    assert main([act[0], "none.jsonl", *act[1:], "--output", "out.json" if act == ["qrels"] else "out.trec"]) == 2
+    assert "none.jsonl: none of its 1 queries has a label" in capsys.readouterr().err
+    assert written(folder) == ["none.jsonl"]

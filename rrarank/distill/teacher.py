@@ -46,7 +46,10 @@ class FusedRuns(Teacher):
     """TREC runs of strong systems, one or several; what few of them hold is missing."""
 
     kind = "runs"
-    rule = "listed: held by half of the runs or more, in order of reciprocal rank fusion; missing: by less than a third"
+    rule = (
+        "of the runs that answer the query: listed, held by half or more, in order of reciprocal rank fusion; "
+        "missing, by less than a third"
+    )
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
         super().__init__()
@@ -58,13 +61,16 @@ class FusedRuns(Teacher):
 
     def label(self, shown: LabelledRanking) -> LabelledRanking:
         qid = shown.query.qid
+        equal = dict(shown.provenance.get("equal_texts", {}))  # type: ignore[call-overload]  # docid -> the one shown
         answering = [run[qid] for run in self.runs.values() if run.get(qid)]
-        held = Counter(hit.docid for hits in answering for hit in hits)
+        held = Counter(docid for hits in answering for docid in {equal.get(hit.docid, hit.docid) for hit in hits})
         docids = [candidate.docid for candidate in shown.shown]
         provenance = self.described(shown, runs=list(self.runs))
         if not answering:
             return replace(shown, unknown=tuple(docids), faults=("no runs",), provenance=provenance)
-        place = {hit.docid: rank for rank, hit in enumerate(self.fused[qid])}
+        place: dict[str, int] = {}
+        for rank, hit in enumerate(self.fused[qid]):
+            place.setdefault(equal.get(hit.docid, hit.docid), rank)
         listed = sorted(
             (docid for docid in docids if 2 * held[docid] >= len(answering)), key=lambda docid: place[docid]
         )
@@ -84,11 +90,14 @@ class Scores(Teacher):
         self.reranker, self.name, self.journal = reranker, name, journal
 
     def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
-        for block in blocks((shown for shown in lists if self._key(shown) not in self.journal), BLOCK):
+        for block in blocks(lists, BLOCK):  # whole, as a score may hang on its block by a bit
+            if all(self._key(shown) in self.journal for shown in block):
+                continue
             ranked = self.reranker.rerank_block([Ranking(shown.query, shown.shown) for shown in block])
             for shown, ranking in zip(block, ranked, strict=True):
-                self.journal.add(self._key(shown), [[c.docid, c.score] for c in ranking.candidates])
-                yield shown.query.qid, None
+                if (key := self._key(shown)) not in self.journal:
+                    self.journal.add(key, [[c.docid, c.score] for c in ranking.candidates])
+                    yield shown.query.qid, None
 
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
         if (key := self._key(shown)) not in self.journal:
