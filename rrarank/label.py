@@ -23,7 +23,7 @@ from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import LabelledRanking, Run
 from rrarank.dense import DenseIndex, refuse_other_model
 from rrarank.distill.audit import audit, table
-from rrarank.distill.llm_teacher import LLMTeacher
+from rrarank.distill.llm_teacher import TOKENS_A_REASON, LLMTeacher
 from rrarank.distill.preranker import ORDERS, RULES, Selection, StoredEmbeddings, worth_asking
 from rrarank.distill.teacher import FusedRuns, Scores, Teacher
 from rrarank.distillation_set import read_set, teacher_name, write_set
@@ -298,11 +298,13 @@ def _say_estimate(flags: argparse.Namespace, teacher: Teacher, lists: Lists) -> 
                 print(json.dumps(teacher.ranking.question(query, passages)[1], ensure_ascii=False, indent=2))
             asked, answered = teacher.ranking.tokens(query, passages)
             tokens.update(prompt=asked, answer=answered)
+            if teacher.reasons:
+                asked, _ = teacher.reasons.tokens(query, passages)
+                tokens.update(prompt=asked + answered, answer=TOKENS_A_REASON * len(passages))
     say(f"would label {queries:,} queries with the teacher {flags.teacher}")
     if tokens:
-        twice = "; reasons come on top" if flags.reasons else ""
         about = f"about {tokens['prompt']:,} tokens asked and {tokens['answer']:,} answered"
-        say(f"{about}{cost(tokens, flags.price)} (estimated){twice}")
+        say(f"{about}{cost(tokens, flags.price)} (estimated)")
 
 
 # -- audit ------------------------------------------------------------------------------------------------------------

@@ -234,6 +234,14 @@ def test_a_dry_run_asks_nothing_writes_nothing_and_says_what_it_would_cost(job, 
     assert float(cost) == pytest.approx((asked * 1000 + 120 * 2000) / 1e6)
 
 
+def test_a_dry_run_counts_the_reasons(job, capsys):
+    with serving(judge) as server:
+        main(at(server, job, "--dry-run", "--reasons"))
+        assert server.requests == []
+    [answered] = re.findall(r"tokens asked and (\d+) answered", capsys.readouterr().err)
+    assert answered == str(120 + 6 * 4 * 30)
+
+
 def test_what_it_cost_is_said_in_the_end(job, capsys):
     with serving(judge) as server:
         main(at(server, job, "--price", "1000", "2000"))
@@ -633,11 +641,23 @@ def test_flags_that_cannot_be_are_one_line(flags, message, capsys):
 
 def test_a_context_too_short_is_one_line(job, capsys):
     with serving(judge) as server:
-        assert main(at(server, job, "--context", "1100")) == 2
+        assert main(at(server, job, "--context", "1100")) == 7
     out, err = capsys.readouterr()
-    assert err.startswith("error: a prompt of 4 passages does not fit in 76 tokens")
+    assert "6 queries have no answer" in err
+    assert "mostly: a prompt of 4 passages does not fit in 76 tokens" in err
     assert (out, err.count("\n")) == ("", 1)
     assert not Path("bm25.llm.jsonl").exists()
+
+
+def test_a_query_longer_than_the_context_is_named_and_the_others_are_labelled(job, capsys):
+    topics = Path("topics.tsv").read_text().replace("query q7", "query q7 " + "and why " * 5000)
+    Path("topics.tsv").write_text(topics)
+    with serving(judge) as server:
+        assert main(at(server, job)) == 7
+    assert re.search(
+        r"1 queries have no answer \('q7', mostly: a prompt of 4 passages does not fit", capsys.readouterr().err
+    )
+    assert [label.query.qid for label in read_set("bm25.llm.jsonl")] == [qid for qid in QIDS if qid != "q7"]
 
 
 def test_no_query_with_a_text_is_no_set(job, tmp_path, capsys):

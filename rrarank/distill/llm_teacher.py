@@ -9,9 +9,12 @@ from dataclasses import asdict, replace
 from rrarank.asking import Asking, ended
 from rrarank.data import LabelledRanking
 from rrarank.distill.teacher import Teacher
+from rrarank.errors import RrarankError
 from rrarank.journal import Journal
 from rrarank.listwise import labels, parse_answer
 from rrarank.llm import Answer, Failure, Messages
+
+TOKENS_A_REASON = 30  # `[12] Relevant: ` and twenty words
 
 
 class LLMTeacher(Teacher):
@@ -52,8 +55,8 @@ class LLMTeacher(Teacher):
 
         def unanswered() -> Iterator[tuple[str, Messages]]:
             for shown in lists:
-                key, said = question(shown)
-                if key not in self.journal and key not in asked:
+                key, said = self._possible(question, shown)
+                if key and key not in self.journal and key not in asked:
                     asked.add(key)
                     waiting[key] = shown
                     yield key, said
@@ -69,18 +72,28 @@ class LLMTeacher(Teacher):
                     self.verdicts[faults[0] if faults else "ok"] += 1
             yield shown.query.qid, outcome
 
+    def _possible(
+        self, question: Callable[[LabelledRanking], tuple[str, Messages]], shown: LabelledRanking
+    ) -> tuple[str, Messages]:
+        """The question; an empty key if it cannot be asked, as when a query is longer than the context."""
+        try:
+            return question(shown)
+        except RrarankError as error:
+            self.failures[shown.query.qid] = Failure(str(error), retryable=False)
+            return "", []
+
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
         label = self._ranked(shown)
         if not (self.reasons and label and label.listed):
             return label
-        answer = self._recorded(self._why(label)[0])
+        answer = self._recorded(self._possible(self._why, label)[0])
         if answer is None:
             return None
         model = {"reasons": self.reasons.provenance(answer)}
         return replace(label, reasons=parse_reasons(answer.text, label), provenance={**label.provenance, **model})
 
     def _ranked(self, shown: LabelledRanking) -> LabelledRanking | None:
-        answer = self._recorded(self._which(shown)[0])
+        answer = self._recorded(self._possible(self._which, shown)[0])
         if answer is None:
             return None
         label = read_answer(shown, answer.text, finished=ended(answer))
