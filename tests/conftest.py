@@ -1,8 +1,11 @@
 """Tiny models made here, real data where it lies beside the project, no network."""
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background: the processes that we start would
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # inherit it, and tests interrupt some of them
 
 from pathlib import Path
 
