@@ -19,13 +19,16 @@ from rrarank.distill.exports import (
     tevatron_rows,
 )
 from rrarank.distill.grades import Steps, grade
+from rrarank.distill.judged import judged
 from rrarank.distill.statistics import Spread, Statistics, statistics
 from rrarank.distillation_set import find_faults, one_line, read_set, split, teacher_name, write_rows, write_set
 from rrarank.errors import RrarankError
 from rrarank.files import find, is_file
 from rrarank.formats import write_qrels
+from rrarank.names import TOPICS, file_or_id
 from rrarank.sidecar import refuse_unsafe, sidecar_path, write_sidecar
 from rrarank.significance import SEED
+from rrarank.texts import load_qrels
 from rrarank.trec import check_tag, write_run
 
 MOST_SHOWN = 20
@@ -74,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         "--output", required=True, metavar="FILE", help="by suffix: .json (ranx), .tsv (BEIR), else TREC"
     )
     qrels.add_argument("--grades", default=str(Steps()), help="grade:number from the first listed on, the others 0")
-    for writer in (parts, export, qrels):
+    judge = add(_judge, "judge", "Lay judgments over a set: its grades are then what is learned, beside the scores.")
+    judge.add_argument("--qrels", required=True, metavar="QRELS", help="file, ir_datasets id or Pyserini name")
+    judge.add_argument("--output", required=True, metavar="SET", help="set to write; queries without a relevant one go")
+    for writer in (parts, export, qrels, judge):
         writer.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     return parser
 
@@ -198,6 +204,17 @@ def _qrels(flags: argparse.Namespace) -> None:
         raise RrarankError(f"{path}: none of its {len(labels):,} queries has a label; there is nothing to judge by")
     write_qrels(flags.output, grades)
     _describe(flags.output, path, labels, grades=str(steps))
+
+
+def _judge(flags: argparse.Namespace) -> None:
+    place = file_or_id(flags.qrels, TOPICS, "qrels")
+    path, labels = _open(flags, [flags.output], packed=True)
+    found = list(judged(labels, load_qrels(place)))
+    if not found:
+        raise RrarankError(f"{path}: {flags.qrels} judges no document of its {len(labels):,} queries relevant")
+    write_set(flags.output, found)
+    say(f"{flags.output}: {len(found):,} of {len(labels):,} queries show a relevant document")
+    _describe(flags.output, path, found, qrels=flags.qrels)
 
 
 def _open(
