@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,25 @@ def plot_differences(found: Evaluation, measure: str, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format=path.suffix[1:])
     atomic_write_bytes(path, picture.getvalue())
+
+
+def training_curves(stages: Sequence[Sequence[Mapping[str, float]]]) -> str:
+    """The losses over the steps of each stage's log, one panel a stage, and dev's measure beside them; SVG."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5 * len(stages), 3.2), layout="constrained")
+    for panel, log in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
+        names = sorted({name for entry in log for name in entry if "loss" in name or "pairs" in name} - _NOT_PLOTTED)
+        for name in [*names, *sorted({name for entry in log for name in entry if name.startswith("eval_")})]:
+            points = [(entry["step"], entry[name]) for entry in log if name in entry]
+            panel.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker="o" if "eval" in name else "")
+        panel.set_xlabel("steps")
+        panel.legend(fontsize=7)
+    picture = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "rrarank"}):  # no random ids, no date: equal logs give equal bytes
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
+_NOT_PLOTTED = {"pairs_per_second", "train_loss"}

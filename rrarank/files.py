@@ -98,7 +98,7 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, default_mode())
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -111,10 +111,11 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
         file.buffer.write(content)
 
 
-def _umask() -> int:
+def default_mode() -> int:
+    """The permissions of a file that anyone makes; temporary files have narrower ones."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
 
 
 def sha256(path: str | Path) -> str:

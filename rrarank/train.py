@@ -1,0 +1,78 @@
+"""Distillation sets in, a saved student out. `python -m rrarank.train --config rra-bert --sets SET --output FOLDER`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrarank.cli import Arguments, Parser, positive, run_verb, say
+from rrarank.figures import training_curves
+
+if TYPE_CHECKING:
+    from rrarank.training.config import TrainConfig
+
+
+def main(arguments: Arguments = None) -> int:
+    return run_verb(_train, _parser(), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("train", "Train a re-ranker from distillation sets; the same command goes on where it was stopped.")
+    parser.add_argument("--config", default="rra-bert", metavar="NAME_OR_YAML", help="preset, or a file of settings")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="distillation sets (default: as the config says)")
+    parser.add_argument("--base", metavar="PATH_OR_ID", help="encoder or student to start from (default: the config's)")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="the model to write")
+    parser.add_argument("--seed", type=int, help="of new heads, order and dropout (default: the config's)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
+    return parser
+
+
+def _train(flags: argparse.Namespace) -> None:
+    from rrarank.training.config import load_config
+
+    output = Path(flags.output)
+    config = _with_flags(load_config(flags.config), flags)
+    from accelerate import PartialState
+
+    from rrarank.training.card import model_card, recipe
+    from rrarank.training.saved_model import refuse_unsafe_folder, save_model
+    from rrarank.training.trainer import read_logs, train_model
+
+    refuse_unsafe_folder(output, flags.overwrite)
+    work = output.with_name(f"{output.name}.work")
+    student, tokenizer = train_model(config, work, threads=flags.threads or 0, follow=_say)
+    if not PartialState().is_main_process:
+        return
+    facts, logs = recipe(config), read_logs(work)
+    files = {
+        "README.md": model_card(output.name, facts, student.base.config.max_position_embeddings),
+        "training.jsonl": "".join(f"{json.dumps(entry)}\n" for log in logs for entry in log),
+        "training.svg": training_curves(logs),
+    }
+    save_model(student.base, tokenizer, output, facts={"recipe": facts}, files=files, overwrite=flags.overwrite)
+    shutil.rmtree(work)
+    print(output)
+
+
+def _with_flags(config: TrainConfig, flags: argparse.Namespace) -> TrainConfig:
+    if flags.sets:
+        config = replace(config, stages=tuple(replace(stage, sets=tuple(flags.sets)) for stage in config.stages))
+    given = {name: getattr(flags, name) for name in ("base", "seed") if getattr(flags, name) is not None}
+    return replace(config, **given)
+
+
+def _say(entry: Mapping[str, Any]) -> None:
+    step, steps = entry["step"], entry["steps"]
+    facts = [f"{name} {value:.4g}" for name, value in entry.items() if name not in ("step", "steps", "epoch")]
+    say(f"step {step:,} of {steps:,}: {', '.join(facts)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

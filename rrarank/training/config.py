@@ -1,0 +1,134 @@
+"""A training in one YAML file: where the student starts, its stages, and the dev run that says which checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from rrarank.errors import RrarankError
+from rrarank.prompts import read_yaml
+from rrarank.training.lists import Treatment
+from rrarank.training.losses import LossConfig
+from rrarank.training.term_control import TermControlConfig
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One pass of the trainer over some sets.
+
+    Args:
+        sets: distillation sets.
+        loss: what is learned from them.
+        missing: what becomes of what the teacher left out (`lists.training_list`).
+        epochs: how often each document is seen; may be a fraction.
+        lists: lists a step and device.
+        documents: about so many a list; longer labels are cut into several lists.
+        accumulate: steps whose gradients are added up.
+        learning_rate: 5e-5, as RankGPT's students were trained with.
+        warmup: share of the steps in which it rises; then it falls linearly.
+        max_queries: only the first so many queries of each set; 0 for all. For learning curves.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    sets: tuple[str, ...] = ()
+    loss: LossConfig = field(default_factory=LossConfig)
+    missing: Treatment = "hard-negative"
+    epochs: float = 1.0
+    lists: int = 4
+    documents: int = 20
+    accumulate: int = 1
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_queries: int = 0
+
+
+@dataclass(frozen=True)
+class DevConfig:
+    """A run that is re-ranked during training by our own engine; never the test set.
+
+    Args:
+        run: first stage; its topics and texts are found as in `rrarank.rerank`.
+        every: optimiser steps between two looks.
+        patience: looks without a better value after which training stops; the best checkpoint is kept.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    run: str
+    qrels: str
+    topics: str = ""
+    collection: str = ""
+    measure: str = "ndcg@10"
+    depth: int = 100
+    every: int = 200
+    patience: int = 3
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training.
+
+    Args:
+        base: folder or hub id of an encoder, or of a student that was warmed up; empty for all-MiniLM-L6-v2, as the
+            reranker `bi-encoder` finds it.
+        stages: in order, such as a warm-up and RankNet.
+        term_control: RRA-BERT's second score; none for a plain cross-encoder.
+        dev: what chooses among checkpoints; none keeps the last.
+        max_length: most tokens of a pair in training.
+        dropout: of the encoder; -1 for what its own configuration says.
+        frozen: lower layers that stay as they are, with the embeddings; 0 trains all.
+        chunk: pairs that go through the encoder at once: less padding the fewer, less overhead the more.
+        save_every: optimiser steps between two checkpoints.
+        notes: for the model card, such as the terms of the training data.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    base: str = ""
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    term_control: TermControlConfig | None = None
+    dev: DevConfig | None = None
+    max_length: int = 256
+    dropout: float = -1.0
+    frozen: int = 0
+    seed: int = 42
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    gradient_checkpointing: bool = False
+    chunk: int = 16
+    save_every: int = 200
+    notes: str = ""
+
+
+def shipped() -> list[str]:
+    """The names of the presets in the package."""
+    folder = resources.files("rrarank.prebuilt").joinpath("training")
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def load_config(name: str) -> TrainConfig:
+    """A preset by its bare name, or a YAML file with the keys of `TrainConfig`.
+
+    Raises:
+        RrarankError: no such preset or file, an unknown key, or a value of another kind; all of them at once.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    path = Path(str(resources.files("rrarank.prebuilt").joinpath("training", f"{name}.yaml")))
+    if name not in shipped():
+        path = Path(name)
+        if not path.is_file():
+            raise RrarankError(f"{name}: no such preset or file (presets: {', '.join(shipped())})")
+    try:
+        return TypeAdapter(TrainConfig).validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise RrarankError(f"{path}: {'; '.join(_fault(found) for found in error.errors())}") from None
+
+
+def _fault(found: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where} is {found['input']!r:.40}: {found['msg'][0].lower()}{found['msg'][1:]}"

@@ -1,0 +1,287 @@
+"""Sets in, a saved student out: `transformers.Trainer` over one module {base, term_control}, stage by stage.
+
+A killed training goes on from its last checkpoint and ends with the same weights; several GPUs or machines are
+Accelerate's business (`accelerate launch -m rrarank.train …`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from rrarank.distillation_set import read_set
+from rrarank.engine import RerankConfig, rerank_run
+from rrarank.errors import RrarankError
+from rrarank.files import atomic_write, find
+from rrarank.inputs import Inputs, Origins, load_inputs
+from rrarank.measures import evaluate_runs
+from rrarank.models import loading, locate
+from rrarank.registry import load_reranker
+from rrarank.rerankers.bi_encoder import default_model
+from rrarank.texts import load_qrels
+from rrarank.training.card import recipe
+from rrarank.training.config import DevConfig, StageConfig, TrainConfig
+from rrarank.training.lists import Collator, TrainingList, common_tokens, epoch, refuse_slow, training_list
+from rrarank.training.saved_model import save_model
+from rrarank.training.student import Student
+
+Follow = Callable[[Mapping[str, Any]], None]
+
+
+def train_model(
+    config: TrainConfig, work: Path, *, threads: int = 0, follow: Follow = lambda _: None
+) -> tuple[Student, Any]:
+    """A student trained through all stages, and its tokenizer.
+
+    Args:
+        work: folder of checkpoints; what it holds of the same training is not done again.
+        threads: of the CPU; 0 for the library's default.
+        follow: is told every entry of the log.
+
+    Raises:
+        RrarankError: nothing to learn from, a base that does not fit, or a folder of another training.
+    """
+    _claim(work, config)
+    stages = [_training_lists(stage, config.seed) for stage in config.stages]
+    dev = _Dev(config.dev) if config.dev else None
+    set_seed(config.seed)  # of the new heads
+    tokenizer, base = _load_base(config, threads)
+    student = Student(base, tokenizer, config.term_control, _common(config, tokenizer, stages))
+    collator = Collator(tokenizer, config.max_length, config.chunk)
+    for number, (stage, lists) in enumerate(zip(config.stages, stages, strict=True), start=1):
+        _train_stage(student, collator, config, stage, lists, dev, work / f"stage-{number}", follow)
+    return student, tokenizer
+
+
+def _claim(work: Path, config: TrainConfig) -> None:
+    """Refuse a folder that holds checkpoints of another training."""
+    path, wanted = work / "recipe.json", json.dumps(recipe(config), indent=2)
+    if path.is_file() and path.read_text(encoding="utf-8") != wanted + "\n":
+        raise RrarankError(f"{work}: holds the checkpoints of another training; remove it, or give another --output")
+    with atomic_write(path) as file:
+        file.write(wanted + "\n")
+
+
+def _training_lists(stage: StageConfig, seed: int) -> list[TrainingList]:
+    rng = random.Random(seed)
+    labels = [label for path in stage.sets for label in read_set(find(path))[: stage.max_queries or None]]
+    lists = [found for label in labels if (found := training_list(label, stage.missing, rng))]
+    if not lists:
+        where = ", ".join(stage.sets) or "no sets"
+        raise RrarankError(f"{where}: no pair to learn from; give --sets with listed documents")
+    return lists
+
+
+def _load_base(config: TrainConfig, threads: int) -> tuple[Any, Any]:
+    """Tokenizer and sequence classifier, whose head is new unless the base is a student."""
+    folder = locate(config.base or default_model())
+    changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
+    with loading(config.base, "", threads):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        base = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **(changes if config.dropout >= 0 else {})
+        )
+    refuse_slow(tokenizer)
+    if config.frozen:
+        _freeze(base.base_model, config.frozen)
+    if config.gradient_checkpointing:
+        base.gradient_checkpointing_enable()
+    return tokenizer, base
+
+
+def _freeze(encoder: Any, layers: int) -> None:
+    """Embeddings and the lowest layers learn nothing: less to compute backwards, less to forget."""
+    for part in (encoder.embeddings, *encoder.encoder.layer[:layers]):
+        part.requires_grad_(False)
+
+
+def _common(config: TrainConfig, tokenizer: Any, stages: Sequence[Sequence[TrainingList]]) -> frozenset[int]:
+    if not config.term_control:
+        return frozenset()
+    texts = (text for lists in stages for one in lists for text in one.texts)
+    return common_tokens(tokenizer, texts, config.term_control.selection.max_document_share)
+
+
+# -- one stage --------------------------------------------------------------------------------------------------------
+
+
+def _train_stage(
+    student: Student,
+    collator: Collator,
+    config: TrainConfig,
+    stage: StageConfig,
+    lists: Sequence[TrainingList],
+    dev: _Dev | None,
+    folder: Path,
+    follow: Follow,
+) -> None:
+    """Train, or take over the weights where the stage is done."""
+    done = folder / "done.safetensors"
+    if not done.is_file():
+        student.loss = stage.loss
+        trainer = _StageTrainer(
+            model=student,
+            args=_arguments(config, stage, folder),
+            train_dataset=_plan(lists, stage, config.seed),
+            eval_dataset=[] if dev else None,  # `evaluate` has its own, the Trainer only asks whether there is one
+            data_collator=collator,
+            callbacks=[EarlyStoppingCallback(config.dev.patience)] if config.dev else [],
+            dev=dev,
+            follow=follow,
+        )
+        trainer.remove_callback(PrinterCallback)  # `follow` tells the same
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+        if trainer.is_world_process_zero():
+            _write_log(folder, trainer.state.log_history)
+            save_file(student.state_dict(), folder / "done.tmp")
+            (folder / "done.tmp").replace(done)
+        trainer.accelerator.wait_for_everyone()
+    student.load_state_dict(load_file(done))
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end, which is `trainer_state.json`; torn ones are passed over."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
+
+
+def _arguments(config: TrainConfig, stage: StageConfig, folder: Path) -> TrainingArguments:
+    looks = config.dev.every if config.dev else config.save_every
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=1,  # the plan holds them all
+        train_sampling_strategy="sequential",
+        per_device_train_batch_size=stage.lists,
+        gradient_accumulation_steps=stage.accumulate,
+        learning_rate=stage.learning_rate,
+        warmup_steps=stage.warmup,  # below 1: a share of the steps
+        weight_decay=stage.weight_decay,
+        bf16=config.precision == "bfloat16",
+        fp16=config.precision == "float16",
+        seed=config.seed,
+        logging_steps=10,
+        save_steps=looks,
+        save_total_limit=2,
+        eval_strategy="steps" if config.dev else "no",
+        eval_steps=looks,
+        load_best_model_at_end=bool(config.dev),
+        metric_for_best_model=f"eval_{config.dev.measure}" if config.dev else None,
+        greater_is_better=True,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to=[],
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+def _plan(lists: Sequence[TrainingList], stage: StageConfig, seed: int) -> list[TrainingList]:
+    """Every list of the stage in the order in which it is seen."""
+    size = len(epoch(lists, stage.documents, seed, 0))
+    wanted = max(1, round(size * stage.epochs))
+    plan: list[TrainingList] = []
+    for number in count():
+        plan += epoch(lists, stage.documents, seed, number)
+        if len(plan) >= wanted:
+            return plan[:wanted]
+    raise AssertionError
+
+
+def _write_log(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    with atomic_write(folder / _LOG) as file:
+        file.writelines(json.dumps({"stage": folder.name, **entry}) + "\n" for entry in history)
+
+
+def read_logs(work: Path) -> list[list[dict[str, Any]]]:
+    """The entries of each finished stage."""
+    logs = sorted(work.glob(f"stage-*/{_LOG}"), key=lambda path: int(path.parent.name.removeprefix("stage-")))
+    return [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in logs]
+
+
+_LOG = "log.jsonl"
+
+
+class _StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
+    """The Trainer, with the parts of the loss and the pairs a second in its log, and our own engine to evaluate."""
+
+    def __init__(self, *, dev: _Dev | None, follow: Follow, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.dev, self.follow = dev, follow
+        self.parts: defaultdict[str, list[float]] = defaultdict(list)
+        self.since = time.perf_counter()
+
+    def compute_loss(
+        self, model: Any, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        outputs = model(**inputs)
+        for name, value in outputs.items():
+            if name != "loss" and value.dim() == 0:
+                self.parts[name].append(float(value.detach()))
+        self.parts["pairs"].append(len(outputs["scores"]))
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of the loss's parts since the last entry, and the pairs a second."""
+        if pairs := self.parts.pop("pairs", []):
+            logs |= {name: sum(values) / len(values) for name, values in self.parts.items()}
+            logs["pairs_per_second"] = sum(pairs) / (time.perf_counter() - self.since)
+            self.parts.clear()
+            self.since = time.perf_counter()
+        super().log(logs, start_time)
+        if self.is_world_process_zero():
+            self.follow(self.state.log_history[-1] | {"steps": self.state.max_steps})
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The measure on the dev run, of the model as it would be saved now."""
+        assert self.dev  # only asked with one
+        metrics = {f"eval_{self.dev.config.measure}": self.dev.measure(self.model.base, self.data_collator.tokenizer)}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.since = time.perf_counter()  # looking is not training
+        return metrics
+
+
+class _Dev:
+    """A first stage with its judgments, re-ranked by the student as it is."""
+
+    def __init__(self, config: DevConfig) -> None:
+        self.config = config
+        self.qrels = load_qrels(find(config.qrels, "qrels"))
+        self.inputs: Inputs = load_inputs(config.run, Origins(config.topics, config.collection), depth=config.depth)
+
+    def measure(self, base: Any, tokenizer: Any) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(base, tokenizer, Path(folder, "student"))
+            reranker = load_reranker("cross-encoder", model=str(Path(folder, "student")))
+            run = rerank_run(
+                self.inputs.run,
+                reranker,
+                topics=self.inputs.topics,
+                texts=self.inputs.texts,
+                config=RerankConfig(depth=self.config.depth),
+            )
+        rows = evaluate_runs(self.qrels, {"student": run}, measures=[self.config.measure]).rows
+        return float(rows[0].means[self.config.measure])
