@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         where.add_argument(f"--{name}", default="", help="as in rrarank.rerank")
     where.add_argument("--skip-missing", action="store_true", help="leave out what has no text")
     what = parser.add_argument_group("the list")
-    what.add_argument("--preranker", default=registry.DEFAULT, metavar="NAME", help="reranker; bm25: as the run is")
+    what.add_argument("--preranker", default="bi-encoder", metavar="NAME", help="reranker; bm25: as the run is")
     what.add_argument("--preranker-model", metavar="PATH_OR_ID", help="its model (default: its own)")
     what.add_argument("--preranker-index", metavar="INDEX", help="dense index with its embeddings of the collection")
     what.add_argument("--depth", type=positive, default=Selection.depth, help="candidates that it orders")

@@ -102,24 +102,33 @@ def fingerprint(folder: Path) -> str:
 
 @contextmanager
 def loading(name: str, device: str, threads: int) -> Iterator[None]:
-    """Around loading a model: checks the device, sets the CPU threads (0 leaves them), holds back the library's own
-    bars and advice, and makes its errors one line."""
+    """Around loading a model: checks the device, sets the CPU threads (0 leaves them), and makes the library's errors
+    one line."""
     import torch
-    from transformers.utils import logging
 
     _refuse_device(device)
     if threads:
         torch.set_num_threads(threads)
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        yield
+        with quiet():
+            yield
     except RrarankError:
         raise
     except Exception as error:  # transformers, safetensors and tokenizers each have their own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back transformers' own bars and advice."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

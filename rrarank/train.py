@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrarank.cli import Arguments, Parser, positive, run_verb, say
+from rrarank.errors import RrarankError
 from rrarank.figures import training_curves
 
 if TYPE_CHECKING:
@@ -41,24 +44,58 @@ def _train(flags: argparse.Namespace) -> None:
     config = _with_flags(load_config(flags.config), flags)
     from accelerate import PartialState
 
+    from rrarank.models import quiet
+    from rrarank.rerankers.cross_encoder import _longest_input
     from rrarank.training.card import model_card, recipe
     from rrarank.training.saved_model import refuse_unsafe_folder, save_model
     from rrarank.training.trainer import read_logs, train_model
 
     refuse_unsafe_folder(output, flags.overwrite)
     work = output.with_name(f"{output.name}.work")
-    student, tokenizer = train_model(config, work, threads=flags.threads or 0, follow=_say)
-    if not PartialState().is_main_process:
-        return
-    facts, logs = recipe(config), read_logs(work)
-    files = {
-        "README.md": model_card(output.name, facts, student.base.config.max_position_embeddings),
-        "training.jsonl": "".join(f"{json.dumps(entry)}\n" for log in logs for entry in log),
-        "training.svg": training_curves(logs),
-    }
-    save_model(student.base, tokenizer, output, facts={"recipe": facts}, files=files, overwrite=flags.overwrite)
-    shutil.rmtree(work)
+    with _alone(work):
+        with quiet(), _telling_how_to_go_on(work):
+            student, tokenizer = train_model(config, work, threads=flags.threads or 0, follow=_say)
+        if not PartialState().is_main_process:
+            return
+        facts, logs = recipe(config), read_logs(work)
+        files = {
+            "README.md": model_card(output.name, facts, _longest_input(tokenizer, student.base.config)),
+            "training.jsonl": "".join(f"{json.dumps(entry)}\n" for log in logs for entry in log),
+            "training.svg": training_curves(logs),
+        }
+        save_model(student.base, tokenizer, output, facts={"recipe": facts}, files=files, overwrite=flags.overwrite)
+        shutil.rmtree(work)
     print(output)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Refuse a second job on the same checkpoints; the lock goes with the process, however that ends."""
+    from filelock import FileLock, Timeout
+
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes holds it for all
+        yield
+        return
+    lock = work.with_name(f".{work.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, blocking=False):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        raise RrarankError(f"{work}: another job is at work on it; wait for that, or give another --output") from None
+
+
+@contextmanager
+def _telling_how_to_go_on(work: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if any(work.glob("stage-*/checkpoint-*/trainer_state.json")):  # written last
+            say(f"{work}: holds checkpoints; the same command goes on from the last one")
+        raise
 
 
 def _with_flags(config: TrainConfig, flags: argparse.Namespace) -> TrainConfig:
@@ -69,9 +106,10 @@ def _with_flags(config: TrainConfig, flags: argparse.Namespace) -> TrainConfig:
 
 
 def _say(entry: Mapping[str, Any]) -> None:
-    step, steps = entry["step"], entry["steps"]
+    if "selected" in entry:
+        return say(f"selected: {entry['selected']}")
     facts = [f"{name} {value:.4g}" for name, value in entry.items() if name not in ("step", "steps", "epoch")]
-    say(f"step {step:,} of {steps:,}: {', '.join(facts)}")
+    say(f"step {entry['step']:,} of {entry['steps']:,}: {', '.join(facts)}")
 
 
 if __name__ == "__main__":

@@ -210,3 +210,56 @@ def test_a_set_without_labels_makes_no_empty_file(act, folder, capsys):
     assert main([act[0], "none.jsonl", *act[1:], "--output", "out.json" if act == ["qrels"] else "out.trec"]) == 2
     assert "none.jsonl: none of its 1 queries has a label" in capsys.readouterr().err
     assert written(folder) == ["none.jsonl"]
+
+
+# -- judge -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def qrels(folder):
+    (folder / "q.txt").write_text("1 0 a 2\n1 0 c 0\n2 0 x 1\n3 0 a 1\nq4 0 b 1\n")
+
+
+@pytest.mark.usefixtures("qrels")
+def test_judge_lays_grades_beside_the_teacher_and_leaves_out_queries_without(folder, capsys):
+    assert main(["judge", "set.jsonl", "--qrels", "q.txt", "--output", "j.jsonl"]) == 0
+    found = {label.query.qid: label.provenance for label in read_set("j.jsonl")}
+    assert found == {  # of query 2 the relevant document is not shown, of query 3 it is unknown
+        "1": {"teacher": "llm", "grades": {"a": 2}},
+        "q4": {"teacher": "llm", "grades": {"b": 1}},
+    }
+    assert capsys.readouterr().err == "j.jsonl: 2 of 12 queries show a relevant document\n"
+
+
+@pytest.mark.usefixtures("qrels")
+def test_a_judged_set_names_the_set_the_judgments_and_the_teacher(folder):
+    assert main(["judge", "set.jsonl", "--qrels", "q.txt", "--output", "j.jsonl.gz"]) == 0
+    sidecar = read_sidecar(folder / "j.jsonl.gz")
+    assert sidecar is not None
+    assert sidecar.input("set") == folder / "set.jsonl"
+    assert sidecar.content["config"] == {"qrels": "q.txt"}
+    assert sidecar.content["teacher"] == "llm"
+
+
+@pytest.mark.usefixtures("qrels")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("set.jsonl --qrels no.txt --output new", "no.txt: no such file"),
+        ("set.jsonl --qrels other.txt --output new", "set.jsonl: other.txt judges no document of its 12 queries rele"),
+        ("set.jsonl --qrels torn.txt --output new", "torn.txt:1: "),
+        ("no.jsonl --qrels q.txt --output new", "no.jsonl: no such file"),
+        ("set.jsonl --qrels q.txt --output old", "old: exists already; give --overwrite to replace it"),
+        ("set.jsonl --qrels q.txt --output set.jsonl --overwrite", "set.jsonl: would replace the input"),
+    ],
+)
+def test_judge_refuses_in_one_line_and_nothing_is_left(command, message, folder, capsys):
+    (folder / "other.txt").write_text("9 0 a 1\n")
+    (folder / "torn.txt").write_text("1 0\n")
+    (folder / "old").write_text("old")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert main(["judge", *command.split()]) in (2, 4)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -72,6 +74,7 @@ def test_an_existing_model_needs_overwrite(job, capsys):
         (["--config", "rra-brt"], "rra-brt: no such preset or file"),
         (["--sets", "none.jsonl"], "none.jsonl: no such file"),
         (["--base", "none/here"], "'none/here' is not on disk"),
+        (["--seed", "-1"], "seed is -1"),
     ],
 )
 def test_what_is_wrong_is_one_line(job, capsys, flags, said):
@@ -79,6 +82,45 @@ def test_what_is_wrong_is_one_line(job, capsys, flags, said):
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_what_failed_early_leaves_nothing_and_may_be_put_right(job, tmp_path, make_cross_encoder):
+    before = set(tmp_path.iterdir())
+    assert main([*job, "--base", str(make_cross_encoder(2))]) == 2
+    assert set(tmp_path.iterdir()) == before
+    assert main(job) == 0
+
+
+@pytest.mark.parametrize("name", ["out", "out.work"])
+def test_a_folder_of_something_else_is_kept(job, tmp_path, capsys, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").touch()
+    assert main([*job, "--overwrite"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {name}: in the way")
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["thesis.tex"]
+
+
+def test_a_second_job_is_refused_and_ctrl_c_says_how_to_go_on(job, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace("lists: 4", "lists: 4, epochs: 3000") + "save_every: 2\n")
+    first = subprocess.Popen([sys.executable, "-m", "rrarank.train", *job], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out.work/stage-1/checkpoint-4").exists() and first.poll() is None:
+        time.sleep(0.01)
+    assert main(job) == 2
+    assert capsys.readouterr().err.startswith("error: out.work: another job is at work on it")
+    first.send_signal(signal.SIGINT)
+    lines = first.communicate(timeout=60)[1].splitlines()
+    assert first.returncode == 130
+    assert "the same command goes on from the last one" in lines[-2]
+    assert list((tmp_path / "out.work/stage-1").glob("checkpoint-*/trainer_state.json"))
+
+
+def test_any_name_of_a_teacher_fits_the_card(job, tmp_path):
+    (tmp_path / "labels.jsonl").write_text(
+        (tmp_path / "labels.jsonl").read_text().replace('"provenance": {}', '"provenance": {"teacher": "교사|a\\nb"}')
+    )
+    assert main(job) == 0
+    assert "| 1 | labels.jsonl | 8 | 교사\\|a b | ranknet |" in (tmp_path / "out/README.md").read_text()
 
 
 def test_two_processes_agree_with_one(job, tmp_path):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rrarank.distillation_set import read_set, teacher_name
-from rrarank.files import find, sha256
+from rrarank.distillation_set import one_line, read_set, teacher_name
+from rrarank.files import find, read_lines, sha256
 from rrarank.models import fingerprint, locate
 from rrarank.rerankers.bi_encoder import MINILM, default_model
 from rrarank.training.config import TrainConfig
+from rrarank.trec import json_object
 
 _CARD = """---
 library_name: transformers
@@ -70,7 +70,8 @@ def _file(path: str, folder: str = "") -> dict[str, object]:
 
 def _base(name: str) -> dict[str, object]:
     folder = locate(name or default_model())
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    path = folder / "config.json"
+    config: Any = json_object("".join(read_lines(path)), str(path))
     known = MINILM if folder == locate(default_model()) else folder.resolve().name if Path(name).is_dir() else name
     return {"name": known, "sha256": fingerprint(folder), **config.get("rrarank", {})}
 
@@ -115,6 +116,7 @@ def _rows(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _short(teacher: str) -> str:
-    """`runs: a, b, c, d` -> `runs: a, b and 2 more`."""
+    """`runs: a, b, c, d` -> `runs: a, b and 2 more`; one cell of a table, whatever its name."""
+    teacher = one_line(teacher).replace("|", "\\|")
     first, *more = teacher.split(", ")
     return f"{first}, {more[0]} and {len(more) - 1} more" if len(more) > 1 else teacher

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from rrarank.errors import RrarankError
+from pydantic import Field, TypeAdapter, ValidationError
+
+from rrarank.errors import RrarankError, shown
 from rrarank.prompts import read_yaml
 from rrarank.training.lists import Treatment
-from rrarank.training.losses import LossConfig
+from rrarank.training.losses import LOSSES, LossConfig
 from rrarank.training.term_control import TermControlConfig
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -37,14 +44,14 @@ class StageConfig:
     sets: tuple[str, ...] = ()
     loss: LossConfig = field(default_factory=LossConfig)
     missing: Treatment = "hard-negative"
-    epochs: float = 1.0
-    lists: int = 4
-    documents: int = 20
-    accumulate: int = 1
-    learning_rate: float = 5e-5
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    max_queries: int = 0
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    lists: Positive = 4
+    documents: Annotated[int, Field(ge=2)] = 20  # one alone is no pair
+    accumulate: Positive = 1
+    learning_rate: Amount = 5e-5
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    weight_decay: Amount = 0.01
+    max_queries: Count = 0
 
 
 @dataclass(frozen=True)
@@ -64,9 +71,9 @@ class DevConfig:
     topics: str = ""
     collection: str = ""
     measure: str = "ndcg@10"
-    depth: int = 100
-    every: int = 200
-    patience: int = 3
+    depth: Positive = 100
+    every: Positive = 200
+    patience: Positive = 3
 
 
 @dataclass(frozen=True)
@@ -93,14 +100,14 @@ class TrainConfig:
     stages: tuple[StageConfig, ...] = (StageConfig(),)
     term_control: TermControlConfig | None = None
     dev: DevConfig | None = None
-    max_length: int = 256
-    dropout: float = -1.0
-    frozen: int = 0
-    seed: int = 42
+    max_length: Annotated[int, Field(ge=8)] = 256
+    dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
+    frozen: Count = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42  # numpy takes no other
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     gradient_checkpointing: bool = False
-    chunk: int = 16
-    save_every: int = 200
+    chunk: Positive = 16
+    save_every: Positive = 200
     notes: str = ""
 
 
@@ -116,19 +123,41 @@ def load_config(name: str) -> TrainConfig:
     Raises:
         RrarankError: no such preset or file, an unknown key, or a value of another kind; all of them at once.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     path = Path(str(resources.files("rrarank.prebuilt").joinpath("training", f"{name}.yaml")))
     if name not in shipped():
         path = Path(name)
         if not path.is_file():
             raise RrarankError(f"{name}: no such preset or file (presets: {', '.join(shipped())})")
+    return _checked(read_yaml(path), str(path))
+
+
+def refuse_faulty(config: TrainConfig) -> None:
+    """The same for a configuration made in Python or changed by a flag."""
+    _checked(asdict(config), "config")
+
+
+def _checked(content: Mapping[str, object], where: str) -> TrainConfig:
     try:
-        return TypeAdapter(TrainConfig).validate_python(read_yaml(path))
+        config = TypeAdapter(TrainConfig).validate_python(content)
     except ValidationError as error:
-        raise RrarankError(f"{path}: {'; '.join(_fault(found) for found in error.errors())}") from None
+        raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
+    if not config.stages:
+        raise RrarankError(f"{where}: stages is empty; leave it out for one stage of defaults")
+    for number, stage in enumerate(config.stages):
+        known = list(inspect.signature(LOSSES[stage.loss.name]).parameters)[2:]  # after scores and labels
+        if unknown := sorted(set(stage.loss.options).difference(known)):
+            raise RrarankError(
+                f"{where}: stages.{number}.loss.options: unknown {shown(unknown)} "
+                f"({stage.loss.name} has {', '.join(known) or 'none'})"
+            )
+    return config
 
 
 def _fault(found: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"])
-    return f"{where} is {found['input']!r:.40}: {found['msg'][0].lower()}{found['msg'][1:]}"
+    if found["type"] == "missing":
+        return f"{where} is needed"
+    if found["type"] == "unexpected_keyword_argument":
+        return f"{where} is no key of it"
+    reason = found["msg"].replace("valid tuple", "list")
+    return f"{where} is {found['input']!r:.40}: {reason[0].lower()}{reason[1:]}"

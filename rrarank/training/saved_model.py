@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.files import default_mode
-from rrarank.models import FORMAT
+from rrarank.models import FORMAT, quiet
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # else sentence-transformers' CrossEncoder puts a sigmoid on one label
 
@@ -44,8 +44,11 @@ def save_model(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent.resolve()) as work:
         made = Path(work, "model")
         half = deepcopy(base).to(torch.float16)
-        half.save_pretrained(made, safe_serialization=True)
-        tokenizer.save_pretrained(made)
+        if odd := [name for name, value in half.named_parameters() if not value.isfinite().all()]:
+            raise RrarankError(f"{folder}: weights that are no finite float16 ({shown(odd, 2)}); lower learning_rate")
+        with quiet():
+            half.save_pretrained(made)
+            tokenizer.save_pretrained(made)
         _bare(made / "tokenizer.json")
         _complete(made / "config.json", facts or {})
         for name, text in (files or {}).items():

@@ -40,7 +40,9 @@ class Student(nn.Module):
         self.term_control: TermControl | None = None
         if config:
             sizes = base.config.get_text_config()
-            self.term_control = TermControl(config, sizes.hidden_size, sizes.num_attention_heads)
+            self.term_control = TermControl(
+                config, sizes.hidden_size, sizes.num_attention_heads, getattr(sizes, "hidden_dropout_prob", 0.0)
+            )
             silent = punctuation(tokenizer)
             self.register_buffer("silent", _flags(len(tokenizer), silent), persistent=False)
             self.register_buffer("selects_nothing", _flags(len(tokenizer), silent | common), persistent=False)
@@ -110,6 +112,20 @@ class Student(nn.Module):
         lists = zip(*(torch.split(part, list(sizes)) for part in whole), strict=True)
         chosen = torch.cat([select(self.control.selection, *parts) for parts in lists])
         return [chosen[place, : role.shape[1]] for place, role in zip(places, roles, strict=True)]
+
+    @torch.no_grad()
+    def examples(self, chunks: Chunks, sizes: Sequence[int], tokenizer: Any) -> list[str]:
+        """The pairs of a batch as text, query and document, the selected tokens in [brackets]; for a reader."""
+        layer = self.control.selection.layer if self.control else -1
+        selected = self.selected(chunks, [self._encode(chunk, layer)[2] for chunk in chunks], sizes)
+        lines = {}
+        for chunk, chosen in zip(chunks, selected, strict=True):
+            for place, ids, roles, row in zip(chunk["places"], chunk["input_ids"], chunk["roles"], chosen, strict=True):
+                tokens = tokenizer.convert_ids_to_tokens(ids)
+                marked = [f"[{token}]" if taken else token for token, taken in zip(tokens, row, strict=True)]
+                parts = [[t for t, r in zip(marked, roles, strict=True) if r == role] for role in (QUERY, DOCUMENT)]
+                lines[int(place)] = " | ".join(map(" ".join, parts))
+        return [lines[place] for place in sorted(lines)]
 
     def _flagged(self, name: str, ids: Tensor) -> Tensor:
         return self.get_buffer(name)[ids]

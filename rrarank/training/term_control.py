@@ -63,11 +63,11 @@ class TermControlConfig:
 class TermControl(nn.Module):
     """One transformer layer of the encoder's width over [CLS], query and selected tokens, and a score of its own."""
 
-    def __init__(self, config: TermControlConfig, width: int, heads: int) -> None:
+    def __init__(self, config: TermControlConfig, width: int, heads: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.readout = config.readout
         if self.readout != "gate":
-            self.layer = nn.TransformerEncoderLayer(width, heads, 4 * width, activation="gelu", batch_first=True)
+            self.layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True)
         self.attend = nn.Linear(width, 1)
         self.score = nn.Linear(width, 1)
 

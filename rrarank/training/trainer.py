@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     EarlyStoppingCallback,
@@ -28,18 +30,20 @@ from transformers import (
     set_seed,
 )
 
+from rrarank.data import LabelledRanking, Run
 from rrarank.distillation_set import read_set
 from rrarank.engine import RerankConfig, rerank_run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.files import atomic_write, find
 from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.measures import evaluate_runs
 from rrarank.models import loading, locate
 from rrarank.registry import load_reranker
 from rrarank.rerankers.bi_encoder import default_model
+from rrarank.rerankers.cross_encoder import _longest_input, _with_pad_token
 from rrarank.texts import load_qrels
 from rrarank.training.card import recipe
-from rrarank.training.config import DevConfig, StageConfig, TrainConfig
+from rrarank.training.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
 from rrarank.training.lists import Collator, TrainingList, common_tokens, epoch, refuse_slow, training_list
 from rrarank.training.saved_model import save_model
 from rrarank.training.student import Student
@@ -60,30 +64,40 @@ def train_model(
     Raises:
         RrarankError: nothing to learn from, a base that does not fit, or a folder of another training.
     """
-    _claim(work, config)
+    refuse_faulty(config)
+    wanted = json.dumps(recipe(config), indent=2) + "\n"
+    _refuse_other(work, wanted)
+    dev = _load_dev(config.dev) if config.dev else None
     stages = [_training_lists(stage, config.seed) for stage in config.stages]
-    dev = _Dev(config.dev) if config.dev else None
     set_seed(config.seed)  # of the new heads
     tokenizer, base = _load_base(config, threads)
     student = Student(base, tokenizer, config.term_control, _common(config, tokenizer, stages))
+    with atomic_write(work / _RECIPE) as file:
+        file.write(wanted)
     collator = Collator(tokenizer, config.max_length, config.chunk)
     for number, (stage, lists) in enumerate(zip(config.stages, stages, strict=True), start=1):
         _train_stage(student, collator, config, stage, lists, dev, work / f"stage-{number}", follow)
     return student, tokenizer
 
 
-def _claim(work: Path, config: TrainConfig) -> None:
-    """Refuse a folder that holds checkpoints of another training."""
-    path, wanted = work / "recipe.json", json.dumps(recipe(config), indent=2)
-    if path.is_file() and path.read_text(encoding="utf-8") != wanted + "\n":
-        raise RrarankError(f"{work}: holds the checkpoints of another training; remove it, or give another --output")
-    with atomic_write(path) as file:
-        file.write(wanted + "\n")
+_RECIPE = "recipe.json"
+
+
+def _refuse_other(work: Path, wanted: str) -> None:
+    """Refuse a folder of something else, or of checkpoints that another recipe made; without any, it is ours."""
+    path = work / _RECIPE
+    if path.is_file():
+        if any(work.glob("stage-*/*")) and path.read_bytes() != wanted.encode():
+            raise RrarankError(
+                f"{work}: holds the checkpoints of another training; remove it, or give another --output"
+            )
+    elif work.exists() and (not work.is_dir() or any(not found.name.startswith(".") for found in work.iterdir())):
+        raise RrarankError(f"{work}: in the way, and no checkpoints of a training; move it, or give another --output")
 
 
 def _training_lists(stage: StageConfig, seed: int) -> list[TrainingList]:
     rng = random.Random(seed)
-    labels = [label for path in stage.sets for label in read_set(find(path))[: stage.max_queries or None]]
+    labels = [label for path in stage.sets for label in _labels(path)[: stage.max_queries or None]]
     lists = [found for label in labels if (found := training_list(label, stage.missing, rng))]
     if not lists:
         where = ", ".join(stage.sets) or "no sets"
@@ -91,26 +105,77 @@ def _training_lists(stage: StageConfig, seed: int) -> list[TrainingList]:
     return lists
 
 
+def _labels(path: str) -> list[LabelledRanking]:
+    """Of a set whose teachers' grades and scores are numbers, which other readers of sets need not know."""
+    labels = read_set(find(path))
+    for label in labels:
+        for name in ("grades", "scores"):
+            told = label.provenance.get(name)
+            values = told.values() if isinstance(told, Mapping) else ()
+            if odd := [value for value in values if type(value) not in (int, float)]:
+                raise RrarankError(
+                    f"{path}: query {label.query.qid!r}: {name} in its provenance hold {shown(odd)}, expected numbers"
+                )
+    return labels
+
+
 def _load_base(config: TrainConfig, threads: int) -> tuple[Any, Any]:
     """Tokenizer and sequence classifier, whose head is new unless the base is a student."""
     folder = locate(config.base or default_model())
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
+        _refuse_unfit(config, AutoConfig.from_pretrained(folder))
         tokenizer = AutoTokenizer.from_pretrained(folder)
         base = AutoModelForSequenceClassification.from_pretrained(
             folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **(changes if config.dropout >= 0 else {})
         )
     refuse_slow(tokenizer)
+    _with_pad_token(tokenizer, base)
+    _refuse_misfit(config, tokenizer, base)
     if config.frozen:
         _freeze(base.base_model, config.frozen)
     if config.gradient_checkpointing:
-        base.gradient_checkpointing_enable()
+        getattr(base, "activation_checkpointing_enable", base.gradient_checkpointing_enable)()  # its newer name
     return tokenizer, base
+
+
+def _refuse_unfit(config: TrainConfig, known: Any) -> None:
+    """By a base's own configuration, before its weights are read."""
+    has_head = any("SequenceClassification" in name for name in known.architectures or ())
+    if known.is_encoder_decoder:
+        raise RrarankError(f"{config.base}: an encoder-decoder ({known.model_type}); give an encoder, such as BERT")
+    if has_head and known.num_labels != 1:
+        raise RrarankError(
+            f"{config.base}: a classifier of {known.num_labels} labels; give an encoder, or a re-ranker with one label"
+        )
+    if config.dropout >= 0 and not hasattr(known, "hidden_dropout_prob"):
+        raise RrarankError(f"dropout is {config.dropout:g}: {known.model_type} names its own otherwise; leave it out")
+
+
+def _refuse_misfit(config: TrainConfig, tokenizer: Any, base: Any) -> None:
+    """What would break in the midst of a training: padding, ids, positions or layers that are not there."""
+    if tokenizer.pad_token is None:
+        raise RrarankError(f"{config.base}: its tokenizer has no padding token; set its pad_token")
+    if len(tokenizer) > (size := base.get_input_embeddings().num_embeddings):
+        raise RrarankError(f"{config.base}: {len(tokenizer):,} tokens in its tokenizer, but {size:,} embeddings")
+    if config.max_length > (longest := _longest_input(tokenizer, base.config)):
+        raise RrarankError(f"max_length is {config.max_length}: the base reads {longest} tokens at most")
+    layers = base.config.get_text_config().num_hidden_layers
+    if config.term_control and not -layers - 1 <= config.term_control.selection.layer <= layers:
+        raise RrarankError(f"term_control.selection.layer: the base has {layers} layers; expected -1 to {layers}")
+    if config.frozen > layers:
+        raise RrarankError(f"frozen is {config.frozen}: the base has {layers} layers")
 
 
 def _freeze(encoder: Any, layers: int) -> None:
     """Embeddings and the lowest layers learn nothing: less to compute backwards, less to forget."""
-    for part in (encoder.embeddings, *encoder.encoder.layer[:layers]):
+    try:
+        parts = (encoder.embeddings, *encoder.encoder.layer[:layers])
+    except AttributeError:
+        raise RrarankError(
+            f"frozen is {layers}: only for models built as BERT is, not {type(encoder).__name__}; leave it out"
+        ) from None
+    for part in parts:
         part.requires_grad_(False)
 
 
@@ -152,10 +217,21 @@ def _train_stage(
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
         if trainer.is_world_process_zero():
             _write_log(folder, trainer.state.log_history)
+            _tell_examples(student, collator, lists[0], follow)
             save_file(student.state_dict(), folder / "done.tmp")
             (folder / "done.tmp").replace(done)
         trainer.accelerator.wait_for_everyone()
     student.load_state_dict(load_file(done))
+
+
+def _tell_examples(student: Student, collator: Collator, one: TrainingList, follow: Follow) -> None:
+    """The best and the worst document of a list with what Token Selection took; not in the log, which holds no text."""
+    if student.term_control:
+        ends = replace(one, texts=(one.texts[0], one.texts[-1]), levels=(1.0, 0.0), scores=())
+        device = next(student.parameters()).device
+        chunks = [{name: value.to(device) for name, value in chunk.items()} for chunk in collator([ends])["chunks"]]
+        for line in student.eval().examples(chunks, [2], collator.tokenizer):
+            follow({"selected": line})
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:
@@ -237,6 +313,11 @@ class _StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self, model: Any, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         outputs = model(**inputs)
+        if not outputs["loss"].isfinite():
+            raise RrarankError(
+                f"step {self.state.global_step + 1}: the loss is {outputs['loss'].item()}; "
+                "lower learning_rate, or look at the scores and options of the loss"
+            )
         for name, value in outputs.items():
             if name != "loss" and value.dim() == 0:
                 self.parts[name].append(float(value.detach()))
@@ -264,6 +345,13 @@ class _StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         return metrics
 
 
+def _load_dev(config: DevConfig) -> _Dev:
+    try:
+        return _Dev(config)
+    except RrarankError as error:
+        raise type(error)(f"dev: {error}") from None
+
+
 class _Dev:
     """A first stage with its judgments, re-ranked by the student as it is."""
 
@@ -271,6 +359,13 @@ class _Dev:
         self.config = config
         self.qrels = load_qrels(find(config.qrels, "qrels"))
         self.inputs: Inputs = load_inputs(config.run, Origins(config.topics, config.collection), depth=config.depth)
+        run = {qid: hits[: config.depth] for qid, hits in self.inputs.run.items()}
+        evaluate_runs(self.qrels, {config.run: Run(run)}, measures=[config.measure])  # refuses what it cannot measure
+        if not any(self.qrels.get(qid, {}).get(hit.docid, 0) > 0 for qid, hits in run.items() for hit in hits):
+            raise RrarankError(
+                f"{config.qrels}: none of the first {config.depth} documents of {config.run} is relevant; "
+                "no order of them can be better than another"
+            )
 
     def measure(self, base: Any, tokenizer: Any) -> float:
         with tempfile.TemporaryDirectory() as folder:

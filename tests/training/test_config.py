@@ -1,7 +1,7 @@
 import pytest
 
 from rrarank import RrarankError
-from rrarank.training.config import load_config, shipped
+from rrarank.training.config import StageConfig, TrainConfig, load_config, refuse_faulty, shipped
 
 
 def write(tmp_path, text):
@@ -39,6 +39,38 @@ def test_all_faults_are_named_at_once(tmp_path):
     assert "seeds" in str(error.value)
     assert "stages.0.loss.name is 'ranknot'" in str(error.value)
     assert "stages.0.epochs is 'soon'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stages: [{epochs: 0}]", "stages.0.epochs is 0: input should be greater than 0"),
+        ("stages: [{epochs: .inf}]", "stages.0.epochs is inf: input should be a finite number"),
+        ("stages: [{documents: 1}]", "stages.0.documents is 1"),
+        ("stages: [{lists: -4}]", "stages.0.lists is -4"),
+        ("stages: [{learning_rate: -1}]", "stages.0.learning_rate is -1"),
+        ("stages: [{warmup: 100}]", "stages.0.warmup is 100: input should be less than 1"),
+        ("stages: [{sets: labels.jsonl}]", "stages.0.sets is 'labels.jsonl': input should be a list"),
+        ("stages: [{loss: {name: bce, options: {mu: 1}}}]", "stages.0.loss.options: unknown 'mu' (bce has none)"),
+        ("stages: []", "stages is empty"),
+        ("dev: {run: bm25.trec}", "dev.qrels is needed"),
+        ("dev: {run: bm25.trec, qrels: q, every: 0}", "dev.every is 0"),
+        ("chunk: 0", "chunk is 0"),
+        ("seed: -1", "seed is -1"),
+        ("lr: 1", "lr is no key of it"),
+    ],
+)
+def test_what_could_not_be_trained_with_is_one_line(tmp_path, text, said):
+    with pytest.raises(RrarankError) as error:
+        load_config(write(tmp_path, text))
+    assert str(error.value).startswith(f"{tmp_path / 'config.yaml'}: {said}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_made_in_python_is_checked_too():
+    refuse_faulty(TrainConfig())
+    with pytest.raises(RrarankError, match="config: stages.0.documents is 1"):
+        refuse_faulty(TrainConfig(stages=(StageConfig(documents=1),)))
 
 
 def test_an_unknown_preset_names_the_known(tmp_path):

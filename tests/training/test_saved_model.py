@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -109,6 +110,14 @@ def test_an_existing_model_is_kept_unless_told_and_other_folders_always(student,
     with pytest.raises(RrarankError, match="not a model of rrarank"):
         save_model(student.base, tokenizer, tmp_path, overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_written(student, tokenizer, tmp_path):
+    base = deepcopy(student.base)
+    base.classifier.bias.data.fill_(1e6)
+    with pytest.raises(RrarankError, match="no finite float16 \\('classifier.bias'\\)"):
+        save_model(base, tokenizer, tmp_path / "student")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_newer_format_is_refused(folder):
