@@ -45,7 +45,7 @@ def _train(flags: argparse.Namespace) -> None:
     from accelerate import PartialState
 
     from rrarank.models import quiet
-    from rrarank.rerankers.cross_encoder import _longest_input
+    from rrarank.rerankers.cross_encoder import longest_input
     from rrarank.training.card import model_card, recipe
     from rrarank.training.saved_model import refuse_unsafe_folder, save_model
     from rrarank.training.trainer import read_logs, train_model
@@ -59,7 +59,7 @@ def _train(flags: argparse.Namespace) -> None:
             return
         facts, logs = recipe(config), read_logs(work)
         files = {
-            "README.md": model_card(output.name, facts, _longest_input(tokenizer, student.base.config)),
+            "README.md": model_card(output.name, facts, longest_input(tokenizer, student.base.config)),
             "training.jsonl": "".join(f"{json.dumps(entry)}\n" for log in logs for entry in log),
             "training.svg": training_curves(logs),
         }

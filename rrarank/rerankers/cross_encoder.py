@@ -32,8 +32,8 @@ class CrossEncoder(Pointwise):
         with loading(self.config.model, self.config.device, self.config.threads):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.model = _load_whole(folder, self.config.model).to(self.device).eval()
-        self._pad = DataCollatorWithPadding(_with_pad_token(self.tokenizer, self.model))
-        self._max_length = self.config.max_length or _longest_input(self.tokenizer, self.model.config)
+        self._pad = DataCollatorWithPadding(with_pad_token(self.tokenizer, self.model))
+        self._max_length = self.config.max_length or longest_input(self.tokenizer, self.model.config)
         self._fingerprint = fingerprint(folder)
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
@@ -84,7 +84,7 @@ def _load_whole(folder: Path, name: str) -> Any:
     return model
 
 
-def _with_pad_token(tokenizer: Any, model: Any) -> Any:
+def with_pad_token(tokenizer: Any, model: Any) -> Any:
     """Decoders often have no padding token; the model must know which one it is, to find the last real token."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -93,7 +93,7 @@ def _with_pad_token(tokenizer: Any, model: Any) -> Any:
     return tokenizer
 
 
-def _longest_input(tokenizer: Any, config: Any) -> int:
+def longest_input(tokenizer: Any, config: Any) -> int:
     """Tokens that fit; a tokenizer without a limit of its own says 1e30."""
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
     if "roberta" in config.model_type:

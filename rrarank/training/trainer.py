@@ -40,7 +40,7 @@ from rrarank.measures import evaluate_runs
 from rrarank.models import loading, locate
 from rrarank.registry import load_reranker
 from rrarank.rerankers.bi_encoder import default_model
-from rrarank.rerankers.cross_encoder import _longest_input, _with_pad_token
+from rrarank.rerankers.cross_encoder import longest_input, with_pad_token
 from rrarank.texts import load_qrels
 from rrarank.training.card import recipe
 from rrarank.training.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
@@ -130,7 +130,7 @@ def _load_base(config: TrainConfig, threads: int) -> tuple[Any, Any]:
             folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **(changes if config.dropout >= 0 else {})
         )
     refuse_slow(tokenizer)
-    _with_pad_token(tokenizer, base)
+    with_pad_token(tokenizer, base)
     _refuse_misfit(config, tokenizer, base)
     if config.frozen:
         _freeze(base.base_model, config.frozen)
@@ -158,7 +158,7 @@ def _refuse_misfit(config: TrainConfig, tokenizer: Any, base: Any) -> None:
         raise RrarankError(f"{config.base}: its tokenizer has no padding token; set its pad_token")
     if len(tokenizer) > (size := base.get_input_embeddings().num_embeddings):
         raise RrarankError(f"{config.base}: {len(tokenizer):,} tokens in its tokenizer, but {size:,} embeddings")
-    if config.max_length > (longest := _longest_input(tokenizer, base.config)):
+    if config.max_length > (longest := longest_input(tokenizer, base.config)):
         raise RrarankError(f"max_length is {config.max_length}: the base reads {longest} tokens at most")
     layers = base.config.get_text_config().num_hidden_layers
     if config.term_control and not -layers - 1 <= config.term_control.selection.layer <= layers:
