@@ -56,7 +56,8 @@ def training_curves(stages: Sequence[Sequence[Mapping[str, float]]]) -> str:
             points = [(entry["step"], entry[name]) for entry in log if name in entry]
             panel.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker="o" if "eval" in name else "")
         panel.set_xlabel("steps")
-        panel.legend(fontsize=7)
+        if panel.lines:  # not so in a stage too short for its log
+            panel.legend(fontsize=7)
     picture = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "rrarank"}):  # no random ids, no date: equal logs give equal bytes
         figure.savefig(picture, format="svg", metadata={"Date": None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -208,13 +208,14 @@ def _qrels(flags: argparse.Namespace) -> None:
 
 def _judge(flags: argparse.Namespace) -> None:
     place = file_or_id(flags.qrels, TOPICS, "qrels")
+    refuse_unsafe(flags.output, flags.overwrite, [place], packed=True)
     path, labels = _open(flags, [flags.output], packed=True)
     found = list(judged(labels, load_qrels(place)))
     if not found:
         raise RrarankError(f"{path}: {flags.qrels} judges no document of its {len(labels):,} queries relevant")
     write_set(flags.output, found)
     say(f"{flags.output}: {len(found):,} of {len(labels):,} queries show a relevant document")
-    _describe(flags.output, path, found, qrels=flags.qrels)
+    _describe(flags.output, path, found, {"qrels": place})
 
 
 def _open(
@@ -226,12 +227,18 @@ def _open(
     return path, read_set(path)
 
 
-def _describe(output: str, path: Path, labels: Sequence[LabelledRanking], **config: object) -> None:
+def _describe(
+    output: str,
+    path: Path,
+    labels: Sequence[LabelledRanking],
+    inputs: Mapping[str, str | Path] | None = None,
+    **config: object,
+) -> None:
     """The sidecar; by its teacher `evaluate` knows a model that is measured by its own teacher's judgments."""
     if not is_file(output):
         return
     teachers = sorted({teacher_name(label) for label in labels} - {""})
-    write_sidecar(Path(output), inputs={"set": path}, config=config, teacher="; ".join(teachers))
+    write_sidecar(Path(output), inputs={"set": path, **(inputs or {})}, config=config, teacher="; ".join(teachers))
 
 
 if __name__ == "__main__":

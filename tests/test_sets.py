@@ -237,7 +237,7 @@ def test_a_judged_set_names_the_set_the_judgments_and_the_teacher(folder):
     sidecar = read_sidecar(folder / "j.jsonl.gz")
     assert sidecar is not None
     assert sidecar.input("set") == folder / "set.jsonl"
-    assert sidecar.content["config"] == {"qrels": "q.txt"}
+    assert sidecar.input("qrels") == folder / "q.txt"
     assert sidecar.content["teacher"] == "llm"
 
 
@@ -251,6 +251,7 @@ def test_a_judged_set_names_the_set_the_judgments_and_the_teacher(folder):
         ("no.jsonl --qrels q.txt --output new", "no.jsonl: no such file"),
         ("set.jsonl --qrels q.txt --output old", "old: exists already; give --overwrite to replace it"),
         ("set.jsonl --qrels q.txt --output set.jsonl --overwrite", "set.jsonl: would replace the input"),
+        ("set.jsonl --qrels q.txt --output q.txt --overwrite", "q.txt: would replace the input"),
     ],
 )
 def test_judge_refuses_in_one_line_and_nothing_is_left(command, message, folder, capsys):
