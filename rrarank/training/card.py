@@ -91,17 +91,20 @@ def model_card(name: str, facts: Mapping[str, Any], longest: int) -> str:
         notes=f"\n{facts['notes'].strip()}\n" if facts["notes"] else "",
         longest=longest,
         max_length=facts["max_length"],
-        base=_lineage(facts["base"]),
+        base=_lineage(facts),
         stages="\n".join(_rows(facts)),
         seed=facts["seed"],
         precision=facts["precision"],
     )
 
 
-def _lineage(base: Mapping[str, Any]) -> str:
-    if "recipe" not in base:
-        return f"`{base['name']}`, with a new head"
-    return f"`{base['name']}`, a student that itself starts from {_lineage(base['recipe']['base'])}"
+def _lineage(facts: Mapping[str, Any]) -> str:
+    base = facts["base"]
+    if "recipe" in base:
+        return f"`{base['name']}`, a student that itself starts from {_lineage(base['recipe'])}"
+    if facts.get("graft"):
+        return f"`{base['name']}`, grafted: a cross-encoder that ranked as that bi-encoder does before its first step"
+    return f"`{base['name']}`, with a new head"
 
 
 def _rows(facts: Mapping[str, Any]) -> list[str]:

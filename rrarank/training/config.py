@@ -13,13 +13,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from rrarank.errors import RrarankError, shown
 from rrarank.prompts import read_yaml
+from rrarank.training.graft import Amount, GraftConfig
 from rrarank.training.lists import Treatment
 from rrarank.training.losses import LOSSES, LossConfig
 from rrarank.training.term_control import TermControlConfig
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class TrainConfig:
         stages: in order, such as a warm-up and RankNet.
         term_control: RRA-BERT's second score; none for a plain cross-encoder.
         dev: what chooses among checkpoints; none keeps the last.
+        graft: how a bi-encoder as the base becomes a cross-encoder that ranks as it does before the first step; none
+            for its encoder with a new head.
         max_length: most tokens of a pair in training.
         dropout: of the encoder; -1 for what its own configuration says.
         frozen: lower layers that stay as they are, with the embeddings; 0 trains all.
@@ -100,6 +102,7 @@ class TrainConfig:
     stages: tuple[StageConfig, ...] = (StageConfig(),)
     term_control: TermControlConfig | None = None
     dev: DevConfig | None = None
+    graft: GraftConfig | None = None
     max_length: Annotated[int, Field(ge=8)] = 256
     dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
     frozen: Count = 0

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     EarlyStoppingCallback,
@@ -44,6 +45,7 @@ from rrarank.rerankers.cross_encoder import longest_input, with_pad_token
 from rrarank.texts import load_qrels
 from rrarank.training.card import recipe
 from rrarank.training.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
+from rrarank.training.graft import graft
 from rrarank.training.lists import Collator, TrainingList, common_tokens, epoch, refuse_slow, training_list
 from rrarank.training.saved_model import save_model
 from rrarank.training.student import Student
@@ -70,7 +72,7 @@ def train_model(
     dev = _load_dev(config.dev) if config.dev else None
     stages = [_training_lists(stage, config.seed) for stage in config.stages]
     set_seed(config.seed)  # of the new heads
-    tokenizer, base = _load_base(config, threads)
+    tokenizer, base = _load_base(config, stages, threads)
     student = Student(base, tokenizer, config.term_control, _common(config, tokenizer, stages))
     with atomic_write(work / _RECIPE) as file:
         file.write(wanted)
@@ -119,18 +121,21 @@ def _labels(path: str) -> list[LabelledRanking]:
     return labels
 
 
-def _load_base(config: TrainConfig, threads: int) -> tuple[Any, Any]:
-    """Tokenizer and sequence classifier, whose head is new unless the base is a student."""
+def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], threads: int) -> tuple[Any, Any]:
+    """Tokenizer and sequence classifier, whose head is new unless the base is a student, or grafted."""
     folder = locate(config.base or default_model())
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
         _refuse_unfit(config, AutoConfig.from_pretrained(folder))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        base = AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **(changes if config.dropout >= 0 else {})
+        kind, new = (AutoModel, {}) if config.graft else (AutoModelForSequenceClassification, {"num_labels": 1})
+        base = kind.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, **new, **(changes if config.dropout >= 0 else {})
         )
     refuse_slow(tokenizer)
     with_pad_token(tokenizer, base)
+    if config.graft:
+        base = graft(base.eval(), tokenizer, *_sample(stages, config.graft.texts, config.seed), config.graft)
     _refuse_misfit(config, tokenizer, base)
     if config.frozen:
         _freeze(base.base_model, config.frozen)
@@ -139,11 +144,22 @@ def _load_base(config: TrainConfig, threads: int) -> tuple[Any, Any]:
     return tokenizer, base
 
 
+def _sample(stages: Sequence[Sequence[TrainingList]], size: int, seed: int) -> tuple[list[str], list[str]]:
+    """Queries and documents of the training, at most so many each."""
+    rng = random.Random(seed)
+    lists = [one for stage in stages for one in stage]
+    texts = {text for one in lists for text in one.texts}
+    queries = {one.query for one in lists}
+    return tuple(rng.sample(sorted(found), min(size, len(found))) for found in (queries, texts))  # type: ignore[return-value]
+
+
 def _refuse_unfit(config: TrainConfig, known: Any) -> None:
     """By a base's own configuration, before its weights are read."""
     has_head = any("SequenceClassification" in name for name in known.architectures or ())
     if known.is_encoder_decoder:
         raise RrarankError(f"{config.base}: an encoder-decoder ({known.model_type}); give an encoder, such as BERT")
+    if has_head and config.graft:
+        raise RrarankError(f"{config.base}: a re-ranker already; leave graft out, or give a bi-encoder as the base")
     if has_head and known.num_labels != 1:
         raise RrarankError(
             f"{config.base}: a classifier of {known.num_labels} labels; give an encoder, or a re-ranker with one label"

@@ -17,6 +17,7 @@ from rrarank import RrarankError
 from rrarank.data import Candidate, LabelledRanking, Query
 from rrarank.distillation_set import write_set
 from rrarank.training.config import DevConfig, StageConfig, TrainConfig
+from rrarank.training.graft import GraftConfig
 from rrarank.training.losses import LossConfig
 from rrarank.training.term_control import SelectionConfig, TermControlConfig
 from rrarank.training.trainer import read_logs, train_model
@@ -61,6 +62,20 @@ def test_training_learns_the_order(config, tmp_path):
     assert {"listed_pairs", "missing_pairs", "term_loss", "selected_of_listed", "pairs_per_second"} <= log[-1].keys()
 
 
+def test_a_grafted_student_is_a_layer_taller_and_learns_the_same_twice(config, bi_encoder_folder, tmp_path):
+    grafted = replace(config, base=str(bi_encoder_folder), graft=GraftConfig(texts=40))
+    students = [train_model(grafted, tmp_path / name)[0] for name in ("once", "again")]
+    assert (
+        students[0].base.config.num_hidden_layers == 1 + AutoConfig.from_pretrained(bi_encoder_folder).num_hidden_layers
+    )
+    assert equal(*map(weights, students))
+
+
+def test_only_a_bi_encoder_can_be_grafted(config, tmp_path):
+    with pytest.raises(RrarankError, match="a re-ranker already; leave graft out"):
+        train_model(replace(config, graft=GraftConfig()), tmp_path)
+
+
 def test_killed_it_goes_on_and_ends_with_the_same_weights(config, tmp_path):
     config = replace(config, stages=(replace(config.stages[0], epochs=5),))  # 30 steps
     whole, _ = train_model(config, tmp_path / "whole")
@@ -79,6 +94,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_weights(config, tmp_path):
 JOB = """
 from pathlib import Path
 from rrarank.training.config import *
+from rrarank.training.graft import GraftConfig
 from rrarank.training.losses import LossConfig
 from rrarank.training.term_control import *
 from rrarank.training.trainer import train_model
