@@ -40,16 +40,12 @@ class GraftConfig:
 
     Args:
         apart: half of the logits that attention across segments loses, for a token of median scale.
-        ajar: the same in the `open_layers` upper layers, which so see a little of the other segment from the start.
-        open_layers: none by default: the first ranking is the bi-encoder's.
         texts: queries and documents, so many each, by which the least needed dimensions are found.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
 
     apart: Amount = 6.0
-    ajar: Amount = 2.0
-    open_layers: Annotated[int, Field(ge=0)] = 0
     texts: Annotated[int, Field(ge=2)] = 400
 
 
@@ -80,8 +76,7 @@ def graft(
     _clear(model.bert, lanes)
     states = _states(model.bert, tokenizer, texts)
     for number, layer in enumerate(model.bert.encoder.layer[:-1]):
-        is_open = number >= len(model.bert.encoder.layer) - 1 - config.open_layers
-        _part(layer.attention.self, states[2 * number], lanes[2 * number + 1], config.ajar if is_open else config.apart)
+        _part(layer.attention.self, states[2 * number], lanes[2 * number + 1], config.apart)
     held, asked = _embed(bi_encoder, tokenizer, documents), _embed(bi_encoder, tokenizer, queries)
     place = _compare(model, states[-3], lanes[-1], held, asked)  # as the top layer meets them
     closest = (normalize(asked) @ normalize(held).T).argmax(1)
