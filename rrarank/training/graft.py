@@ -217,11 +217,32 @@ def _compare(
     width = states.shape[1]
     kept = width // 2 - 1
     layer = model.bert.encoder.layer[-1]
-    attention, heads = layer.attention.self, layer.attention.self.num_attention_heads
-    size, median = attention.attention_head_size, float((states @ lane.read[0]).abs().median())
     middle = documents.mean(0)
     asked, held = _factors(queries, documents - middle, kept)
-    values = [torch.cat([part - part @ lane.carry.T @ lane.read, torch.zeros(1, width)]) for part in (asked, held)]
+    _average(layer.attention.self, states, lane, (asked, held), middle)
+    output = layer.attention.output
+    output.dense.weight.zero_(), output.dense.bias.zero_()
+    loud = LOUD * math.sqrt(kept) / float((queries @ asked.T).norm(dim=1).mean())
+    places = torch.arange(kept)
+    output.dense.weight[places, places] = loud
+    output.dense.weight[kept + places, width // 2 + places] = loud
+    _multiply(layer.intermediate.dense, layer.output.dense, kept)
+    for norm in (output.LayerNorm, layer.output.LayerNorm):
+        norm.weight.fill_(1), norm.bias.zero_()
+    return 2 * kept
+
+
+def _average(attention: Any, states: Tensor, lane: _Lanes, factors: Sequence[Tensor], middle: Tensor) -> None:
+    """Let [CLS] average the tokens of the query in one half of the heads, those of the document in the other.
+
+    Args:
+        factors: (kept, width) each: what of query and of document is averaged.
+        middle: (width,), taken off the document's.
+    """
+    heads, size = attention.num_attention_heads, attention.attention_head_size
+    median = float((states @ lane.read[0]).abs().median())
+    blank = torch.zeros(1, states.shape[1])
+    values = [torch.cat([part - part @ lane.carry.T @ lane.read, blank]) for part in factors]
     for part in (attention.query, attention.key, attention.value):
         part.bias.zero_()
     attention.query.weight.mul_(0.1), attention.key.weight.mul_(0.1)  # what is left is for training to find
@@ -235,16 +256,6 @@ def _compare(
         value = values[of_document][(head % (heads // 2)) * size :][:size]
         attention.value.weight[rows] = value
         attention.value.bias[rows] = -(value @ middle) * of_document
-    output = layer.attention.output
-    output.dense.weight.zero_(), output.dense.bias.zero_()
-    loud = LOUD * math.sqrt(kept) / float((queries @ asked.T).norm(dim=1).mean())
-    places = torch.arange(kept)
-    output.dense.weight[places, places] = loud
-    output.dense.weight[kept + places, width // 2 + places] = loud
-    _multiply(layer.intermediate.dense, layer.output.dense, kept)
-    for norm in (output.LayerNorm, layer.output.LayerNorm):
-        norm.weight.fill_(1), norm.bias.zero_()
-    return 2 * kept
 
 
 def _factors(queries: Tensor, documents: Tensor, kept: int) -> tuple[Tensor, Tensor]:

@@ -128,9 +128,9 @@ def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], th
     with loading(config.base, "", threads):
         _refuse_unfit(config, AutoConfig.from_pretrained(folder))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        kind, new = (AutoModel, {}) if config.graft else (AutoModelForSequenceClassification, {"num_labels": 1})
+        kind = AutoModel if config.graft else AutoModelForSequenceClassification
         base = kind.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, **new, **(changes if config.dropout >= 0 else {})
+            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **(changes if config.dropout >= 0 else {})
         )
     refuse_slow(tokenizer)
     with_pad_token(tokenizer, base)
