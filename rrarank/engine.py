@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rrarank.data import Candidate, Hit, Query, Ranking, Run, blocks
 from rrarank.errors import RrarankError, shown
@@ -23,9 +25,12 @@ from rrarank.trec import best_first
 if TYPE_CHECKING:
     import numpy as np
 
-Ids = Mapping[str, Sequence[int]]
+T = TypeVar("T")
+Ids = Mapping[str, "Sequence[int] | np.ndarray"]
 """One tokenised (query, text): at least `input_ids`, each value (length,), no padding."""
 Batch = Sequence[Ids]
+Finish = Callable[[], "list[Ranking]"]
+"""What is left to do of a block once it is prepared."""
 
 
 # -- the contract -----------------------------------------------------------------------------------------------------
@@ -39,15 +44,19 @@ class RerankerConfig:
         model: folder or hub id; empty for the class's default.
         device: `cpu`, `cuda`, `cuda:1`, …; empty for the best one present.
         threads: CPU threads; 0 for the library's default.
-        batch_size: most pairs scored at once.
+        batch_size: most pairs scored at once; 0: as many as fit the reranker's own limit.
         max_length: most tokens of a pair; 0 for the model's own maximum.
+        backend: what runs the model.
+        precision: of the model's matrix products.
     """
 
     model: str = ""
     device: str = ""
     threads: int = 0
-    batch_size: int = 32
+    batch_size: int = 0
     max_length: int = 0
+    backend: str = "torch"
+    precision: str = "fp32"
 
 
 class Reranker(ABC):
@@ -55,9 +64,11 @@ class Reranker(ABC):
 
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
     model_is_files: ClassVar[bool] = True  # a folder or hub id; else the name that an endpoint knows
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> what it offers
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
+        self._refuse_backend()
         folder = Path(self.config.model).expanduser()
         is_folder = bool(self.config.model) and folder.is_dir()  # an empty path is the working folder
         self.model_name = folder.resolve().name if is_folder else self.config.model
@@ -65,6 +76,18 @@ class Reranker(ABC):
     @abstractmethod
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         """The same queries with the same candidates, best first, each with this reranker's score."""
+
+    def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
+        """What can be done ahead, on another thread, while the block before is scored; the rest is done when called."""
+        return partial(self.rerank_block, queries)
+
+    def _refuse_backend(self) -> None:
+        backend, precision, name = self.config.backend, self.config.precision, type(self).__name__
+        if backend not in self.precisions:
+            raise RrarankError(f"{name}: no back end {backend!r}; it runs on {', '.join(self.precisions)}")
+        if precision not in self.precisions[backend]:
+            offered = ", ".join(self.precisions[backend])
+            raise RrarankError(f"{name}: no precision {precision!r} on {backend}; it offers {offered}")
 
     def fingerprint(self) -> str:
         """Names what determines the scores; a reranker with a model adds the sha256 of the model's files."""
@@ -75,6 +98,8 @@ class Reranker(ABC):
 class Pointwise(Reranker):
     """A reranker that scores each (query, text) by itself. It encodes and scores; the engine makes the batches."""
 
+    batch_tokens: int = 4096  # most tokens scored at once, padding included
+
     @abstractmethod
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each (query, text), truncated; on the CPU, without the model."""
@@ -84,9 +109,23 @@ class Pointwise(Reranker):
         """(len(batch),) float32 raw scores, higher is better; not changed by what else is in the batch."""
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
-        pairs = [ids for q in queries for ids in self.encode(q.query.text, [c.text for c in q.candidates])]
-        scores = iter(score_in_batches(pairs, self.score, self.config.batch_size))
-        return [reorder(ranking, [next(scores) for _ in ranking.candidates]) for ranking in queries]
+        return self.prepare_block(queries)()
+
+    def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
+        texts: dict[str, dict[str, None]] = {}  # query -> its texts, each once: equal pairs are scored once
+        for ranking in queries:
+            texts.setdefault(ranking.query.text, {}).update(dict.fromkeys(c.text for c in ranking.candidates))
+        pairs = {
+            (query, text): ids
+            for query, found in texts.items()
+            for text, ids in zip(found, self.encode(query, list(found)), strict=True)
+        }
+        return partial(self._finish, queries, pairs)
+
+    def _finish(self, queries: Sequence[Ranking], pairs: Mapping[tuple[str, str], Ids]) -> list[Ranking]:
+        values = score_in_batches(list(pairs.values()), self.score, self.batch_tokens, self.config.batch_size)
+        scores = dict(zip(pairs, values, strict=True))
+        return [reorder(r, [scores[r.query.text, c.text] for c in r.candidates]) for r in queries]
 
 
 def reorder(ranking: Ranking, scores: Sequence[float]) -> Ranking:
@@ -99,17 +138,34 @@ def reorder(ranking: Ranking, scores: Sequence[float]) -> Ranking:
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 
-def score_in_batches(pairs: Batch, score: Callable[[Batch], np.ndarray], batch_size: int) -> list[float]:
+def score_in_batches(
+    pairs: Batch, score: Callable[[Batch], np.ndarray], batch_tokens: int, batch_size: int = 0
+) -> list[float]:
     """Score pairs in batches of like length, longest first; a batch that does not fit the memory is halved.
 
     Longest first, so that a batch too large shows at once. Returns one score a pair, in the order given.
+
+    Args:
+        batch_tokens: most tokens of a batch, every pair counted at the length of the longest; one pair may have more.
+        batch_size: most pairs of a batch; 0: no limit of its own.
     """
-    by_length = sorted(range(len(pairs)), key=lambda i: len(pairs[i]["input_ids"]), reverse=True)
     scores = [0.0] * len(pairs)
-    for places in blocks(by_length, batch_size):
+    for places in _batches([len(pair["input_ids"]) for pair in pairs], batch_tokens, batch_size):
         for place, value in zip(places, _score_halving([pairs[i] for i in places], score), strict=True):
             scores[place] = value
     return scores
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int, batch_size: int) -> Iterator[list[int]]:
+    """Places of the pairs of each batch."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        if batch and ((len(batch) + 1) * lengths[batch[0]] > batch_tokens or len(batch) == batch_size):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _score_halving(batch: Batch, score: Callable[[Batch], np.ndarray]) -> list[float]:
@@ -175,10 +231,24 @@ def rerank_queries(
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal."""
     setting = [reranker.fingerprint(), asdict(config.passages), versions()]
-    for qids in blocks(run, config.block_size):
-        block = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in qids]
-        for qid, hits in zip(qids, _block_hits(block, reranker, config.passages, journal, setting), strict=True):
+
+    def prepared() -> Iterator[tuple[list[str], Callable[[], list[list[Hit]]]]]:
+        for qids in blocks(run, config.block_size):
+            block = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in qids]
+            yield qids, _prepare(block, reranker, config.passages, journal, setting)
+
+    for qids, finish in ahead(prepared()):
+        for qid, hits in zip(qids, finish(), strict=True):
             yield qid, with_tail(hits, run[qid])[: config.hits]
+
+
+def ahead(things: Iterator[T]) -> Iterator[T]:
+    """The things, each made on another thread while the one before is in use; no more than one is waiting."""
+    with ThreadPoolExecutor(1, "rrarank-ahead") as thread:
+        coming = thread.submit(next, things, None)
+        while (thing := coming.result()) is not None:
+            coming = thread.submit(next, things, None)
+            yield thing
 
 
 def _ranking(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
@@ -188,23 +258,39 @@ def _ranking(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Ma
     return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
 
 
-def _block_hits(
+def _prepare(
     block: Sequence[Ranking], reranker: Reranker, passages: Passages, journal: Journal | None, setting: Sequence[object]
-) -> list[list[Hit]]:
+) -> Callable[[], list[list[Hit]]]:
+    """What is left to do of a block: score it, unless the journal holds it already."""
     if journal is None:
-        return _rerank_block(block, reranker, passages)
+        return _prepare_scoring(block, reranker, passages)
     key = work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
-    if key not in journal:
-        journal.add(key, _rerank_block(block, reranker, passages))
+    if key in journal:
+        return lambda: _recorded(journal, key)
+    score = _prepare_scoring(block, reranker, passages)
+
+    def score_and_record() -> list[list[Hit]]:
+        journal.add(key, score())
+        return _recorded(journal, key)
+
+    return score_and_record
+
+
+def _recorded(journal: Journal, key: str) -> list[list[Hit]]:
     return [[Hit(docid, score) for docid, score in hits] for hits in journal[key]]
 
 
-def _rerank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> list[list[Hit]]:
+def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> Callable[[], list[list[Hit]]]:
     asked = [split_passages(ranking, passages) for ranking in block]
-    ranked = reranker.rerank_block(asked)
-    for before, after in zip(asked, ranked, strict=True):
-        _check(before, after, reranker)
-    return [best_first(merge_passages(ranking, passages)) for ranking in ranked]
+    finish = reranker.prepare_block(asked)
+
+    def score() -> list[list[Hit]]:
+        ranked = finish()
+        for before, after in zip(asked, ranked, strict=True):
+            _check(before, after, reranker)
+        return [best_first(merge_passages(ranking, passages)) for ranking in ranked]
+
+    return score
 
 
 def _check(before: Ranking, after: Ranking, reranker: Reranker) -> None:

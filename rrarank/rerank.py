@@ -25,6 +25,9 @@ from rrarank.sidecar import refuse_unsafe, write_sidecar
 from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
 
+BACKENDS = ("torch", "onnx", "openvino")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+
 
 def main(arguments: Arguments = None) -> int:
     return run_verb(_rerank, _parser(), arguments)
@@ -54,8 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
     how.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
-    how.add_argument("--batch-size", type=positive, default=32, help="most pairs scored at once")
-    how.add_argument("--backend", choices=["torch"], default="torch", help="what runs the model")
+    how.add_argument("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
+    how.add_argument("--backend", choices=BACKENDS, default="torch", help="what runs the model")
+    how.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of its matrix products")
     how.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the reranker's own; repeatable"
     )
@@ -144,6 +148,7 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float) -> None:
         config={"reranker": flags.reranker, "tag": job.tag, **asdict(job.config)},
         model={"name": job.reranker.model_name, "fingerprint": job.reranker.fingerprint()},
         backend=flags.backend,
+        precision=flags.precision,
         threads=flags.threads,
         timings={"rerank_s": round(seconds, 3)},
     )
@@ -157,6 +162,8 @@ def _load(flags: argparse.Namespace) -> Reranker:
         threads=flags.threads,
         batch_size=flags.batch_size,
         max_length=flags.max_length,
+        backend=flags.backend,
+        precision=flags.precision,
         **registry.parse_options(flags.reranker, flags.option),
     )
 

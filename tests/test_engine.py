@@ -1,10 +1,22 @@
 import random
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from rrarank.data import Candidate, Hit, Query, Ranking, Run
-from rrarank.engine import Pointwise, RerankConfig, Reranker, reorder, rerank_queries, rerank_run, score_in_batches
+from rrarank.engine import (
+    Pointwise,
+    RerankConfig,
+    Reranker,
+    RerankerConfig,
+    ahead,
+    reorder,
+    rerank_queries,
+    rerank_run,
+    score_in_batches,
+)
 from rrarank.errors import RrarankError
 from rrarank.journal import Journal
 from rrarank.passages import Passages
@@ -123,8 +135,23 @@ def test_batches_hold_pairs_of_like_length_longest_first():
         seen.append([len(pair["input_ids"]) for pair in batch])
         return np.array([len(pair["input_ids"]) for pair in batch], dtype=np.float32)
 
-    assert score_in_batches(pairs_of(3, 9, 1, 7, 5), score, 2) == [3, 9, 1, 7, 5]
+    assert score_in_batches(pairs_of(3, 9, 1, 7, 5), score, 18, batch_size=2) == [3, 9, 1, 7, 5]
     assert seen == [[9, 7], [5, 3], [1]]
+
+
+def test_a_batch_holds_as_many_pairs_as_fit_its_tokens_at_the_longest_ones_length():
+    seen = []
+
+    def score(batch):
+        seen.append([len(pair["input_ids"]) for pair in batch])
+        return np.zeros(len(batch), dtype=np.float32)
+
+    score_in_batches(pairs_of(2, 40, 6, 5, 2, 2), score, batch_tokens=12)
+    assert seen == [[40], [6, 5], [2, 2, 2]]  # one pair may have more
+
+
+def test_no_pair_is_no_batch():
+    assert score_in_batches([], lambda batch: pytest.fail("called"), 12) == []
 
 
 @pytest.mark.parametrize("fits", [1, 2, 5])
@@ -135,7 +162,7 @@ def test_a_batch_too_large_for_memory_is_halved(fits):
         return np.array([pair["input_ids"][0] for pair in batch], dtype=np.float32)
 
     lengths = random.Random(0).choices(range(1, 50), k=40)
-    assert score_in_batches(pairs_of(*lengths), score, 32) == lengths
+    assert score_in_batches(pairs_of(*lengths), score, 1000) == lengths
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), RuntimeError("CUDA out of memory")])
@@ -159,6 +186,56 @@ def test_pointwise_scores_reach_their_own_candidates():
     candidates = tuple(Candidate(f"d{n}", "x" * n, 0.0) for n in (4, 1, 3, 2))
     [ranked] = ByLength().rerank_block([Ranking(Query("1", "q"), candidates)])
     assert [(c.docid, c.score) for c in ranked.candidates] == [("d4", 4), ("d3", 3), ("d2", 2), ("d1", 1)]
+
+
+def test_equal_pairs_are_encoded_and_scored_once():
+    encoded: list[tuple[str, str]] = []
+    scored: list[object] = []
+
+    class Counts(ByLength):
+        def encode(self, query, texts):
+            encoded.extend((query, text) for text in texts)
+            return super().encode(query, texts)
+
+        def score(self, batch):
+            scored.extend(batch)
+            return super().score(batch)
+
+    twice = tuple(Candidate(docid, "xx", 0.0) for docid in ("d1", "d2"))
+    block = [Ranking(Query(qid, query), twice) for qid, query in (("1", "q"), ("2", "q"), ("3", "r"))]
+    ranked = Counts().rerank_block(block)
+    assert (encoded, len(scored)) == ([("q", "xx"), ("r", "xx")], 2)
+    assert [[(c.docid, c.score) for c in r.candidates] for r in ranked] == [[("d2", 2), ("d1", 2)]] * 3
+
+
+# -- the next block is prepared while one is scored -------------------------------------------------------------------
+
+
+def test_things_are_made_one_ahead_on_another_thread():
+    made: list[tuple[int, bool]] = []
+
+    def things():
+        for number in range(1, 5):
+            made.append((number, threading.current_thread() is threading.main_thread()))
+            yield number
+
+    for number in ahead(things()):
+        while len(made) < min(number + 1, 4):  # the next one comes while this one is in use
+            time.sleep(0.001)
+        assert len(made) <= number + 1
+    assert made == [(number, False) for number in range(1, 5)]
+
+
+def test_an_error_in_making_a_thing_reaches_the_user_of_it():
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(1 // number for number in (1, 0)))
+
+
+def test_what_runs_a_model_is_refused_where_a_reranker_does_not_offer_it():
+    with pytest.raises(RrarankError, match="Longest: no back end 'onnx'; it runs on torch"):
+        Longest(RerankerConfig(backend="onnx"))
+    with pytest.raises(RrarankError, match="Longest: no precision 'bf16' on torch; it offers fp32"):
+        Longest(RerankerConfig(precision="bf16"))
 
 
 # -- long documents ---------------------------------------------------------------------------------------------------

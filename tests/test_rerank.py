@@ -145,15 +145,15 @@ def test_interrupted_job_goes_on_from_its_journal_and_ends_byte_identical(job, t
     from rrarank.rerankers.cross_encoder import CrossEncoder
 
     main([*job, "--output", "whole.trec"])
-    rerank_block, done = CrossEncoder.rerank_block, []
+    finish, done = CrossEncoder._finish, []
 
-    def interrupted_once(self, queries):
+    def interrupted_once(self, queries, pairs):
         done.append(len(queries))
         if len(done) == 2:
             raise KeyboardInterrupt
-        return rerank_block(self, queries)
+        return finish(self, queries, pairs)
 
-    monkeypatch.setattr(CrossEncoder, "rerank_block", interrupted_once)
+    monkeypatch.setattr(CrossEncoder, "_finish", interrupted_once)
     assert main([*job, "--output", "resumed.trec"]) == 130
     assert not (tmp_path / "resumed.trec").exists()
     assert main([*job, "--output", "resumed.trec"]) == 0

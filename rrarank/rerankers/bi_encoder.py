@@ -29,6 +29,7 @@ class BiEncoder(Reranker):
             self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
         if self.config.max_length:
             self.model.max_seq_length = self.config.max_length
+        self.batch_size = self.config.batch_size or 32  # sentence-transformers' default
         self.model_fingerprint = fingerprint(folder)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
@@ -36,7 +37,7 @@ class BiEncoder(Reranker):
         if not texts:
             return list(queries)
         rows = {text: row for row, text in enumerate(texts)}
-        settings = {"batch_size": self.config.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
+        settings = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
         documents = self.model.encode_document(texts, **settings)  # (texts, width)
         asked = self.model.encode_query([ranking.query.text for ranking in queries], **settings)  # (queries, width)
         scores = self.model.similarity(asked, documents).cpu().numpy()  # (queries, texts)
@@ -58,7 +59,7 @@ class BiEncoder(Reranker):
             raise RrarankError(f"{self.model_name}: compares by {similarity}; a dense index needs cosine or dot")
         unit = similarity == "cosine"
         return encode(
-            list(texts), batch_size=self.config.batch_size, normalize_embeddings=unit, show_progress_bar=False
+            list(texts), batch_size=self.batch_size, normalize_embeddings=unit, show_progress_bar=False
         ).astype("float32", copy=False)
 
     def fingerprint(self) -> str:

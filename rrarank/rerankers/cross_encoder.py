@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoConfig, AutoTokenizer
 
 from rrarank.engine import Batch, Ids, Pointwise, RerankerConfig
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError
 from rrarank.models import fingerprint, loading, locate
+from rrarank.rerankers.backends import TORCH_DTYPES, load_backend
+from rrarank.rerankers.pairs import PairEncoder
 
 
 class CrossEncoder(Pointwise):
@@ -23,34 +23,27 @@ class CrossEncoder(Pointwise):
         RrarankError: no model given, more than two labels, or a head that the checkpoint does not hold.
     """
 
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
+
     def __init__(self, config: RerankerConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
         folder = locate(self.config.model)
-        self.device = self.config.device or ("cuda" if torch.cuda.is_available() else "cpu")
         with loading(self.config.model, self.config.device, self.config.threads):
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self.model = _load_whole(folder, self.config.model).to(self.device).eval()
-        self._pad = DataCollatorWithPadding(with_pad_token(self.tokenizer, self.model))
-        self._max_length = self.config.max_length or longest_input(self.tokenizer, self.model.config)
+            model_config = AutoConfig.from_pretrained(folder)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self.backend = load_backend(folder, self.config.model, tokenizer, self.config)
+            _refuse_labels(self.config.model, model_config.num_labels)
+        self.encode_pairs = PairEncoder(tokenizer, self.config.max_length or longest_input(tokenizer, model_config))
         self._fingerprint = fingerprint(folder)
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
-        if not texts:
-            return []
-        # as sentence-transformers' CrossEncoder truncates
-        rows = self.tokenizer(
-            [query] * len(texts), list(texts), truncation="longest_first", max_length=self._max_length, padding=False
-        )
-        return [{key: rows[key][i] for key in rows} for i in range(len(texts))]
+        return self.encode_pairs(query, texts)
 
-    @torch.inference_mode()
     def score(self, batch: Batch) -> np.ndarray:
-        inputs = self._pad(list(batch)).to(self.device)  # (batch, longest) each
-        logits = self.model(**inputs).logits.float()  # (batch, 1 or 2)
-        scores = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]  # (batch,)
-        return np.asarray(scores.cpu().numpy())
+        logits = self.backend.logits(batch)  # (batch, 1 or 2)
+        return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]  # (batch,)
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
@@ -67,30 +60,9 @@ class MonoBERT(CrossEncoder):
     Config = MonoBERTConfig
 
 
-def _load_whole(folder: Path, name: str) -> Any:
-    """The model in float32; a weight that the checkpoint lacks would be random, so it is an error."""
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    if report["missing_keys"]:
-        raise RrarankError(
-            f"{name}: not a trained reranker, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}; "
-            "an embedding model is used with --reranker bi-encoder"
-        )
-    if model.config.num_labels > 2:
-        raise RrarankError(
-            f"{name}: {model.config.num_labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)"
-        )
-    return model
-
-
-def with_pad_token(tokenizer: Any, model: Any) -> Any:
-    """Decoders often have no padding token; the model must know which one it is, to find the last real token."""
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return tokenizer
+def _refuse_labels(name: str, labels: int) -> None:
+    if labels > 2:
+        raise RrarankError(f"{name}: {labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)")
 
 
 def longest_input(tokenizer: Any, config: Any) -> int:

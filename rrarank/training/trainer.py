@@ -40,8 +40,9 @@ from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.measures import evaluate_runs
 from rrarank.models import loading, locate
 from rrarank.registry import load_reranker
+from rrarank.rerankers.backends import with_pad_token
 from rrarank.rerankers.bi_encoder import default_model
-from rrarank.rerankers.cross_encoder import longest_input, with_pad_token
+from rrarank.rerankers.cross_encoder import longest_input
 from rrarank.texts import load_qrels
 from rrarank.training.card import recipe
 from rrarank.training.config import DevConfig, StageConfig, TrainConfig, refuse_faulty

@@ -9,6 +9,7 @@ from rrarank import RerankerConfig, RrarankError
 from rrarank.data import Candidate, LabelledRanking, Query, Ranking
 from rrarank.distillation_set import write_set
 from rrarank.engine import reorder
+from rrarank.rerankers.backends import load_whole
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.training.config import StageConfig, TrainConfig
 from rrarank.training.graph import Graph, GraphScores, load_graph
@@ -57,7 +58,7 @@ def test_the_graph_is_the_one_that_was_trained(graph, trained, cross_encoder_fol
     assert loaded.keys() == expected.keys()
     assert any(name.startswith("term_control") for name in loaded)
     assert all(torch.equal(loaded[name].cpu(), expected[name].cpu()) for name in expected)
-    untrained = CrossEncoder(RerankerConfig(model=str(cross_encoder_folder))).model.state_dict()
+    untrained = load_whole(cross_encoder_folder, "untrained").state_dict()
     assert not torch.equal(loaded["base.classifier.weight"].cpu(), untrained["classifier.weight"].cpu())
 
 

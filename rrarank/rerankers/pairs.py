@@ -1,0 +1,130 @@
+"""(query, text) pairs as token ids: each text is tokenised once, and pairs are put together from ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rrarank.engine import Ids
+
+KEPT_CHARACTERS = 16_000_000  # of texts whose ids are remembered: some ten megabytes of them
+
+
+class PairEncoder:
+    """`tokenizer(query, text, truncation="longest_first")`, as sentence-transformers' CrossEncoder calls it.
+
+    Where the tokenizer puts a pair together from the ids of its two texts, as all fast ones do but for odd
+    post-processors, texts are tokenised once and remembered; else each pair is tokenised whole.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._template = _find_template(tokenizer)
+        self._known: dict[str, np.ndarray] = {}
+        self._characters = 0
+
+    def __call__(self, query: str, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each (query, text): `input_ids` and, if the model knows segments, `token_type_ids`."""
+        if not texts:
+            return []
+        if self._template is None:
+            rows = self._tokenizer(
+                [query] * len(texts), list(texts), truncation="longest_first", max_length=self._max_length
+            )
+            names = [name for name in rows if name != "attention_mask"]
+            return [{name: rows[name][i] for name in names} for i in range(len(texts))]
+        asked, *found = self._ids([query, *texts])
+        return [self._template.pair(asked, ids, self._max_length) for ids in found]
+
+    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if self._characters > KEPT_CHARACTERS:
+            self._known, self._characters, new = {}, 0, list(dict.fromkeys(texts))
+        self._known.update(zip(new, _tokenise(self._tokenizer, new), strict=True))
+        self._characters += sum(map(len, new))
+        return [self._known[text] for text in texts]
+
+
+def _tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:
+    """The ids of each text by itself, whole, without special tokens."""
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False) if texts else []
+    return (np.array(encoding.ids, dtype=np.int32) for encoding in encodings)
+
+
+@dataclass(frozen=True)
+class _Template:
+    """What a tokenizer puts before, between and behind the two texts; segments where it gives them."""
+
+    before: Sequence[int]
+    between: Sequence[int]
+    behind: Sequence[int]
+    segments: tuple[Sequence[int], int, Sequence[int], int, Sequence[int]] | None
+
+    def pair(self, query: np.ndarray, text: np.ndarray, max_length: int) -> Ids:
+        room = max_length - len(self.before) - len(self.between) - len(self.behind)
+        kept_query, kept_text = longest_first(len(query), len(text), room)
+        query, text = query[:kept_query], text[:kept_text]
+        ids = {"input_ids": _joined(self.before, query, self.between, text, self.behind)}
+        if self.segments:
+            before, of_query, between, of_text, behind = self.segments
+            kinds = (before, np.full(len(query), of_query), between, np.full(len(text), of_text), behind)
+            ids["token_type_ids"] = _joined(*kinds)
+        return ids
+
+
+def _joined(*parts: Sequence[int] | np.ndarray) -> np.ndarray:
+    return np.concatenate(parts, dtype=np.int32, casting="unsafe")  # an empty list would make floats of all
+
+
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of two texts fit: the longer one gives way until they are alike (Hugging Face tokenizers)."""
+    if first + second <= room:
+        return first, second
+    shorter, longer = sorted((first, second))
+    longer = shorter if shorter > room else max(shorter, room - shorter)
+    if shorter + longer > room:
+        shorter, longer = room // 2, room // 2 + room % 2
+    return (longer, shorter) if first > second else (shorter, longer)
+
+
+_PROBES = [("what is a cat", "a long story"), ("one two three four five six", "seven"), ("x", "y z")]
+
+
+def _find_template(tokenizer: Any) -> _Template | None:
+    """How the tokenizer puts pairs together, if that can be told and holds on every probe."""
+    if not getattr(tokenizer, "is_fast", False) or tokenizer.truncation_side != "right":
+        return None
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    template = _read_template(tokenizer, *_PROBES[0])
+    return template if template and all(_holds(template, tokenizer, *probe) for probe in _PROBES) else None
+
+
+def _read_template(tokenizer: Any, query: str, text: str) -> _Template | None:
+    first, second = (list(ids) for ids in _tokenise(tokenizer, [query, text]))
+    row = tokenizer(query, text)
+    whole, kinds = row["input_ids"], row.get("token_type_ids")
+    at = _find(whole, first, 0)
+    then = _find(whole, second, at + len(first)) if at >= 0 else -1
+    if then < 0 or not first or not second:
+        return None
+    cuts = (slice(0, at), slice(at + len(first), then), slice(then + len(second), None))
+    before, between, behind = (whole[cut] for cut in cuts)
+    segments = kinds and (kinds[cuts[0]], kinds[at], kinds[cuts[1]], kinds[then], kinds[cuts[2]])
+    return _Template(before, between, behind, segments)
+
+
+def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
+    places = (i for i in range(start, len(ids) - len(part) + 1) if list(ids[i : i + len(part)]) == list(part))
+    return next(places, -1)
+
+
+def _holds(template: _Template, tokenizer: Any, query: str, text: str) -> bool:
+    row = tokenizer(query, text)
+    first, second = _tokenise(tokenizer, [query, text])
+    made = template.pair(first, second, len(row["input_ids"]))
+    return all(list(values) == list(row[name]) for name, values in made.items())

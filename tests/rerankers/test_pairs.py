@@ -1,0 +1,108 @@
+import copy
+import random
+
+import pytest
+from tokenizers import processors
+from transformers import PreTrainedTokenizerFast
+
+from rrarank.rerankers.pairs import KEPT_CHARACTERS, PairEncoder, longest_first
+
+WORDS = "what is a re rank of query document about cats dogs tea bread long short why how the cat dog sat mat".split()
+
+
+def plain(tokenizer, query, texts, max_length):
+    rows = tokenizer([query] * len(texts), texts, truncation="longest_first", max_length=max_length)
+    names = [name for name in rows if name != "attention_mask"]
+    return [{name: rows[name][i] for name in names} for i in range(len(texts))]
+
+
+def as_lists(pairs):
+    return [{name: list(values) for name, values in pair.items()} for pair in pairs]
+
+
+def words(rng, most):
+    return " ".join(rng.choices(WORDS, k=rng.randrange(most)))
+
+
+def rebuilt(tokenizer, template=None):
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    )
+    made.cls_token, made.sep_token, made.pad_token = "[CLS]", "[SEP]", "[PAD]"
+    if template:
+        ids = [(token, made.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]", "tea")]
+        made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            pair=template, single="$A", special_tokens=ids
+        )
+    return made
+
+
+@pytest.mark.parametrize("max_length", [9, 16, 17, 40, 64])
+def test_pairs_are_those_of_the_tokenizer_for_any_lengths(max_length, tokenizer):
+    rng = random.Random(max_length)
+    encode = PairEncoder(copy.deepcopy(tokenizer), max_length)
+    for _ in range(40):
+        query, texts = words(rng, 30), [words(rng, 60) for _ in range(5)]
+        assert as_lists(encode(query, texts)) == plain(tokenizer, query, texts, max_length)
+
+
+@pytest.mark.parametrize("template", ["[CLS] $A:0 tea $B:1 tea [SEP]:1", "$A [SEP] [SEP] $B [SEP]", "tea tea $A $B"])
+def test_a_prompt_in_the_post_processor_is_kept(template, tokenizer):
+    prompted = rebuilt(tokenizer, template)
+    encode = PairEncoder(prompted, 24)
+    assert encode._template is not None
+    for query, text in [("what is tea", "the cat " * 20), ("cats " * 20, "dog"), ("a", "b")]:
+        assert as_lists(encode(query, [text])) == plain(rebuilt(tokenizer, template), query, [text], 24)
+
+
+def test_an_order_that_ids_cannot_tell_is_left_to_the_tokenizer(tokenizer):
+    swapped = rebuilt(tokenizer, "[CLS] $B [SEP] $A [SEP]")
+    encode = PairEncoder(swapped, 24)
+    assert encode._template is None
+    assert as_lists(encode("what is tea", ["the cat"])) == plain(swapped, "what is tea", ["the cat"], 24)
+
+
+def test_each_text_is_tokenised_once(tokenizer, monkeypatch):
+    from rrarank.rerankers import pairs
+
+    seen: list[str] = []
+    tokenise = pairs._tokenise
+
+    def seen_tokenise(tokenizer, texts):
+        seen.extend(texts)
+        return tokenise(tokenizer, texts)
+
+    monkeypatch.setattr(pairs, "_tokenise", seen_tokenise)
+    encode = PairEncoder(rebuilt(tokenizer), 64)
+    seen.clear()  # the probes
+    encode("what is tea", ["the cat", "a dog", "the cat"])
+    encode("why dogs", ["a dog", "the mat"])
+    assert seen == ["what is tea", "the cat", "a dog", "why dogs", "the mat"]
+
+
+def test_what_is_remembered_is_bounded(tokenizer):
+    encode = PairEncoder(rebuilt(tokenizer), 64)
+    long = "x" * 1_000_000
+    for number in range(40):
+        encode("what is tea", [f"{long}{number}"])
+    assert sum(map(len, encode._known)) <= KEPT_CHARACTERS + 2_000_000
+
+
+def test_no_text_is_no_pair(tokenizer):
+    assert PairEncoder(rebuilt(tokenizer), 64)("what is tea", []) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "room", "kept"),
+    [
+        (3, 4, 7, (3, 4)),
+        (3, 9, 7, (3, 4)),
+        (9, 3, 7, (4, 3)),
+        (9, 9, 7, (3, 4)),
+        (8, 9, 7, (3, 4)),
+        (9, 8, 7, (4, 3)),
+        (0, 9, 7, (0, 7)),
+    ],
+)
+def test_the_longer_text_gives_way(first, second, room, kept):
+    assert longest_first(first, second, room) == kept
