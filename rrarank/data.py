@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +17,9 @@ class Hit(NamedTuple):
 
     docid: str
     score: float
+
+
+make_hit = partial(tuple.__new__, Hit)  # Hit._make without a call into Python: a run has millions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,30 @@ class Run(Mapping[str, Sequence[Hit]]):
 
     def __len__(self) -> int:
         return len(self.hits)
+
+
+class PackedHits(Mapping[str, Sequence[Hit]]):
+    """qid -> hits, held as one string of docids and one array of scores a query: some 20 bytes a hit instead of 200.
+
+    Docids hold no line feed, as none in a TREC file can.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[str, tuple[str, array[float]]] = {}
+
+    def add(self, qid: str, hits: Iterable[Hit]) -> None:
+        docids, scores = zip(*hits, strict=True)
+        self._packed[qid] = ("\n".join(docids), array("d", scores))
+
+    def __getitem__(self, qid: str) -> list[Hit]:
+        docids, scores = self._packed[qid]
+        return list(map(make_hit, zip(docids.split("\n"), scores, strict=True)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
 
 
 Qrels = Mapping[str, Mapping[str, int]]

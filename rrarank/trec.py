@@ -11,13 +11,12 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rrarank.data import Hit, Qrels, Run
+from rrarank.data import Hit, PackedHits, Qrels, Run, make_hit
 from rrarank.errors import RrarankError, shown
 from rrarank.files import atomic_write, read_lines
 
@@ -44,9 +43,10 @@ def read_run(path: str | Path) -> Run:
 def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
     """A run from its lines (or one string of them): six columns `qid Q0 docid rank score tag`, or MS MARCO's three,
     `qid docid rank`, which score 1/rank as in Pyserini's converter. Hits come best first by trec_eval's rule."""
-    scores: dict[str, dict[str, float]] = {}
-    hits: dict[str, float] = {}
-    tag, current = "", None
+    run = PackedHits()
+    hits: dict[str, float] = {}  # of the current query
+    scattered: dict[str, dict[str, float]] = {}  # of queries whose lines do not stand together
+    tag, current = "", ""
     width = 0
     for number, line in enumerate(_split_lines(lines), start=1):
         fields = columns(line)
@@ -62,14 +62,34 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
             qid, docid, rank = fields
             value = 1 / _rank(rank, f"{where}:{number}")
         if qid != current:
-            hits, current = scores.setdefault(qid, {}), qid
+            _keep(run, scattered, current, hits)
+            hits, current = _hits_so_far(run, scattered, qid), qid
         if docid in hits:
             raise RrarankError(f"{where}:{number}: docid {docid!r} stands twice under query {qid!r}; keep one line")
         hits[docid] = value
-    if not scores:
+    if not hits:
         raise RrarankError(f"{where}: no hits; expected lines of 6 columns (qid Q0 docid rank score tag)")
-    make_hit = partial(tuple.__new__, Hit)  # Hit._make without a call into Python: a run has millions
-    return Run({qid: best_first(map(make_hit, hits.items())) for qid, hits in scores.items()}, tag)
+    _keep(run, scattered, current, hits)
+    for qid, found in scattered.items():
+        _pack(run, qid, found)
+    return Run(run, tag)
+
+
+def _keep(run: PackedHits, scattered: Mapping[str, object], qid: str, hits: Mapping[str, float]) -> None:
+    """Pack what was read of a query, unless its lines are known to come in parts."""
+    if hits and qid not in scattered:
+        _pack(run, qid, hits)
+
+
+def _pack(run: PackedHits, qid: str, hits: Mapping[str, float]) -> None:
+    run.add(qid, best_first(map(make_hit, hits.items())))
+
+
+def _hits_so_far(run: PackedHits, scattered: dict[str, dict[str, float]], qid: str) -> dict[str, float]:
+    """docid -> score; a query that comes back stays unpacked from then on."""
+    if qid in run and qid not in scattered:
+        scattered[qid] = dict(run[qid])
+    return scattered.get(qid, {})
 
 
 def best_first(hits: Iterable[Hit]) -> list[Hit]:

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -119,6 +120,28 @@ def test_the_message_names_the_file(tmp_path):
 
 def test_equal_scores_go_by_docid_falling():
     assert docids(parse_run("1 Q0 b 1 5 t\n1 Q0 10 2 5 t\n1 Q0 c 3 5 t\n1 Q0 9 4 5 t")["1"]) == ["c", "b", "9", "10"]
+
+
+def test_lines_of_a_query_may_stand_apart():
+    lines = [f"{qid} Q0 d{rank} {rank} {9 - rank} t" for rank in range(1, 5) for qid in "231"]
+    together = sorted(lines, key=lambda line: "231".index(line[0]))
+    assert parse_run("\n".join(lines)) == parse_run("\n".join(together))
+    assert list(parse_run("\n".join(lines))) == ["2", "3", "1"]
+
+
+def test_a_docid_twice_is_found_in_lines_that_stand_apart():
+    with pytest.raises(RrarankError, match="run:4: docid 'a' stands twice under query '1'"):
+        parse_run("1 Q0 a 1 9 t\n2 Q0 a 1 9 t\n1 Q0 b 2 8 t\n1 Q0 a 3 7 t")
+
+
+def test_a_run_of_many_hits_takes_some_ten_bytes_more_than_its_docids_and_scores():
+    lines = (f"{qid} Q0 {docid:07} 1 {-docid} t" for qid in range(100) for docid in range(1000))
+    tracemalloc.start()
+    run = parse_run(lines)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(map(len, run.values())) == 100_000
+    assert held < 100_000 * 30
 
 
 def test_scores_that_float32_cannot_tell_apart_are_equal():
