@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from rrarank.budget import Pace, measure_pace, within
 from rrarank.data import Candidate, Hit, Query, Ranking, Run, blocks
 from rrarank.errors import RrarankError, shown
 from rrarank.journal import Journal, work_key
@@ -108,6 +110,10 @@ class Pointwise(Reranker):
     def score(self, batch: Batch) -> np.ndarray:
         """(len(batch),) float32 raw scores, higher is better; not changed by what else is in the batch."""
 
+    def score_all(self, pairs: Batch) -> list[float]:
+        """One score a pair, in the order given."""
+        return score_in_batches(pairs, self.score, self.batch_tokens, self.config.batch_size)
+
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         return self.prepare_block(queries)()
 
@@ -123,8 +129,7 @@ class Pointwise(Reranker):
         return partial(self._finish, queries, pairs)
 
     def _finish(self, queries: Sequence[Ranking], pairs: Mapping[tuple[str, str], Ids]) -> list[Ranking]:
-        values = score_in_batches(list(pairs.values()), self.score, self.batch_tokens, self.config.batch_size)
-        scores = dict(zip(pairs, values, strict=True))
+        scores = dict(zip(pairs, self.score_all(list(pairs.values())), strict=True))
         return [reorder(r, [scores[r.query.text, c.text] for c in r.candidates]) for r in queries]
 
 
@@ -196,12 +201,15 @@ class RerankConfig:
         hits: documents kept per query.
         block_size: queries per block (8: some hundred pairs, enough to fill batches of like length).
         passages: how long documents are split, if they are.
+        budget_ms: most milliseconds a query may take: as many candidates as fit are re-ranked, in first-stage order,
+            each query by itself; 0: no limit.
     """
 
     depth: int = 100
     hits: int = 1000
     block_size: int = 8
     passages: Passages = field(default_factory=Passages)
+    budget_ms: float = 0.0
 
 
 def rerank_run(
@@ -228,14 +236,24 @@ def rerank_queries(
     texts: Mapping[str, str],
     config: RerankConfig = RerankConfig(),
     journal: Journal | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
-    """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal."""
-    setting = [reranker.fingerprint(), asdict(config.passages), versions()]
+    """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
-    def prepared() -> Iterator[tuple[list[str], Callable[[], list[list[Hit]]]]]:
+    Args:
+        pace: what `config.budget_ms` is reckoned by; measured on the first queries if it is not given.
+    """
+    if config.budget_ms and pace is None:
+        pace = pace_of(run, reranker, topics=topics, texts=texts, config=config)
+    begin = partial(_prepare_scoring, reranker=reranker, passages=config.passages)
+    if pace is not None:
+        begin = partial(_prepare_within, reranker=_pointwise(reranker), pace=pace, seconds=config.budget_ms / 1000)
+    setting = [reranker.fingerprint(), asdict(config.passages), versions(), *([astuple(pace)] if pace else [])]
+
+    def prepared() -> Iterator[tuple[list[str], Scoring]]:
         for qids in blocks(run, config.block_size):
             block = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in qids]
-            yield qids, _prepare(block, reranker, config.passages, journal, setting)
+            yield qids, _prepare(block, begin, journal, setting)
 
     for qids, finish in ahead(prepared()):
         for qid, hits in zip(qids, finish(), strict=True):
@@ -258,16 +276,43 @@ def _ranking(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Ma
     return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
 
 
+def pace_of(
+    run: Run, reranker: Reranker, *, topics: Mapping[str, str], texts: Mapping[str, str], config: RerankConfig
+) -> Pace:
+    """What a query takes, measured on the first of the run.
+
+    Raises:
+        RrarankError: the reranker does not score pairs by themselves, or documents are to be split into passages.
+    """
+    if config.passages.words:
+        raise RrarankError("--budget-ms with --passage-words: give one of the two")
+    first = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
+    return measure_pace(_pointwise(reranker), first)
+
+
+def _pointwise(reranker: Reranker) -> Pointwise:
+    if not isinstance(reranker, Pointwise):
+        raise RrarankError(f"--budget-ms: {type(reranker).__name__} does not score each pair by itself; leave it out")
+    return reranker
+
+
+Scoring = Callable[[], "list[list[Hit]]"]
+"""Scores a block: one list of hits a query, best first."""
+
+
 def _prepare(
-    block: Sequence[Ranking], reranker: Reranker, passages: Passages, journal: Journal | None, setting: Sequence[object]
-) -> Callable[[], list[list[Hit]]]:
+    block: Sequence[Ranking],
+    begin: Callable[[Sequence[Ranking]], Scoring],
+    journal: Journal | None,
+    setting: Sequence[object],
+) -> Scoring:
     """What is left to do of a block: score it, unless the journal holds it already."""
     if journal is None:
-        return _prepare_scoring(block, reranker, passages)
+        return begin(block)
     key = work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
     if key in journal:
         return lambda: _recorded(journal, key)
-    score = _prepare_scoring(block, reranker, passages)
+    score = begin(block)
 
     def score_and_record() -> list[list[Hit]]:
         journal.add(key, score())
@@ -280,7 +325,14 @@ def _recorded(journal: Journal, key: str) -> list[list[Hit]]:
     return [[Hit(docid, score) for docid, score in hits] for hits in journal[key]]
 
 
-def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> Callable[[], list[list[Hit]]]:
+def _prepare_within(block: Sequence[Ranking], reranker: Pointwise, pace: Pace, seconds: float) -> Scoring:
+    """Each query by itself, cut to what fits."""
+    cut = [within(ranking, reranker, pace, seconds) for ranking in block]
+    scorings = [_prepare_scoring([ranking], reranker, Passages()) for ranking in cut]
+    return lambda: [hits for scoring in scorings for hits in scoring()]
+
+
+def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> Scoring:
     asked = [split_passages(ranking, passages) for ranking in block]
     finish = reranker.prepare_block(asked)
 

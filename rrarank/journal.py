@@ -15,6 +15,7 @@ from typing import Any
 from rrarank.errors import RrarankError
 
 _START = b'{"key": "'
+_NOTE = "note:"
 
 
 class Journal:
@@ -46,7 +47,8 @@ class Journal:
         self._file.truncate(place)
 
     def __len__(self) -> int:
-        return len(self._places)
+        """Finished pieces of work; notes are none."""
+        return sum(not key.startswith(_NOTE) for key in self._places)
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -95,3 +97,8 @@ def _key(line: bytes) -> str | None:
 def work_key(*determinants: Any) -> str:
     """sha256 of all that determines a piece of work, given as JSON values."""
     return hashlib.sha256(json.dumps(determinants, ensure_ascii=False).encode()).hexdigest()
+
+
+def note_key(name: str, *determinants: Any) -> str:
+    """The key of what a job settled on the way and keeps when it goes on: a choice, a measured pace."""
+    return f"{_NOTE}{name}:{work_key(*determinants)}"

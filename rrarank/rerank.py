@@ -6,19 +6,20 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from rrarank import registry
+from rrarank.budget import Pace
 from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
 from rrarank.data import Hit
-from rrarank.engine import RerankConfig, Reranker, rerank_queries
+from rrarank.engine import RerankConfig, Reranker, pace_of, rerank_queries
 from rrarank.errors import RrarankError
 from rrarank.files import STDIO, is_file, stem
 from rrarank.inputs import Inputs, Origins, load_inputs
-from rrarank.journal import Journal
+from rrarank.journal import Journal, note_key
 from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
 from rrarank.sidecar import refuse_unsafe, write_sidecar
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
     how.add_argument("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
     how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")
+    how.add_argument("--budget-ms", type=_milliseconds, default=0.0, help="most time per query: as many as fit; 0: any")
     how.add_argument("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
@@ -87,6 +89,7 @@ def _rerank(flags: argparse.Namespace) -> None:
         depth=flags.depth,
         hits=flags.hits,
         passages=Passages(flags.passage_words, flags.passage_stride, flags.aggregate),
+        budget_ms=flags.budget_ms,
     )
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing)
@@ -97,13 +100,13 @@ def _rerank(flags: argparse.Namespace) -> None:
 
     job = _Job(output, tag, inputs, _load(flags), config)
     started = time.perf_counter()
-    resumed = _write(job, pairs, flags.submission)
+    resumed, pace = _write(job, pairs, flags.submission)
     seconds = time.perf_counter() - started
     if is_file(output):
-        _describe(job, flags, seconds)
+        _describe(job, flags, seconds, pace)
         Journal(job.journal).remove()
         print(output)
-    rate = "" if resumed else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
+    rate = "" if resumed or pace else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     say(f"{done}, {len(inputs.missing):,} without text")
 
@@ -121,15 +124,16 @@ class _Job:
         return Path(f"{self.output}.journal")
 
 
-def _write(job: _Job, pairs: Mapping[str, int], submission: bool) -> int:
-    """Re-rank and write, keeping finished blocks in the journal; returns how many were there already."""
+def _write(job: _Job, pairs: Mapping[str, int], submission: bool) -> tuple[int, Pace | None]:
+    """Re-rank and write, keeping finished blocks in the journal; returns how many were there already, and the pace."""
     journal = Journal(job.journal) if is_file(job.output) else None
     resumed = len(journal) if journal else 0
     if resumed:
         say(f"going on from {job.journal}, which holds {resumed} finished blocks of {job.config.block_size} queries")
     topics, texts = job.inputs.topics, job.inputs.texts
+    pace = _pace(job, journal)
     ranked = rerank_queries(
-        job.inputs.run, job.reranker, topics=topics, texts=texts, config=job.config, journal=journal
+        job.inputs.run, job.reranker, topics=topics, texts=texts, config=job.config, journal=journal, pace=pace
     )
     run = _with_progress(ranked, pairs)
     try:
@@ -138,10 +142,27 @@ def _write(job: _Job, pairs: Mapping[str, int], submission: bool) -> int:
         if journal:
             say(f"{len(journal)} blocks are finished and kept in {job.journal}; the same command goes on from there")
         raise
-    return resumed
+    return resumed, pace
 
 
-def _describe(job: _Job, flags: argparse.Namespace, seconds: float) -> None:
+def _pace(job: _Job, journal: Journal | None) -> Pace | None:
+    """What --budget-ms is reckoned by: measured once a job, and kept when it goes on."""
+    if not job.config.budget_ms:
+        return None
+    key = note_key("pace", job.reranker.fingerprint())
+    if journal is not None and key in journal:
+        return Pace(*journal[key])
+    pace = pace_of(job.inputs.run, job.reranker, topics=job.inputs.topics, texts=job.inputs.texts, config=job.config)
+    if journal is not None:
+        journal.add(key, astuple(pace))
+    tokens = max(0.0, job.config.budget_ms / 1000 - pace.start_s) / pace.token_s
+    say(
+        f"within {job.config.budget_ms:g} ms a query: the first {tokens:,.0f} tokens of its pairs, at the pace measured"
+    )
+    return pace
+
+
+def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace | None) -> None:
     write_sidecar(
         Path(job.output),
         inputs=job.inputs.origins,
@@ -150,7 +171,7 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float) -> None:
         backend=flags.backend,
         precision=flags.precision,
         threads=flags.threads,
-        timings={"rerank_s": round(seconds, 3)},
+        timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 
 
@@ -166,6 +187,16 @@ def _load(flags: argparse.Namespace) -> Reranker:
         precision=flags.precision,
         **registry.parse_options(flags.reranker, flags.option),
     )
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected milliseconds from 0")
+    return value
 
 
 def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:

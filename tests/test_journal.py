@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.journal import Journal, work_key
+from rrarank.journal import Journal, note_key, work_key
 
 
 def test_a_value_survives_reopening(tmp_path):
@@ -97,3 +97,12 @@ def test_a_key_is_the_same_in_another_process():
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     out = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert out.stdout.strip() == work_key("é", 1, [None])
+
+
+def test_a_note_is_kept_and_is_no_finished_work(tmp_path):
+    journal = Journal(tmp_path / "j")
+    journal.add(note_key("pace", "model"), [1.0])
+    journal.add(work_key("a"), 1)
+    again = Journal(tmp_path / "j")
+    assert (len(again), again[note_key("pace", "model")]) == (1, [1.0])
+    assert note_key("pace", "model") != note_key("pace", "other")

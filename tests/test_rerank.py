@@ -163,6 +163,41 @@ def test_interrupted_job_goes_on_from_its_journal_and_ends_byte_identical(job, t
     assert not list(tmp_path.glob("*.journal"))
 
 
+def test_a_budget_leaves_what_does_not_fit_in_first_stage_order(job, capsys):
+    assert main([*job, "--budget-ms", "1e-6"]) == 0
+    err = capsys.readouterr().err
+    assert "within 1e-06 ms a query: the first 0 tokens of its pairs, at the pace measured" in err
+    assert [hit.docid for hit in read_run("bm25.cross-encoder.trec")["3"]] == ["d1", "d2", "d3", "d4", "d5"]
+    sidecar = json.loads(Path("bm25.cross-encoder.trec.json").read_text())
+    assert sidecar["config"]["budget_ms"] == 1e-6
+    assert sidecar["timings"]["token_s"] > 0
+
+
+def test_a_budget_that_all_fits_changes_nothing(job):
+    main([*job, "--output", "free.trec"])
+    main([*job, "--output", "budget.trec", "--budget-ms", "1e6"])
+    free, budget = read_run("free.trec"), read_run("budget.trec")
+    assert [h.docid for q in free for h in free[q]] == [h.docid for q in budget for h in budget[q]]
+
+
+def test_a_job_that_goes_on_keeps_its_pace(job, monkeypatch):
+    from rrarank import rerank
+    from rrarank.journal import Journal
+
+    job = [*job, "--budget-ms", "1e6", "--output", "out.trec"]
+    monkeypatch.setattr(Journal, "remove", Journal.close)  # as if it had been stopped right before the end
+    assert main(job) == 0
+    monkeypatch.setattr(rerank, "pace_of", lambda *args, **kwargs: pytest.fail("measured again"))
+    assert main([*job, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon"])
+def test_a_budget_is_a_time(job, value, capsys):
+    with pytest.raises(SystemExit):
+        main([*job, "--budget-ms", value])
+    assert "expected milliseconds from 0" in capsys.readouterr().err
+
+
 def test_written_order_is_the_order_read(job):
     main(job)
     run = read_run("bm25.cross-encoder.trec")
