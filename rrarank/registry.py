@@ -20,6 +20,7 @@ DEFAULT = "bi-encoder"  # until a model of our own ships
 _CLASSES: dict[str, str | type[Reranker]] = {
     "bm25": "rrarank.rerankers.bm25:FirstStage",
     "bi-encoder": "rrarank.rerankers.bi_encoder:BiEncoder",
+    "cascade": "rrarank.rerankers.cascade:Cascade",
     "cross-encoder": "rrarank.rerankers.cross_encoder:CrossEncoder",
     "listwise-llm": "rrarank.rerankers.listwise_llm:ListwiseLLM",
     "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",

@@ -36,6 +36,7 @@ def build(cross_encoder_folder, bi_encoder_folder, server):
     models = {
         "bm25": None,
         "bi-encoder": bi_encoder_folder,
+        "cascade": cross_encoder_folder,
         "cross-encoder": cross_encoder_folder,
         "listwise-llm": "judge",
         "monobert": cross_encoder_folder,
@@ -44,6 +45,8 @@ def build(cross_encoder_folder, bi_encoder_folder, server):
     def load(name, **config):
         if name == "listwise-llm":
             config["base_url"] = server.url
+        if name == "cascade":
+            config |= {"first_model": str(bi_encoder_folder), "keep": 3}
         return load_reranker(name, model=str(models[name]) if models[name] else None, device="cpu", **config)
 
     return load

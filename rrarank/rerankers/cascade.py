@@ -1,0 +1,67 @@
+"""Two rerankers in a row: a fast one orders all candidates, a cross-encoder re-orders the best of them.
+
+As in multi-stage ranking (Nogueira et al., 2019): the slow model sees `keep` documents a query instead of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rrarank.data import Candidate, Hit, Ranking
+from rrarank.engine import Reranker, RerankerConfig, with_tail
+from rrarank.errors import RrarankError
+from rrarank.registry import load_reranker
+from rrarank.rerankers.cross_encoder import CrossEncoder
+
+
+@dataclass(frozen=True)
+class CascadeConfig(RerankerConfig):
+    """The shared settings are the cross-encoder's.
+
+    Args:
+        first: name of the reranker that orders all candidates.
+        first_model: its model; empty for its own default.
+        keep: documents a query that the cross-encoder sees.
+    """
+
+    first: str = "bi-encoder"
+    first_model: str = ""
+    keep: int = 30
+
+
+class Cascade(Reranker):
+    """Scores are the cross-encoder's; documents that it does not see follow, in the first one's order."""
+
+    Config = CascadeConfig
+    config: CascadeConfig
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = CrossEncoder.precisions
+
+    def __init__(self, config: CascadeConfig | None = None) -> None:
+        super().__init__(config)
+        if self.config.keep < 1:
+            raise RrarankError(f"cascade: keep={self.config.keep}, expected at least 1")
+        if self.config.first == "cascade":
+            raise RrarankError("cascade: first=cascade would never end; name another reranker")
+        shared = {"device": self.config.device, "threads": self.config.threads}
+        self.second = CrossEncoder(RerankerConfig(**{name: getattr(self.config, name) for name in _SHARED}))
+        self.first = load_reranker(self.config.first, model=self.config.first_model or None, **shared)
+
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        ordered = self.first.rerank_block(queries)
+        kept = [Ranking(ranking.query, ranking.candidates[: self.config.keep]) for ranking in ordered]
+        return [_followed(best, all_) for best, all_ in zip(self.second.rerank_block(kept), ordered, strict=True)]
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} [{self.first.fingerprint()}] [{self.second.fingerprint()}]"
+
+
+_SHARED = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision")
+
+
+def _followed(best: Ranking, ordered: Ranking) -> Ranking:
+    """`best`, then the others of `ordered`."""
+    text = {candidate.docid: candidate.text for candidate in ordered.candidates}
+    hits, rest = ([Hit(c.docid, c.score) for c in ranking.candidates] for ranking in (best, ordered))
+    return Ranking(best.query, tuple(Candidate(docid, text[docid], score) for docid, score in with_tail(hits, rest)))

@@ -1,0 +1,39 @@
+import pytest
+
+from rrarank import Candidate, Query, Ranking, RerankerConfig, RrarankError
+from rrarank.registry import load_reranker
+from rrarank.rerankers.cascade import Cascade, CascadeConfig
+from rrarank.rerankers.cross_encoder import CrossEncoder
+
+TEXTS = ["the cat sat", "why dogs", "tea", "bread is long", "a long document about cats and dogs", "mat"]
+ASKED = Ranking(Query("1", "why is the cat long"), tuple(Candidate(f"d{i}", t, 9.0 - i) for i, t in enumerate(TEXTS)))
+
+
+def docids(ranking):
+    return [candidate.docid for candidate in ranking.candidates]
+
+
+def test_the_second_orders_what_the_first_puts_on_top_and_the_rest_follows(cross_encoder_folder, bi_encoder_folder):
+    first = load_reranker("bi-encoder", model=str(bi_encoder_folder), device="cpu")
+    second = CrossEncoder(RerankerConfig(model=str(cross_encoder_folder), device="cpu"))
+    [ordered] = first.rerank_block([ASKED])
+    [best] = second.rerank_block([Ranking(ASKED.query, ordered.candidates[:4])])
+    config = CascadeConfig(model=str(cross_encoder_folder), first_model=str(bi_encoder_folder), keep=4, device="cpu")
+    [found] = Cascade(config).rerank_block([ASKED])
+    assert docids(found) == [*docids(best), *docids(ordered)[4:]]
+    assert [c.score for c in found.candidates[:4]] == [c.score for c in best.candidates]
+
+
+def test_the_first_stage_itself_can_be_the_first(cross_encoder_folder):
+    config = CascadeConfig(model=str(cross_encoder_folder), first="bm25", keep=2, device="cpu")
+    [found] = Cascade(config).rerank_block([ASKED])
+    assert docids(found)[2:] == ["d2", "d3", "d4", "d5"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"keep": 0}, "keep=0, expected at least 1"), ({"first": "cascade"}, "would never end"), ({"first": "x"}, "'x'")],
+)
+def test_faulty_settings_are_one_line(settings, message, cross_encoder_folder):
+    with pytest.raises(RrarankError, match=message):
+        Cascade(CascadeConfig(model=str(cross_encoder_folder), device="cpu", **settings))
