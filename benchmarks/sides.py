@@ -9,16 +9,20 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rrarank.data import Hit, Ranking, Run
 from rrarank.errors import RrarankError
+
+if TYPE_CHECKING:
+    from rrarank.budget import Pace
+    from rrarank.engine import RerankConfig, Reranker
+    from rrarank.rerankers.cross_encoder import CrossEncoder
 
 Scores = list[list[float]]
 """One list a ranking, one score a candidate, in the order given."""
@@ -73,7 +77,7 @@ def load_side(name: str, setting: Setting) -> Side:
     """
     try:
         if ours := OURS.fullmatch(name):
-            return Ours(setting, *ours.groups())
+            return load_ours(setting, *ours.groups())
         return _OTHERS[name](setting)
     except (ImportError, FileNotFoundError) as error:
         raise RrarankError(f"{name}: {error}") from error
@@ -83,33 +87,28 @@ def load_side(name: str, setting: Setting) -> Side:
 
 
 class Ours(Side):
-    """`rerank_queries`, as `python -m rrarank.rerank` calls it, but for journal and files."""
+    """`rerank_queries`, as `python -m rrarank.rerank` calls it, but for journal and files.
 
-    def __init__(self, setting: Setting, backend: str, precision: str) -> None:
-        from rrarank.rerankers.cross_encoder import CrossEncoder
+    Args:
+        cross_encoder: the reranker itself, or the one that it asks.
+    """
 
-        config = CrossEncoder.Config(
-            model=str(setting.model),
-            device=setting.device,
-            threads=setting.threads,
-            max_length=setting.max_length,
-            backend=backend,
-            precision=precision,
-        )
-        self.reranker = CrossEncoder(config)
-        self.forward: Any = Stopwatch(self.reranker.backend)
-        self.reranker.backend = self.forward
-        self.setting = setting
+    def __init__(self, reranker: Reranker, cross_encoder: CrossEncoder) -> None:
+        self.reranker, self._cross_encoder = reranker, cross_encoder
+        self.forward = Stopwatch(cross_encoder.backend)
+        cross_encoder.backend = self.forward
 
     def score(self, rankings: Sequence[Ranking]) -> Scores:
-        from rrarank.engine import RerankConfig, rerank_queries
+        return self.within(rankings)
 
-        depth = max(len(ranking.candidates) for ranking in rankings)
-        run = Run({r.query.qid: [Hit(c.docid, c.score) for c in r.candidates] for r in rankings})
-        topics = {r.query.qid: r.query.text for r in rankings}
-        texts = {c.docid: c.text for r in rankings for c in r.candidates}
+    def within(self, rankings: Sequence[Ranking], budget_ms: float = 0.0, pace: Pace | None = None) -> Scores:
+        """With a budget, what is not scored gets scores below all others, in first-stage order."""
+        from rrarank.engine import rerank_queries
+
+        job = Job.of(rankings)
+        config = replace(job.config, budget_ms=budget_ms)
         ranked = dict(
-            rerank_queries(run, self.reranker, topics=topics, texts=texts, config=RerankConfig(depth=depth, hits=depth))
+            rerank_queries(job.run, self.reranker, topics=job.topics, texts=job.texts, config=config, pace=pace)
         )
         scores = {qid: {hit.docid: hit.score for hit in hits} for qid, hits in ranked.items()}
         return [[scores[r.query.qid][c.docid] for c in r.candidates] for r in rankings]
@@ -117,14 +116,57 @@ class Ours(Side):
     def forget(self) -> None:
         from rrarank.rerankers.pairs import PairEncoder
 
-        self.reranker.encode_pairs = PairEncoder(self._tokenizer, self.setting.max_length)
+        known = self._cross_encoder.encode_pairs
+        self._cross_encoder.encode_pairs = PairEncoder(known._tokenizer, known._max_length)
         self.forward.seconds = 0.0
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.setting.model)
+@dataclass(frozen=True)
+class Job:
+    """Rankings as the engine takes them."""
+
+    run: Run
+    topics: dict[str, str]
+    texts: dict[str, str]
+    config: RerankConfig
+
+    @classmethod
+    def of(cls, rankings: Sequence[Ranking]) -> Job:
+        from rrarank.engine import RerankConfig
+
+        depth = max(len(ranking.candidates) for ranking in rankings)
+        return cls(
+            Run({r.query.qid: [Hit(c.docid, c.score) for c in r.candidates] for r in rankings}),
+            {r.query.qid: r.query.text for r in rankings},
+            {c.docid: c.text for r in rankings for c in r.candidates},
+            RerankConfig(depth=depth, hits=depth),
+        )
+
+
+def load_ours(setting: Setting, backend: str, precision: str) -> Ours:
+    from rrarank.rerankers.cross_encoder import CrossEncoder
+
+    cross_encoder = CrossEncoder(CrossEncoder.Config(**_config(setting, backend, precision)))
+    return Ours(cross_encoder, cross_encoder)
+
+
+def load_cascade(setting: Setting, backend: str, precision: str, first: str, keep: int) -> Ours:
+    """`first` orders all candidates, the cross-encoder the best `keep` of them."""
+    from rrarank.rerankers.cascade import Cascade
+
+    cascade = Cascade(Cascade.Config(**_config(setting, backend, precision), first=first, keep=keep))
+    return Ours(cascade, cascade.second)
+
+
+def _config(setting: Setting, backend: str, precision: str) -> dict[str, Any]:
+    return {
+        "model": str(setting.model),
+        "device": setting.device,
+        "threads": setting.threads,
+        "max_length": setting.max_length,
+        "backend": backend,
+        "precision": precision,
+    }
 
 
 class Stopwatch:
