@@ -4,9 +4,9 @@
 
 DATA holds corpus.jsonl.gz, topics.tsv and runs/bm25.trec. Queries: the first of the run, with their candidates. Depth:
 one query's candidates, then the next passages of the corpus. No query has a passage twice. Length: passages joined and
-cut so that each pair has about that many tokens. A ratio is that of the medians of this row and the one before it, beside the
-ratio of tokens: above it, time grows faster than the work. Both sides compute in float32 in one process, by turns;
-predict has its default batches of 32, and is given all pairs at once.
+cut so that each pair has about that many tokens. A ratio is this row's median over that of the row before; above the
+ratio of tokens, time grows faster than the work. Both sides compute in float32 in one process, by turns; predict has
+its default batches of 32, and is given all pairs at once.
 """
 
 from __future__ import annotations
