@@ -51,6 +51,12 @@ def load_rankings(
     ]
 
 
+def without_repeats(ranking: Ranking) -> Ranking:
+    """Without passages that repeat one before: rrarank scores equal pairs once, and would do less than others."""
+    first = {candidate.text: candidate for candidate in reversed(ranking.candidates)}
+    return Ranking(ranking.query, tuple(c for c in ranking.candidates if first[c.text] is c))
+
+
 def vocabulary(words: int) -> list[str]:
     """So many made-up words, always the same: syllables, so that they look like words."""
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]

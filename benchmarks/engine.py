@@ -6,10 +6,12 @@ MODEL_FOLDER is a cross-encoder, exported for the ONNX and OpenVINO sides (`pyth
 not offered is named and left out. DATA holds corpus.jsonl.gz, topics.tsv, qrels.txt and runs/bm25.trec.
 
 Each side has a process of its own that sleeps while another works, and sides take turns: in a round, each scores the
-same `--queries` in one go, for pairs a second, then `--latency-queries` one at a time, others in each round. The clock
-runs from texts to scores; what rrarank remembers of texts is dropped before every pass and query. predict gets all
-pairs at once, which it sorts by length, and its best batch size, found beforehand on two queries. Starting goes from
-nothing to a loaded model, imports included; the peak of memory is that of the process after all of this.
+same `--queries` in one go, for pairs a second, then `--latency-queries` one at a time, others in each round; of few,
+p99 is the slowest. The clock runs from texts to scores; what rrarank remembers of texts is dropped before every pass
+and query. predict gets all pairs at once, which it sorts by length, and its best batch size, found beforehand on two
+queries. Starting goes from nothing to a loaded model, imports included; the peak of memory is that of the process
+after all of this. Pairs are all candidates, also those whose text repeats one before (a sixth of dl21's): rrarank
+scores these once. `--no-repeats` leaves them out, so that all do the same.
 
 Scores are compared with those of plain transformers in float32, one pair at a time. An order change is two candidates
 of a query that stand otherwise though they are 1e-4 or more apart there. Few queries say little about nDCG@10; for all
@@ -43,11 +45,13 @@ from bench import (  # type: ignore[import-not-found]
     percentile,
     show,
     spread,
+    without_repeats,
 )
 from flops import Shape, ceiling  # type: ignore[import-not-found]
 from sides import NAMES, OURS, Predict, Setting, Side, load_side, seconds, token_counts  # type: ignore[import-not-found]
 
 from rrarank.cli import positive, say
+from rrarank.data import Ranking
 from rrarank.errors import RrarankError
 
 REFERENCE = "one-by-one"
@@ -82,9 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Pairs a second, ms a query, agreement: rrarank beside others.")
     parser.add_argument("--model", required=True, type=Path, metavar="MODEL_FOLDER", help="cross-encoder, exported")
     parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="folder of passages, run, judgments")
-    parser.add_argument("--queries", type=int, default=16, help="scored in one go; 0: all of the run")
-    parser.add_argument("--latency-queries", type=int, default=6, help="a round, one at a time; 0: none")
+    parser.add_argument("--queries", type=int, default=12, help="scored in one go; 0: all of the run")
+    parser.add_argument("--latency-queries", type=int, default=5, help="a round, one at a time; 0: none")
     parser.add_argument("--depth", type=positive, default=100, help="candidates a query")
+    parser.add_argument("--no-repeats", action="store_true", help="without passages that repeat one of the same query")
     parser.add_argument("--rounds", type=positive, default=5, help="interleaved; medians are shown")
     parser.add_argument("--starts", type=positive, default=3, help="fresh processes a side; their median is shown")
     parser.add_argument("--max-length", type=positive, default=512, help="most tokens of a pair")
@@ -96,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _asked(flags: argparse.Namespace) -> Figures:
-    names = ("queries", "latency_queries", "depth", "rounds", "starts", "max_length")
+    names = ("queries", "latency_queries", "depth", "no_repeats", "rounds", "starts", "max_length")
     return {"model": flags.model.name, "data": flags.data.name, **{name: getattr(flags, name) for name in names}}
 
 
@@ -187,7 +192,7 @@ def agree(
     reference: Sequence[Sequence[float]],
     flags: argparse.Namespace,
 ) -> None:
-    rankings = load_rankings(flags.data, flags.queries, flags.depth)
+    rankings = read(flags)[: flags.queries or None]
     for name, turns in rounds.items():
         found, qrels = turns[0]["scores"], flags.data / "qrels.txt"
         figures[name]["agreement"] = fidelity.agreement(found, reference)
@@ -216,6 +221,11 @@ def _speed(name: str, one: Figures) -> Figures:
     }
 
 
+def read(flags: argparse.Namespace) -> list[Ranking]:
+    rankings = load_rankings(flags.data, 0, flags.depth)
+    return [without_repeats(ranking) for ranking in rankings] if flags.no_repeats else rankings
+
+
 # -- a worker ---------------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +251,7 @@ class Tasks:
 
     def prepare(self) -> Figures:
         """Read the data, and score one query, in which libraries get ready."""
-        self.rankings = load_rankings(self.flags.data, 0, self.flags.depth)
+        self.rankings = read(self.flags)
         self.side.score(self.rankings[:1])
         return {}
 

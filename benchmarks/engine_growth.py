@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import conclude, interleaved, load_rankings, machine, show  # type: ignore[import-not-found]
+from bench import conclude, interleaved, load_rankings, machine, show, without_repeats  # type: ignore[import-not-found]
 from sides import Setting, load_side, seconds, token_counts  # type: ignore[import-not-found]
 
 from rrarank.cli import positive, run_verb
@@ -72,7 +72,8 @@ def growth(flags: argparse.Namespace) -> None:
 
 def make_cases(flags: argparse.Namespace) -> Cases:
     """(what grows, its size) -> rankings to score."""
-    rankings = [_different(one) for one in load_rankings(flags.data, max(QUERIES) * flags.queries, flags.depth)]
+    found = load_rankings(flags.data, max(QUERIES) * flags.queries, flags.depth)
+    rankings = [without_repeats(ranking) for ranking in found]
     corpus = dict(Collection(flags.data / "corpus.jsonl.gz"))
     first = rankings[0]
     texts = list(dict.fromkeys([*(c.text for c in first.candidates), *corpus.values()]))
@@ -85,12 +86,6 @@ def make_cases(flags: argparse.Namespace) -> Cases:
         for length in flags.lengths
     }
     return cases
-
-
-def _different(ranking: Ranking) -> Ranking:
-    """Without passages that repeat one before: rrarank would score those once, and do less."""
-    first = {candidate.text: candidate for candidate in reversed(ranking.candidates)}
-    return Ranking(ranking.query, tuple(c for c in ranking.candidates if first[c.text] is c))
 
 
 def _ranking(query: Query, texts: Sequence[str]) -> Ranking:
