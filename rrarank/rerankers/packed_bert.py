@@ -71,7 +71,10 @@ class PackedBert:
         states = self._embed(rows)  # (tokens, width)
         for layer in self.layers[:-1]:
             states = layer(states, rows)
-        first = self.layers[-1].first_tokens(states, rows)  # (rows, width)
+        return self._score(self.layers[-1].first_tokens(states, rows))
+
+    def _score(self, first: Tensor) -> Tensor:
+        """(rows, width) of [CLS] to (rows, labels)."""
         pool, pool_bias, classify, classify_bias = self.head
         pooled = torch.tanh(self.linear(first, (pool, pool_bias)))
         return self.linear(pooled, (classify, classify_bias)).float()
