@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rrarank.data import Ranking, blocks
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rrarank.engine import Pointwise
 
 HEADROOM = 1.15  # so that most queries stay within, not half of them: times scatter by about a tenth
-_FEW, _MANY, _ROUNDS = 4, 48, 4  # candidates of a short and of a long list; how often each is timed
+_FEW, _MANY, _ROUNDS = 4, 48, 5  # candidates of a short and of a long list; how often each is timed
 _AT_ONCE = 16  # candidates tokenised at once: those well beyond the budget never are
 
 
@@ -34,7 +34,7 @@ class Pace:
 
 
 def measure_pace(reranker: Pointwise, queries: Sequence[Ranking]) -> Pace:
-    """Time short and long lists, each query by itself, and lay a line through their means.
+    """Time short and long lists, each query by itself, and lay a line through their medians.
 
     Args:
         queries: some of those to come.
@@ -48,7 +48,7 @@ def measure_pace(reranker: Pointwise, queries: Sequence[Ranking]) -> Pace:
     turns = [ready[number % len(ready)] for number in range(_ROUNDS)]
     _timed(reranker, ready[0], _MANY, 0)  # the first one pays for memory and caches
     short, long = (
-        [fmean(column) for column in zip(*(_timed(reranker, r, size, n) for n, r in enumerate(turns, 1)), strict=True)]
+        [median(column) for column in zip(*(_timed(reranker, r, size, n) for n, r in enumerate(turns, 1)), strict=True)]
         for size in (_FEW, _MANY)
     )
     token_s = max(long[1] - short[1], 1e-9) / (long[0] - short[0])

@@ -315,8 +315,9 @@ def _prepare(
     score = begin(block)
 
     def score_and_record() -> list[list[Hit]]:
-        journal.add(key, score())
-        return _recorded(journal, key)
+        hits = score()
+        journal.add(key, hits)
+        return hits
 
     return score_and_record
 

@@ -156,9 +156,8 @@ def _pace(job: _Job, journal: Journal | None) -> Pace | None:
     if journal is not None:
         journal.add(key, astuple(pace))
     tokens = max(0.0, job.config.budget_ms / 1000 - pace.start_s) / pace.token_s
-    say(
-        f"within {job.config.budget_ms:g} ms a query: the first {tokens:,.0f} tokens of its pairs, at the pace measured"
-    )
+    what = f"its first pairs, up to {tokens:,.0f} tokens" if tokens else "nothing, a query alone takes longer"
+    say(f"within {job.config.budget_ms:g} ms a query: {what}, at the pace measured")
     return pace
 
 

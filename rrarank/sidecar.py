@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def fingerprint(path: Path) -> str:
     return sha256(naming[-1])
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     found = {}
     for name in _VERSIONS:
         try:

@@ -159,4 +159,7 @@ def test_other_options_are_refused(name, option, message):
 def test_a_setting_that_is_none_of_the_rerankers_is_refused():
     with pytest.raises(RrarankError) as error:
         load_reranker("bm25", k1=0.9)
-    assert str(error.value) == "bm25: no setting 'k1' (known: model, device, threads, batch_size, max_length, backend, precision)"
+    assert (
+        str(error.value)
+        == "bm25: no setting 'k1' (known: model, device, threads, batch_size, max_length, backend, precision)"
+    )

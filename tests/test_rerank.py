@@ -166,7 +166,8 @@ def test_interrupted_job_goes_on_from_its_journal_and_ends_byte_identical(job, t
 def test_a_budget_leaves_what_does_not_fit_in_first_stage_order(job, capsys):
     assert main([*job, "--budget-ms", "1e-6"]) == 0
     err = capsys.readouterr().err
-    assert "within 1e-06 ms a query: the first 0 tokens of its pairs, at the pace measured" in err
+    assert "within 1e-06 ms a query: " in err
+    assert err.count("at the pace measured") == 1
     assert [hit.docid for hit in read_run("bm25.cross-encoder.trec")["3"]] == ["d1", "d2", "d3", "d4", "d5"]
     sidecar = json.loads(Path("bm25.cross-encoder.trec.json").read_text())
     assert sidecar["config"]["budget_ms"] == 1e-6
