@@ -113,7 +113,7 @@ def _cut(setting: Setting, *, drop_after: int = 0, above: float = 0.0, layers: i
     model = load_whole(setting.model, setting.model.name).eval()
     if model.config.model_type != "bert" or max(drop_after, layers) >= model.config.num_hidden_layers:
         raise RrarankError(f"{setting.model}: not a BERT of more than {max(drop_after, layers)} layers")
-    fewer = Fewer(model)
+    fewer = Fewer(model.config, model.state_dict())
     side.forward.backend._forward = lambda batch: fewer(Rows.pack(batch))
     return side
 

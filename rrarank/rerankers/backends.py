@@ -12,14 +12,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding
+from transformers import AutoConfig
 
 from rrarank.engine import Batch, RerankerConfig
 from rrarank.errors import RrarankError, shown
-from rrarank.rerankers.packed_bert import PackedBert, Rows
+from rrarank.rerankers.packed_bert import PackedBert, Rows, is_packable
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_Forward = Callable[[Batch], Tensor]
 
 
 class Backend(Protocol):
@@ -48,24 +50,43 @@ class TorchBackend:
     def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> None:
         self.device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
         precision = TORCH_DTYPES[config.precision]
-        model = load_whole(folder, name).to(self.device).eval()
-        self._pad = DataCollatorWithPadding(with_pad_token(tokenizer, model))
-        packed = PackedBert(model, precision) if model.config.model_type == "bert" else None
-        self._forward = self._padded(model.to(precision)) if packed is None else self._packed(packed)
+        model_config = AutoConfig.from_pretrained(folder)
+        load = self._load_packed if is_packable(model_config) else self._load_padded
+        self._forward = load(folder, name, tokenizer, model_config, precision)
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> np.ndarray:
         return np.asarray(self._forward(batch).float().cpu().numpy())
 
-    def _packed(self, model: PackedBert) -> Callable[[Batch], Tensor]:
+    def _load_packed(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
+        weights = _plain_weights(folder)
+        try:
+            model = PackedBert(config, {key: value.to(self.device) for key, value in weights.items()}, precision)
+        except KeyError:  # transformers knows checkpoints of every age, and says what one lacks; but takes seconds
+            state = load_whole(folder, name).to(self.device).state_dict()
+            model = PackedBert(config, state, precision)
         return lambda batch: model(Rows.pack(batch, self.device))
 
-    def _padded(self, model: Any) -> Callable[[Batch], Tensor]:
-        return lambda batch: model(**self._pad(list(batch)).to(self.device)).logits
+    def _load_padded(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
+        from transformers import DataCollatorWithPadding
+
+        model = load_whole(folder, name).to(self.device).eval().to(precision)
+        pad = DataCollatorWithPadding(with_pad_token(tokenizer, model))
+        return lambda batch: model(**pad(list(batch)).to(self.device)).logits
+
+
+def _plain_weights(folder: Path) -> dict[str, Tensor]:
+    """Of a checkpoint in one file, in float32; else none."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return {}
+    return {key: value.float() for key, value in load_file(path).items()}
 
 
 def load_whole(folder: Path, name: str) -> Any:
     """The classifier in float32; a weight that the checkpoint lacks would be random, so it is an error."""
+    from transformers import AutoModelForSequenceClassification  # takes seconds to import
+
     model, report = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
     )

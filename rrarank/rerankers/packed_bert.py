@@ -7,8 +7,8 @@ everything else of [CLS] only. The arithmetic is transformers' own, in another o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -19,8 +19,7 @@ from torch import Tensor
 
 from rrarank.engine import Batch
 
-Affine = tuple[Tensor, Tensor]
-"""Weight and bias of a linear layer or of a layer normalisation."""
+Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,37 @@ class Rows:
         return cls(torch.from_numpy(tokens).to(device), lengths, torch.from_numpy(ends).to(device))
 
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+
+
+def is_packable(config: Any) -> bool:
+    """Whether a model of this configuration computes what is computed here."""
+    return (
+        config.model_type == "bert"
+        and config.hidden_act in ACTIVATIONS
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and not getattr(config, "is_decoder", False)
+    )
+
+
 class PackedBert:
-    """The logits of a `BertForSequenceClassification`, from its own weights.
+    """The logits of a `BertForSequenceClassification`.
 
     Args:
-        model: in evaluation mode, on its device.
+        weights: the model's state, on its device, in float32.
         precision: of the matrix products; sums over layers, layer normalisations and the rest stay in float32.
+
+    Raises:
+        KeyError: a weight is not there.
     """
 
-    def __init__(self, model: Any, precision: torch.dtype = torch.float32) -> None:
-        bert = model.bert
-        linear = _Linear(precision)
-        self.embeddings = bert.embeddings
-        self.layers = [_Layer(layer, linear, model.config) for layer in bert.encoder.layer]
-        self.head = (*linear.weights(bert.pooler.dense), *linear.weights(model.classifier))
-        self.linear = linear
+    def __init__(self, config: Any, weights: Mapping[str, Tensor], precision: torch.dtype = torch.float32) -> None:
+        part = _Part(weights, "", precision, config.layer_norm_eps)
+        embeddings = part / "bert.embeddings"
+        self.embeddings = [(embeddings / f"{kind}_embeddings")["weight"] for kind in ("word", "token_type", "position")]
+        self.norm = (embeddings / "LayerNorm").norm()
+        self.layers = [_Layer(part / f"bert.encoder.layer.{n}", config) for n in range(config.num_hidden_layers)]
+        self.pooler, self.classifier = (part / "bert.pooler.dense").linear(), (part / "classifier").linear()
 
     def __call__(self, rows: Rows) -> Tensor:
         """(rows, labels) float32."""
@@ -75,62 +90,69 @@ class PackedBert:
 
     def _score(self, first: Tensor) -> Tensor:
         """(rows, width) of [CLS] to (rows, labels)."""
-        pool, pool_bias, classify, classify_bias = self.head
-        pooled = torch.tanh(self.linear(first, (pool, pool_bias)))
-        return self.linear(pooled, (classify, classify_bias)).float()
+        return self.classifier(torch.tanh(self.pooler(first))).float()
 
     def _embed(self, rows: Rows) -> Tensor:
-        ids, segments, positions = rows.tokens
-        e = self.embeddings
-        states: Tensor = e.word_embeddings(ids) + e.token_type_embeddings(segments)
-        states = e.LayerNorm(states + e.position_embeddings(positions))  # (tokens, width)
-        return states
+        """(tokens, width)."""
+        words, segments, positions = (
+            F.embedding(kind, table) for kind, table in zip(rows.tokens, self.embeddings, strict=True)
+        )
+        return self.norm(words + segments + positions)
 
 
-class _Linear:
-    """Matrix products in one precision, from and to whatever the others need."""
+@dataclass(frozen=True)
+class _Part:
+    """The weights below a name, made into what computes with them."""
 
-    def __init__(self, precision: torch.dtype) -> None:
-        self.precision = precision
+    weights: Mapping[str, Tensor]
+    name: str
+    precision: torch.dtype
+    eps: float
 
-    def weights(self, *layers: Any) -> Affine:
-        """Several linear layers over the same input as one."""
-        weight, bias = (torch.cat([getattr(layer, part).detach() for layer in layers]) for part in ("weight", "bias"))
-        return weight.to(self.precision), bias.to(self.precision)
+    def __truediv__(self, name: str) -> _Part:
+        return replace(self, name=f"{self.name}{name}.")
 
-    def __call__(self, states: Tensor, weights: Affine) -> Tensor:
-        return F.linear(states.to(self.precision), *weights)
+    def __getitem__(self, name: str) -> Tensor:
+        return self.weights[f"{self.name}{name}"]
+
+    def linear(self, *names: str) -> Map:
+        """One linear layer; of several names, all over the same input as one."""
+        parts = [self / name for name in names] or [self]
+        weight, bias = (torch.cat([part[kind] for part in parts]).to(self.precision) for kind in ("weight", "bias"))
+        return lambda states: F.linear(states.to(self.precision), weight, bias)
+
+    def norm(self) -> Map:
+        weight, bias = self["weight"], self["bias"]
+        return lambda states: F.layer_norm(states, weight.shape, weight, bias, self.eps)
 
 
 class _Layer:
-    def __init__(self, layer: Any, linear: _Linear, config: Any) -> None:
-        attention = layer.attention
-        q, k, v = (getattr(attention.self, name) for name in ("query", "key", "value"))
-        self.linear, self.heads = linear, config.num_attention_heads
-        self.qkv, self.q, self.kv = linear.weights(q, k, v), linear.weights(q), linear.weights(k, v)
-        self.out, self.attention_norm = linear.weights(attention.output.dense), attention.output.LayerNorm
-        self.up, self.down = linear.weights(layer.intermediate.dense), linear.weights(layer.output.dense)
-        self.activation, self.norm = layer.intermediate.intermediate_act_fn, layer.output.LayerNorm
+    def __init__(self, part: _Part, config: Any) -> None:
+        self.heads, self.activation = config.num_attention_heads, ACTIVATIONS[config.hidden_act]
+        own, out = part / "attention.self", part / "attention.output"
+        self.qkv, self.q, self.kv = own.linear("query", "key", "value"), own.linear("query"), own.linear("key", "value")
+        self.out, self.attention_norm = (out / "dense").linear(), (out / "LayerNorm").norm()
+        self.up, self.down = (part / "intermediate.dense").linear(), (part / "output.dense").linear()
+        self.norm = (part / "output.LayerNorm").norm()
 
     def __call__(self, states: Tensor, rows: Rows) -> Tensor:
         """(tokens, width) to (tokens, width)."""
-        q, k, v = self._heads(self.linear(states, self.qkv), 3)  # (tokens, heads, width / heads) each
+        q, k, v = self._heads(self.qkv(states), 3)  # (tokens, heads, width / heads) each
         return self._after_attention(states, attend(q, k, v, rows))
 
     def first_tokens(self, states: Tensor, rows: Rows) -> Tensor:
         """(tokens, width) to (rows, width): what the layer makes of each row's first token."""
         first = states[rows.ends[:-1]]  # (rows, width)
-        [q] = self._heads(self.linear(first, self.q), 1)
-        k, v = self._heads(self.linear(states, self.kv), 2)
+        [q] = self._heads(self.q(first), 1)
+        k, v = self._heads(self.kv(states), 2)
         return self._after_attention(first, attend(q, k, v, rows))
 
     def _heads(self, states: Tensor, parts: int) -> Sequence[Tensor]:
         return states.view(len(states), parts, self.heads, -1).unbind(1)
 
     def _after_attention(self, states: Tensor, attended: Tensor) -> Tensor:
-        states = self.attention_norm(states + self.linear(attended.flatten(1), self.out))
-        inner = self.activation(self.linear(states, self.up))
-        return self.norm(states + self.linear(inner, self.down))  # type: ignore[no-any-return]
+        states = self.attention_norm(states + self.out(attended.flatten(1)))
+        return self.norm(states + self.down(self.activation(self.up(states))))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:

@@ -1,8 +1,12 @@
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder as PeerCrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
@@ -112,3 +116,28 @@ def test_a_decoder_scores_alike_padded_and_alone(tmp_path, tokenizer):
     alone = [float(reranker.score([pair])[0]) for pair in pairs]
     assert reranker.score(pairs) == pytest.approx(alone, abs=1e-5)
     assert len({round(score, 3) for score in alone}) == len(TEXTS)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_checkpoints_that_only_transformers_can_read_score_alike(shards, tmp_path, cross_encoder_folder):
+    folder = shutil.copytree(cross_encoder_folder, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    if shards:
+        (folder / "model.safetensors").unlink()
+        AutoModelForSequenceClassification.from_pretrained(cross_encoder_folder).save_pretrained(
+            folder, max_shard_size="4KB"
+        )
+        assert not (folder / "model.safetensors").exists()
+    else:  # as BERT's own checkpoints name them
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        renamed = {re.sub(r"LayerNorm\.\w+$", lambda m: old[m[0]], name): value for name, value in weights.items()}
+        assert renamed.keys() != weights.keys()
+        save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+    assert our_scores(folder).tolist() == our_scores(cross_encoder_folder).tolist()
+
+
+def test_a_plain_bert_loads_without_transformers_modelling_code_which_takes_seconds(cross_encoder_folder):
+    code = "import sys; from rrarank import load_reranker; load_reranker('cross-encoder', model=sys.argv[1]); "
+    code += "print('transformers.modeling_utils' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code, str(cross_encoder_folder)], capture_output=True, text=True)
+    assert found.stdout == "False\n", found.stderr
