@@ -119,11 +119,23 @@ class _Part:
         """One linear layer; of several names, all over the same input as one."""
         parts = [self / name for name in names] or [self]
         weight, bias = (torch.cat([part[kind] for part in parts]).to(self.precision) for kind in ("weight", "bias"))
-        return lambda states: F.linear(states.to(self.precision), weight, bias)
+        return _onednn(weight, bias) or (lambda states: F.linear(states.to(self.precision), weight, bias))
 
     def norm(self) -> Map:
         weight, bias = self["weight"], self["bias"]
         return lambda states: F.layer_norm(states, weight.shape, weight, bias, self.eps)
+
+
+def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
+    """oneDNN's linear layer on weights laid out for it beforehand, as torch's own compiler calls it: a tenth to a fifth
+    of a forward pass faster than torch's. None where this torch, device or precision has it not."""
+    operations = torch.ops.mkldnn
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
+        return None
+    if not hasattr(operations, "_linear_pointwise"):
+        return None
+    laid_out = operations._reorder_linear_weight(weight)
+    return lambda states: operations._linear_pointwise(states.to(weight.dtype), laid_out, bias, "none", [], "")
 
 
 class _Layer:
