@@ -27,8 +27,8 @@ class Rows:
     """A packed batch.
 
     Args:
-        tokens: (3, tokens) int64: ids, segments, positions.
-        lengths: tokens of each row; they sum to `tokens`.
+        tokens: (3, tokens) int64: ids, segments, positions; on a CPU with some more, of no row, up to a round number.
+        lengths: tokens of each row.
         ends: (rows + 1,) int32: where each row begins, and where the last one ends.
     """
 
@@ -41,12 +41,20 @@ class Rows:
         """Rows of `input_ids` and, where the tokenizer gives them, `token_type_ids`."""
         lengths = tuple(len(row["input_ids"]) for row in batch)
         ends = np.cumsum([0, *lengths], dtype=np.int32)
-        tokens = np.zeros((3, ends[-1]), dtype=np.int64)
+        tokens = np.zeros((3, _round(ends[-1]) if device == "cpu" else ends[-1]), dtype=np.int64)
         for row, start, length in zip(batch, ends, lengths, strict=False):
             tokens[0, start : start + length] = row["input_ids"]
             tokens[1, start : start + length] = row.get("token_type_ids", 0)
             tokens[2, start : start + length] = np.arange(length)
         return cls(torch.from_numpy(tokens).to(device), lengths, torch.from_numpy(ends).to(device))
+
+
+ROUND = 64
+
+
+def _round(count: int) -> int:
+    """Up to a round number: oneDNN keeps code for each size it has met, some 100 KB each, and never lets it go."""
+    return -(-count // ROUND) * ROUND
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
@@ -135,7 +143,14 @@ def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
     if not hasattr(operations, "_linear_pointwise"):
         return None
     laid_out = operations._reorder_linear_weight(weight)
-    return lambda states: operations._linear_pointwise(states.to(weight.dtype), laid_out, bias, "none", [], "")
+
+    def linear(states: Tensor) -> Tensor:
+        count = len(states)
+        padded = F.pad(states, (0, 0, 0, _round(count) - count)) if count % ROUND else states
+        product: Tensor = operations._linear_pointwise(padded.to(weight.dtype), laid_out, bias, "none", [], "")
+        return product[:count]
+
+    return linear
 
 
 class _Layer:
@@ -168,7 +183,7 @@ class _Layer:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
-    """Softmax attention of each row to itself.
+    """Softmax attention of each row to itself; tokens of no row get zeros.
 
     Args:
         q: (tokens, heads, size), or (rows, heads, size): of each row's first token alone.
@@ -195,17 +210,19 @@ def _attend_cuda(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
 
 def attend_jagged(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
     """The same by torch's jagged tensors, on any device and in any precision."""
-    ends, longest = rows.ends.long(), max(rows.lengths)
-    asking, asked = (ends, longest) if len(q) == len(k) else (torch.arange(len(q) + 1, device=q.device), 1)
+    total, longest = sum(rows.lengths), max(rows.lengths)
+    ends, ones = rows.ends.long(), torch.arange(len(rows.lengths) + 1, device=q.device)
+    asking, asked = (ends, longest) if len(q) == len(k) else (ones, 1)
     nested = torch.nested.nested_tensor_from_jagged
-    queries = nested(q, asking, min_seqlen=1, max_seqlen=asked).transpose(1, 2)
-    keys, values = (nested(part, ends, min_seqlen=1, max_seqlen=longest).transpose(1, 2) for part in (k, v))
-    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).values()
+    queries = nested(q[: asking[-1]], asking, min_seqlen=1, max_seqlen=asked).transpose(1, 2)
+    keys, values = (nested(part[:total], ends, min_seqlen=1, max_seqlen=longest).transpose(1, 2) for part in (k, v))
+    attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).values()
+    return F.pad(attended, (0, 0, 0, 0, 0, len(q) - len(attended)))
 
 
 def _attend_runs(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
     """Consecutive rows of equal length are one dense call; batches sorted by length have long runs of them."""
-    out, row, token = torch.empty(q.shape, dtype=q.dtype), 0, 0
+    out, row, token = torch.zeros(q.shape, dtype=q.dtype), 0, 0
     whole = len(q) == len(k)
     for length, same in groupby(rows.lengths):
         count = len(list(same))

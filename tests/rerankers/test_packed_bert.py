@@ -70,6 +70,11 @@ def test_half_precision_is_nearer_than_a_model_cast_whole(model):
 def test_attention_equals_jagged_attention(lengths, first_only):
     rows = Rows.pack(batch(lengths))
     generator = torch.Generator().manual_seed(3)
-    q, k, v = torch.randn(3, sum(lengths), 4, 8, generator=generator)
+    q, k, v = torch.randn(3, rows.tokens.shape[1], 4, 8, generator=generator)
     q = q[rows.ends[:-1]] if first_only else q
     torch.testing.assert_close(attend(q, k, v, rows), attend_jagged(q, k, v, rows), atol=1e-5, rtol=1e-5)
+
+
+def test_batches_of_many_sizes_are_of_few_to_the_library_that_keeps_code_for_each():
+    sizes = {Rows.pack(batch([3] * count + [5])).tokens.shape[1] for count in range(1, 100)}
+    assert sizes == {64, 128, 192, 256, 320}
