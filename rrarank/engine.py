@@ -246,9 +246,10 @@ def rerank_queries(
     if config.budget_ms and pace is None:
         pace = pace_of(run, reranker, topics=topics, texts=texts, config=config)
     begin = partial(_prepare_scoring, reranker=reranker, passages=config.passages)
+    setting: list[object] = [reranker.fingerprint(), asdict(config.passages), versions()]
     if pace is not None:
         begin = partial(_prepare_within, reranker=_pointwise(reranker), pace=pace, seconds=config.budget_ms / 1000)
-    setting = [reranker.fingerprint(), asdict(config.passages), versions(), *([astuple(pace)] if pace else [])]
+        setting += [config.budget_ms, astuple(pace)]
 
     def prepared() -> Iterator[tuple[list[str], Scoring]]:
         for qids in blocks(run, config.block_size):

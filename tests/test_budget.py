@@ -6,6 +6,7 @@ from rrarank.budget import HEADROOM, Pace, measure_pace, within
 from rrarank.data import Candidate, Query, Ranking
 from rrarank.engine import Pointwise, RerankConfig, Reranker, pace_of, rerank_queries, rerank_run
 from rrarank.errors import RrarankError
+from rrarank.journal import Journal
 from rrarank.passages import Passages
 from rrarank.trec import parse_run
 
@@ -92,6 +93,18 @@ def test_without_a_pace_it_is_measured_on_the_run(clocked):
     config = RerankConfig(budget_ms=17 * HEADROOM)
     ranked = rerank_run(RUN, clocked, topics=TOPICS, texts=TEXTS, config=config)
     assert [hit.docid for hit in ranked["2"]][:4] == ["d3", "d2", "d1", "d4"]
+
+
+def test_what_one_budget_left_in_the_journal_is_not_taken_for_another(clocked, tmp_path):
+    journal, pace = Journal(tmp_path / "journal"), Pace(0.010, 0.001)
+
+    def on_top(budget_ms):
+        config = RerankConfig(budget_ms=budget_ms)
+        given = {"topics": TOPICS, "texts": TEXTS, "config": config, "journal": journal, "pace": pace}
+        return dict(rerank_queries(RUN, clocked, **given))["1"][0].docid
+
+    assert [on_top(17), on_top(21), on_top(17)] == ["d3", "d4", "d3"]
+    assert len(journal) == 2
 
 
 class Longest(Reranker):
