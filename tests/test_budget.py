@@ -100,8 +100,8 @@ def test_what_one_budget_left_in_the_journal_is_not_taken_for_another(clocked, t
 
     def on_top(budget_ms):
         config = RerankConfig(budget_ms=budget_ms)
-        given = {"topics": TOPICS, "texts": TEXTS, "config": config, "journal": journal, "pace": pace}
-        return dict(rerank_queries(RUN, clocked, **given))["1"][0].docid
+        ranked = rerank_queries(RUN, clocked, topics=TOPICS, texts=TEXTS, config=config, journal=journal, pace=pace)
+        return dict(ranked)["1"][0].docid
 
     assert [on_top(17), on_top(21), on_top(17)] == ["d3", "d4", "d3"]
     assert len(journal) == 2
