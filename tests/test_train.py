@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from rrarank import RerankerConfig
 from rrarank.data import Candidate, LabelledRanking, Query
 from rrarank.distillation_set import write_set
+from rrarank.rerankers.backends import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.train import main
 
@@ -33,7 +33,7 @@ def job(tmp_path, monkeypatch, cross_encoder_folder):
 
 
 def scores(folder):
-    reranker = CrossEncoder(RerankerConfig(model=str(folder), device="cpu"))
+    reranker = CrossEncoder(CrossEncoderConfig(model=str(folder), device="cpu"))
     return reranker.score(reranker.encode("what is a cat", TEXTS))
 
 

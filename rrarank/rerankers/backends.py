@@ -6,6 +6,7 @@ The same folder serves all: torch reads its weights, the others read what `pytho
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,17 +25,36 @@ TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.flo
 _Forward = Callable[[Batch], Tensor]
 
 
+@dataclass(frozen=True)
+class CrossEncoderConfig(RerankerConfig):
+    """Beyond the shared settings.
+
+    Args:
+        batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
+        compile: let torch compile what lies between BERT's attentions; needs a C++ compiler on a CPU.
+    """
+
+    batch_tokens: int = 0
+    compile: bool = False
+
+
 class Backend(Protocol):
     """Scores a batch; what else is in the batch does not change a row's logits."""
+
+    identity: str  # what determines the logits beyond the checkpoint and the settings
 
     def logits(self, batch: Batch) -> np.ndarray:
         """(batch, labels) float32."""
 
 
-_CLASSES = {"torch": "rrarank.rerankers.backends:TorchBackend"}
+_CLASSES = {
+    "torch": "rrarank.rerankers.backends:TorchBackend",
+    "onnx": "rrarank.rerankers.onnx_backend:OnnxBackend",
+    "openvino": "rrarank.rerankers.openvino_backend:OpenvinoBackend",
+}
 
 
-def load_backend(folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> Backend:
+def load_backend(folder: Path, name: str, tokenizer: Any, config: CrossEncoderConfig) -> Backend:
     """The back end that `config` names, with the model of `folder`.
 
     Args:
@@ -44,11 +64,17 @@ def load_backend(folder: Path, name: str, tokenizer: Any, config: RerankerConfig
     return getattr(import_module(module), attribute)(folder, name, tokenizer, config)  # type: ignore[no-any-return]
 
 
+def device_of(config: RerankerConfig) -> str:
+    return config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class TorchBackend:
     """The checkpoint itself. BERT has a forward pass of its own here, all else runs as transformers has it."""
 
-    def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> None:
-        self.device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    identity = ""
+
+    def __init__(self, folder: Path, name: str, tokenizer: Any, config: CrossEncoderConfig) -> None:
+        self.device, self.compile = device_of(config), config.compile
         precision = TORCH_DTYPES[config.precision]
         model_config = AutoConfig.from_pretrained(folder)
         load = self._load_packed if is_packable(model_config) else self._load_padded
@@ -61,10 +87,11 @@ class TorchBackend:
     def _load_packed(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
         weights = _plain_weights(folder)
         try:
-            model = PackedBert(config, {key: value.to(self.device) for key, value in weights.items()}, precision)
+            state = {key: value.to(self.device) for key, value in weights.items()}
+            model = PackedBert(config, state, precision, compiled=self.compile)
         except KeyError:  # transformers knows checkpoints of every age, and says what one lacks; but takes seconds
             state = load_whole(folder, name).to(self.device).state_dict()
-            model = PackedBert(config, state, precision)
+            model = PackedBert(config, state, precision, compiled=self.compile)
         return lambda batch: model(Rows.pack(batch, self.device))
 
     def _load_padded(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
@@ -72,6 +99,8 @@ class TorchBackend:
 
         model = load_whole(folder, name).to(self.device).eval().to(precision)
         pad = DataCollatorWithPadding(with_pad_token(tokenizer, model))
+        if self.compile:
+            model.compile(dynamic=True)
         return lambda batch: model(**pad(list(batch)).to(self.device)).logits
 
 

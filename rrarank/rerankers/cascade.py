@@ -6,19 +6,20 @@ As in multi-stage ranking (Nogueira et al., 2019): the slow model sees `keep` do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from rrarank.data import Candidate, Hit, Ranking
-from rrarank.engine import Reranker, RerankerConfig, with_tail
+from rrarank.engine import Reranker, with_tail
 from rrarank.errors import RrarankError
 from rrarank.registry import load_reranker
+from rrarank.rerankers.backends import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
 
 @dataclass(frozen=True)
-class CascadeConfig(RerankerConfig):
-    """The shared settings are the cross-encoder's.
+class CascadeConfig(CrossEncoderConfig):
+    """The settings of the cross-encoder, and those of what comes before it.
 
     Args:
         first: name of the reranker that orders all candidates.
@@ -45,7 +46,8 @@ class Cascade(Reranker):
         if self.config.first == "cascade":
             raise RrarankError("cascade: first=cascade would never end; name another reranker")
         shared = {"device": self.config.device, "threads": self.config.threads}
-        self.second = CrossEncoder(RerankerConfig(**{name: getattr(self.config, name) for name in _SHARED}))
+        own = {setting.name: getattr(self.config, setting.name) for setting in fields(CrossEncoderConfig)}
+        self.second = CrossEncoder(CrossEncoderConfig(**own))
         self.first = load_reranker(self.config.first, model=self.config.first_model or None, **shared)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
@@ -55,9 +57,6 @@ class Cascade(Reranker):
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} [{self.first.fingerprint()}] [{self.second.fingerprint()}]"
-
-
-_SHARED = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision")
 
 
 def _followed(best: Ranking, ordered: Ranking) -> Ranking:

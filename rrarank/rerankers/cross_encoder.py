@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer
 
-from rrarank.engine import Batch, Ids, Pointwise, RerankerConfig
+from rrarank.engine import Batch, Ids, Pointwise
 from rrarank.errors import RrarankError
 from rrarank.models import fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, load_backend
+from rrarank.rerankers.backends import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend
+from rrarank.rerankers.exported import FILES
 from rrarank.rerankers.pairs import PairEncoder
 
 
@@ -23,9 +24,14 @@ class CrossEncoder(Pointwise):
         RrarankError: no model given, more than two labels, or a head that the checkpoint does not hold.
     """
 
-    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
+    Config = CrossEncoderConfig
+    config: CrossEncoderConfig
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {
+        "torch": tuple(TORCH_DTYPES),
+        **{backend: tuple(files) for backend, files in FILES.items()},
+    }
 
-    def __init__(self, config: RerankerConfig | None = None) -> None:
+    def __init__(self, config: CrossEncoderConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
@@ -35,8 +41,9 @@ class CrossEncoder(Pointwise):
             tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.backend = load_backend(folder, self.config.model, tokenizer, self.config)
             _refuse_labels(self.config.model, model_config.num_labels)
+        self.batch_tokens = self.config.batch_tokens or (4_096 if device_of(self.config) == "cpu" else 65_536)
         self.encode_pairs = PairEncoder(tokenizer, self.config.max_length or longest_input(tokenizer, model_config))
-        self._fingerprint = fingerprint(folder)
+        self._fingerprint = f"{fingerprint(folder)} {self.backend.identity}".rstrip()
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)
@@ -50,7 +57,7 @@ class CrossEncoder(Pointwise):
 
 
 @dataclass(frozen=True)
-class MonoBERTConfig(RerankerConfig):
+class MonoBERTConfig(CrossEncoderConfig):
     model: str = "castorini/monobert-large-msmarco"  # the checkpoint published with Nogueira & Cho (2019)
 
 

@@ -76,13 +76,21 @@ class PackedBert:
     Args:
         weights: the model's state, on its device, in float32.
         precision: of the matrix products; sums over layers, layer normalisations and the rest stay in float32.
+        compiled: have torch fuse what lies between two attentions.
 
     Raises:
         KeyError: a weight is not there.
     """
 
-    def __init__(self, config: Any, weights: Mapping[str, Tensor], precision: torch.dtype = torch.float32) -> None:
-        part = _Part(weights, "", precision, config.layer_norm_eps)
+    def __init__(
+        self,
+        config: Any,
+        weights: Mapping[str, Tensor],
+        precision: torch.dtype = torch.float32,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        part = _Part(weights, "", precision, config.layer_norm_eps, compiled)
         embeddings = part / "bert.embeddings"
         self.embeddings = [(embeddings / f"{kind}_embeddings")["weight"] for kind in ("word", "token_type", "position")]
         self.norm = (embeddings / "LayerNorm").norm()
@@ -116,6 +124,7 @@ class _Part:
     name: str
     precision: torch.dtype
     eps: float
+    compiled: bool
 
     def __truediv__(self, name: str) -> _Part:
         return replace(self, name=f"{self.name}{name}.")
@@ -127,7 +136,8 @@ class _Part:
         """One linear layer; of several names, all over the same input as one."""
         parts = [self / name for name in names] or [self]
         weight, bias = (torch.cat([part[kind] for part in parts]).to(self.precision) for kind in ("weight", "bias"))
-        return _onednn(weight, bias) or (lambda states: F.linear(states.to(self.precision), weight, bias))
+        fast = None if self.compiled else _onednn(weight, bias)  # torch's compiler does so itself
+        return fast or (lambda states: F.linear(states.to(self.precision), weight, bias))
 
     def norm(self) -> Map:
         weight, bias = self["weight"], self["bias"]
@@ -161,23 +171,25 @@ class _Layer:
         self.out, self.attention_norm = (out / "dense").linear(), (out / "LayerNorm").norm()
         self.up, self.down = (part / "intermediate.dense").linear(), (part / "output.dense").linear()
         self.norm = (part / "output.LayerNorm").norm()
+        if part.compiled:
+            self.after_attention = torch.compile(self.after_attention, dynamic=True)  # type: ignore[method-assign]
 
     def __call__(self, states: Tensor, rows: Rows) -> Tensor:
         """(tokens, width) to (tokens, width)."""
         q, k, v = self._heads(self.qkv(states), 3)  # (tokens, heads, width / heads) each
-        return self._after_attention(states, attend(q, k, v, rows))
+        return self.after_attention(states, attend(q, k, v, rows))
 
     def first_tokens(self, states: Tensor, rows: Rows) -> Tensor:
         """(tokens, width) to (rows, width): what the layer makes of each row's first token."""
         first = states[rows.ends[:-1]]  # (rows, width)
         [q] = self._heads(self.q(first), 1)
         k, v = self._heads(self.kv(states), 2)
-        return self._after_attention(first, attend(q, k, v, rows))
+        return self.after_attention(first, attend(q, k, v, rows))
 
     def _heads(self, states: Tensor, parts: int) -> Sequence[Tensor]:
         return states.view(len(states), parts, self.heads, -1).unbind(1)
 
-    def _after_attention(self, states: Tensor, attended: Tensor) -> Tensor:
+    def after_attention(self, states: Tensor, attended: Tensor) -> Tensor:
         states = self.attention_norm(states + self.out(attended.flatten(1)))
         return self.norm(states + self.down(self.activation(self.up(states))))
 

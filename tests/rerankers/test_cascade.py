@@ -1,7 +1,8 @@
 import pytest
 
-from rrarank import Candidate, Query, Ranking, RerankerConfig, RrarankError
+from rrarank import Candidate, Query, Ranking, RrarankError
 from rrarank.registry import load_reranker
+from rrarank.rerankers.backends import CrossEncoderConfig
 from rrarank.rerankers.cascade import Cascade, CascadeConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
@@ -15,7 +16,7 @@ def docids(ranking):
 
 def test_the_second_orders_what_the_first_puts_on_top_and_the_rest_follows(cross_encoder_folder, bi_encoder_folder):
     first = load_reranker("bi-encoder", model=str(bi_encoder_folder), device="cpu")
-    second = CrossEncoder(RerankerConfig(model=str(cross_encoder_folder), device="cpu"))
+    second = CrossEncoder(CrossEncoderConfig(model=str(cross_encoder_folder), device="cpu"))
     [ordered] = first.rerank_block([ASKED])
     [best] = second.rerank_block([Ranking(ASKED.query, ordered.candidates[:4])])
     config = CascadeConfig(model=str(cross_encoder_folder), first_model=str(bi_encoder_folder), keep=4, device="cpu")

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder as PeerCrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
-from rrarank import RerankerConfig, RrarankError
+from rrarank import RrarankError
+from rrarank.rerankers.backends import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
 QUERY = "why is the cat long"
@@ -18,7 +19,7 @@ TEXTS = ["the cat sat", "tea", "a document about dogs " * 30]
 
 
 def our_scores(folder, **config):
-    reranker = CrossEncoder(RerankerConfig(model=str(folder), device="cpu", **config))
+    reranker = CrossEncoder(CrossEncoderConfig(model=str(folder), device="cpu", **config))
     return reranker.score(reranker.encode(QUERY, TEXTS))
 
 
@@ -94,7 +95,7 @@ def test_a_device_that_is_not_there_is_one_line(device, code, cross_encoder_fold
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(RrarankError, match=f"--device .?{device}") as error:
-        CrossEncoder(RerankerConfig(model=str(cross_encoder_folder), device=device))
+        CrossEncoder(CrossEncoderConfig(model=str(cross_encoder_folder), device=device))
     assert error.value.exit_code == code
 
 
@@ -111,7 +112,7 @@ def test_a_decoder_scores_alike_padded_and_alone(tmp_path, tokenizer):
     config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, initializer_range=0.5, pad_token_id=None, **size)
     LlamaForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    reranker = CrossEncoder(RerankerConfig(model=str(tmp_path), device="cpu"))
+    reranker = CrossEncoder(CrossEncoderConfig(model=str(tmp_path), device="cpu"))
     pairs = reranker.encode(QUERY, TEXTS)
     alone = [float(reranker.score([pair])[0]) for pair in pairs]
     assert reranker.score(pairs) == pytest.approx(alone, abs=1e-5)

@@ -1,4 +1,5 @@
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -78,3 +79,12 @@ def test_attention_equals_jagged_attention(lengths, first_only):
 def test_batches_of_many_sizes_are_of_few_to_the_library_that_keeps_code_for_each():
     sizes = {Rows.pack(batch([3] * count + [5])).tokens.shape[1] for count in range(1, 100)}
     assert sizes == {64, 128, 192, 256, 320}
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for CPUs with g++")
+@torch.inference_mode()
+def test_compiled_is_the_same(model):
+    bert = PackedBert(model.config, model.state_dict(), compiled=True)
+    for lengths in ([30, 12, 12], [7, 7], [40, 40, 40, 5]):
+        rows = batch(lengths)
+        torch.testing.assert_close(bert(Rows.pack(rows)), alone(model, rows), atol=1e-5, rtol=1e-5)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rrarank import RerankerConfig, RrarankError
+from rrarank import RrarankError
 from rrarank.data import Candidate, LabelledRanking, Query, Ranking
 from rrarank.distillation_set import write_set
 from rrarank.engine import reorder
-from rrarank.rerankers.backends import load_whole
+from rrarank.rerankers.backends import CrossEncoderConfig, load_whole
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.training.config import StageConfig, TrainConfig
 from rrarank.training.graph import Graph, GraphScores, load_graph
@@ -67,7 +67,7 @@ def test_s_base_is_the_score_of_the_saved_model(config, trained, max_length, tmp
     graph = load_graph(config, trained[0], max_length=max_length)
     base = graph.student.base.to(torch.float16).to(torch.float32)  # the rounding of the file
     save_model(base, graph.collator.tokenizer, tmp_path / "saved")
-    settings = RerankerConfig(model=str(tmp_path / "saved"), max_length=max_length or config.max_length)
+    settings = CrossEncoderConfig(model=str(tmp_path / "saved"), max_length=max_length or config.max_length)
     (expected,) = CrossEncoder(settings).rerank_block([LONG])
     found = {c.docid: c.score for c in reorder(LONG, graph.score(LONG).base).candidates}
     assert found == pytest.approx({c.docid: c.score for c in expected.candidates}, abs=1e-5)

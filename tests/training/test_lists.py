@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rrarank.data import Candidate, LabelledRanking, Query
-from rrarank.engine import RerankerConfig
 from rrarank.errors import RrarankError
+from rrarank.rerankers.backends import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.training.lists import (
     Collator,
@@ -233,7 +233,7 @@ def test_targets_are_the_teachers_scores_or_else_the_levels(tokenizer):
 @pytest.mark.parametrize("query", ["the cat", "why is the cat long " * 8], ids=["short", "long"])
 def test_pairs_are_cut_as_the_reranker_cuts_them(tokenizer, cross_encoder_folder, query):
     texts = ("tea", "the cat sat " * 10)
-    reranker = CrossEncoder(RerankerConfig(model=str(cross_encoder_folder), device="cpu", max_length=16))
+    reranker = CrossEncoder(CrossEncoderConfig(model=str(cross_encoder_folder), device="cpu", max_length=16))
     batch = Collator(tokenizer, 16, 1)([TrainingList(query, texts, (1.0, 0.0))])  # one a chunk: no padding
     names = ("input_ids", "token_type_ids")
     ours = [dict(zip(names, row, strict=True)) for row in zip(*(rows(batch, name) for name in names), strict=True)]

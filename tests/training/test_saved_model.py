@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder as PeerCrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
 
-from rrarank import RerankerConfig, RrarankError
+from rrarank import RrarankError
+from rrarank.rerankers.backends import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.training.lists import Collator, TrainingList
 from rrarank.training.saved_model import save_model
@@ -53,7 +54,7 @@ def test_no_weight_of_the_term_control_layer_is_saved(folder, student):
 
 def test_saved_scores_are_the_base_scores_of_the_training_graph(folder, student, tokenizer):
     base, term = training_scores(student, tokenizer)
-    reranker = CrossEncoder(RerankerConfig(model=str(folder), device="cpu"))
+    reranker = CrossEncoder(CrossEncoderConfig(model=str(folder), device="cpu"))
     scores = reranker.score(reranker.encode(QUERY, TEXTS))
     assert scores == pytest.approx(base, abs=1e-5)
     assert np.abs(scores - term).max() > 0.01
@@ -77,7 +78,7 @@ def test_loads_as_float32_and_neither_pads_nor_cuts_by_itself(folder):
 
 
 def test_cross_encoder_of_sentence_transformers_gives_the_same_scores(folder):
-    ours = CrossEncoder(RerankerConfig(model=str(folder), device="cpu"))
+    ours = CrossEncoder(CrossEncoderConfig(model=str(folder), device="cpu"))
     peer = PeerCrossEncoder(str(folder), device="cpu")
     assert ours.score(ours.encode(QUERY, TEXTS)) == pytest.approx(
         peer.predict([(QUERY, text) for text in TEXTS]), abs=1e-5
@@ -88,7 +89,7 @@ def test_the_package_rerankers_gives_the_same_scores(folder):
     rerankers = pytest.importorskip("rerankers")
     peer = rerankers.Reranker(str(folder), model_type="cross-encoder", device="cpu", dtype=torch.float32, verbose=0)
     found = {result.document.text: result.score for result in peer.rank(QUERY, list(TEXTS[:3])).results}
-    ours = CrossEncoder(RerankerConfig(model=str(folder), device="cpu"))
+    ours = CrossEncoder(CrossEncoderConfig(model=str(folder), device="cpu"))
     assert ours.score(ours.encode(QUERY, TEXTS[:3])) == pytest.approx([found[text] for text in TEXTS[:3]], abs=1e-5)
 
 
@@ -125,5 +126,5 @@ def test_a_newer_format_is_refused(folder):
     before = config.read_text()
     config.write_text(before.replace("rrarank.model/1", "rrarank.model/2"))
     with pytest.raises(RrarankError, match="'rrarank.model/2', this version reads"):
-        CrossEncoder(RerankerConfig(model=str(folder)))
+        CrossEncoder(CrossEncoderConfig(model=str(folder)))
     config.write_text(before)
