@@ -21,6 +21,8 @@ _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never 
 
 
 FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
+EXPORT_MANIFEST = "rrarank-export.json"
+EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # what `rrarank.export` puts into a model folder
 
 
 def locate(model: str) -> Path:
@@ -90,11 +92,15 @@ def _from_hub(model: str) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over the names and bytes of a model folder's weights, tokenizer and configuration."""
+    """sha256 over the names and bytes of a model folder's weights, tokenizer and configuration; what was exported from
+    them is left out, so that the exported folder is still the same model."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if place.parts[0] in EXPORTED:
+            continue
         if path.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja"} and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            digest.update(place.as_posix().encode() + b"\0")
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

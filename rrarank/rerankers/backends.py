@@ -65,6 +65,8 @@ def load_backend(folder: Path, name: str, tokenizer: Any, config: CrossEncoderCo
 
 
 def device_of(config: RerankerConfig) -> str:
+    if config.backend != "torch":
+        return "cpu"  # where exported models run
     return config.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -1,0 +1,60 @@
+"""BERT's forward pass for ranking, on padded rows: what graph exporters can write down.
+
+As in `packed_bert`, the last layer computes keys and values of all tokens, and everything else of [CLS] only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # its usual name
+from torch import Tensor, nn
+
+
+class PaddedBert(nn.Module):
+    """The logits of a `BertForSequenceClassification`, by its own modules; they are shared, not copied."""
+
+    def __init__(self, model: Any) -> None:  # transformers is untyped
+        super().__init__()
+        self.embeddings, self.pooler, self.classifier = model.bert.embeddings, model.bert.pooler.dense, model.classifier
+        *lower, last = (_Layer(layer, model.config.num_attention_heads) for layer in model.bert.encoder.layer)
+        self.layers, self.last = nn.ModuleList(lower), last
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(rows, length) each to (rows, labels)."""
+        states = self._embed(input_ids, token_type_ids)  # (rows, length, width)
+        unseen = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * -1e9  # added to logits of attention
+        for layer in self.layers:
+            states = layer(states, states, unseen)
+        first = self.last(states[:, :1], states, unseen)[:, 0]  # (rows, width)
+        logits: Tensor = self.classifier(torch.tanh(self.pooler(first)))
+        return logits
+
+    def _embed(self, ids: Tensor, segments: Tensor) -> Tensor:
+        e = self.embeddings
+        positions = e.position_embeddings.weight[: ids.shape[1]]  # (length, width)
+        states: Tensor = e.LayerNorm(e.word_embeddings(ids) + e.token_type_embeddings(segments) + positions)
+        return states
+
+
+class _Layer(nn.Module):
+    def __init__(self, layer: Any, heads: int) -> None:
+        super().__init__()
+        attention, self.heads = layer.attention, heads
+        self.query, self.key, self.value = (getattr(attention.self, name) for name in ("query", "key", "value"))
+        self.out, self.attention_norm = attention.output.dense, attention.output.LayerNorm
+        self.up, self.activation = layer.intermediate.dense, layer.intermediate.intermediate_act_fn
+        self.down, self.norm = layer.output.dense, layer.output.LayerNorm
+
+    def forward(self, asking: Tensor, asked: Tensor, unseen: Tensor) -> Tensor:
+        """(rows, tokens that ask, width), of what they make of (rows, length, width)."""
+        q, k, v = self._heads(self.query(asking)), self._heads(self.key(asked)), self._heads(self.value(asked))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=unseen).transpose(1, 2).flatten(2)
+        states = self.attention_norm(asking + self.out(attended))
+        output: Tensor = self.norm(states + self.down(self.activation(self.up(states))))
+        return output
+
+    def _heads(self, states: Tensor) -> Tensor:
+        """(rows, tokens, width) to (rows, heads, tokens, width / heads)."""
+        return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
