@@ -75,7 +75,8 @@ class PackedBert:
 
     Args:
         weights: the model's state, on its device, in float32.
-        precision: of the matrix products; sums over layers, layer normalisations and the rest stay in float32.
+        precision: of the matrix products; on a CPU those of the last layer, sums over layers, layer normalisations
+            and the rest stay in float32.
         compiled: have torch fuse what lies between two attentions.
 
     Raises:
@@ -94,8 +95,11 @@ class PackedBert:
         embeddings = part / "bert.embeddings"
         self.embeddings = [(embeddings / f"{kind}_embeddings")["weight"] for kind in ("word", "token_type", "position")]
         self.norm = (embeddings / "LayerNorm").norm()
-        self.layers = [_Layer(part / f"bert.encoder.layer.{n}", config) for n in range(config.num_hidden_layers)]
-        self.pooler, self.classifier = (part / "bert.pooler.dense").linear(), (part / "classifier").linear()
+        exact = replace(part, precision=torch.float32)  # of the last layer little is computed, and all of it tells
+        top = part if part.weights["classifier.weight"].is_cuda else exact  # CUDA's kernel takes half precisions only
+        last = config.num_hidden_layers - 1
+        self.layers = [_Layer((part if n < last else top) / f"bert.encoder.layer.{n}", config) for n in range(last + 1)]
+        self.pooler, self.classifier = (exact / "bert.pooler.dense").linear(), (exact / "classifier").linear()
 
     def __call__(self, rows: Rows) -> Tensor:
         """(rows, labels) float32."""
