@@ -95,7 +95,7 @@ class _OnnxInt8(_Int8):
             shape=(len(steps), len(self.scales)),
             version=1,
         )
-        return (product * steps[:, None] + self.bias).view(*states.shape[:-1], -1)
+        return (product * steps[:, None] + self.bias).view(*states.shape[:-1], len(self.scales))
 
 
 class _OpenvinoInt8(_Int8):

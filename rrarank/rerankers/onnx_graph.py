@@ -89,7 +89,7 @@ def _export(graph: nn.Module, inputs: Mapping[str, Tensor], target: Path, name: 
                 external_data=size > PROTOBUF_LIMIT,
                 verbose=False,
             )
-    except torch.onnx.OnnxExporterError as error:
+    except Exception as error:  # torch, onnxscript and onnx_ir each have their own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: torch cannot write this model as ONNX ({reason}); use --backend torch") from error
 
