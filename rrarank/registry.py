@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 from rrarank.errors import RrarankError, shown
 
 if TYPE_CHECKING:
-    from rrarank.engine import Reranker
+    from rrarank.engine import Reranker, RerankerConfig
 
 GROUP = "rrarank.rerankers"
 DEFAULT = "bi-encoder"  # until a model of our own ships
@@ -84,12 +84,17 @@ def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
     Args:
         config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None means its default.
     """
-    cls = find_reranker(name)
+    return find_reranker(name)(configure(name, **config))
+
+
+def configure(name: str, **config: object) -> RerankerConfig:
+    """The `Config` of the reranker of that name; None means a field's default."""
+    kind = find_reranker(name).Config
     given = {key: value for key, value in config.items() if value is not None}
-    known = [setting.name for setting in fields(cls.Config)]
+    known = [setting.name for setting in fields(kind)]
     if unknown := given.keys() - set(known):
         raise RrarankError(f"{name}: no setting {shown(sorted(unknown))} (known: {', '.join(known)})")
-    return cls(cls.Config(**given))  # type: ignore[arg-type]
+    return kind(**given)  # type: ignore[arg-type]
 
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from rrarank.sidecar import refuse_unsafe, write_sidecar
 from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
 
-BACKENDS = ("torch", "onnx", "openvino")
+BACKENDS = ("torch", "onnx", "openvino", "auto")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
@@ -60,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
     how.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
     how.add_argument("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
-    how.add_argument("--backend", choices=BACKENDS, default="torch", help="what runs the model")
-    how.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of its matrix products")
+    how.add_argument(
+        "--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: see which is fastest"
+    )
+    how.add_argument("--precision", choices=PRECISIONS, help="of its matrix products (default: fp32)")
     how.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the reranker's own; repeatable"
     )
@@ -84,6 +87,8 @@ def _rerank(flags: argparse.Namespace) -> None:
     tag = check_tag(flags.runtag or flags.reranker[:20])
     if flags.submission and output == STDIO:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
+    if flags.backend == "auto" and flags.precision:
+        raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
     refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
     config = RerankConfig(
         depth=flags.depth,
@@ -98,7 +103,8 @@ def _rerank(flags: argparse.Namespace) -> None:
     if flags.dry_run:
         return _say_plan(flags, inputs, sum(pairs.values()), output)
 
-    job = _Job(output, tag, inputs, _load(flags), config)
+    reranker, tried = _load(flags, output)
+    job = _Job(output, tag, inputs, reranker, config, tried)
     started = time.perf_counter()
     resumed, pace = _write(job, pairs, flags.submission)
     seconds = time.perf_counter() - started
@@ -118,6 +124,7 @@ class _Job:
     inputs: Inputs
     reranker: Reranker
     config: RerankConfig
+    tried: Sequence[Mapping[str, object]]  # by --backend auto
 
     @property
     def journal(self) -> Path:
@@ -167,25 +174,28 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
         inputs=job.inputs.origins,
         config={"reranker": flags.reranker, "tag": job.tag, **asdict(job.config)},
         model={"name": job.reranker.model_name, "fingerprint": job.reranker.fingerprint()},
-        backend=flags.backend,
-        precision=flags.precision,
+        backend=job.reranker.config.backend,
+        precision=job.reranker.config.precision,
+        **({"tried": job.tried} if job.tried else {}),
         threads=flags.threads,
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 
 
-def _load(flags: argparse.Namespace) -> Reranker:
-    return registry.load_reranker(
-        flags.reranker,
-        model=flags.model,
-        device=flags.device,
-        threads=flags.threads,
-        batch_size=flags.batch_size,
-        max_length=flags.max_length,
-        backend=flags.backend,
-        precision=flags.precision,
-        **registry.parse_options(flags.reranker, flags.option),
-    )
+def _load(flags: argparse.Namespace, output: str) -> tuple[Reranker, Sequence[Mapping[str, object]]]:
+    """The reranker, and what --backend auto tried before it settled on that."""
+    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision")
+    settings = {name: getattr(flags, name) for name in names}
+    settings |= registry.parse_options(flags.reranker, flags.option)
+    if flags.backend != "auto":
+        return registry.load_reranker(flags.reranker, **settings), []
+    from rrarank.rerankers.auto import choose_backend
+
+    with closing(Journal(Path(f"{output}.journal"))) if is_file(output) else nullcontext() as journal:
+        choice = choose_backend(registry.configure(flags.reranker, **settings), journal)
+    say(f"--backend auto: {choice}")
+    settings |= {"backend": choice.backend, "precision": choice.precision}
+    return registry.load_reranker(flags.reranker, **settings), choice.tried
 
 
 def _milliseconds(text: str) -> float:
