@@ -73,6 +73,35 @@ def cross_encoder_folder(make_cross_encoder) -> Path:
 
 
 @pytest.fixture(scope="session")
+def steady_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
+    """A tiny cross-encoder whose order survives rounding: its weights are smaller than `cross_encoder_folder`'s."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("steady")
+    config = BertConfig(**tiny_bert.to_dict() | {"initializer_range": 0.35, "num_labels": 1})
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported_folder(tmp_path_factory, steady_folder) -> Path:
+    """The same with every export beside it."""
+    from rrarank.export import main
+
+    for library in ("onnxruntime", "onnxscript", "openvino"):
+        pytest.importorskip(library, reason="the extras `onnx` and `openvino` are not installed")
+    folder: Path = tmp_path_factory.mktemp("exported") / "model"
+    for backend, precisions in {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}.items():
+        for precision in precisions:
+            flags = ["--model", str(steady_folder), "--output", str(folder)]
+            assert main([*flags, "--backend", backend, "--precision", precision]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def bi_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer

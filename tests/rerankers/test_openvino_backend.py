@@ -1,0 +1,26 @@
+import pytest
+
+from rrarank.rerankers.backends import CrossEncoderConfig
+from rrarank.rerankers.cross_encoder import CrossEncoder
+
+pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+
+QUERY = "why is the cat long"
+
+
+def test_scores_of_a_batch_stay_when_the_next_one_is_scored(exported_folder):
+    reranker = CrossEncoder(CrossEncoderConfig(str(exported_folder), backend="openvino"))
+    first = reranker.backend.logits(reranker.encode(QUERY, ["the cat sat", "tea"]))
+    kept = first.copy()
+    reranker.backend.logits(reranker.encode(QUERY, ["why dogs", "bread is long"]))
+    assert (first == kept).all()
+
+
+def test_bfloat16_is_the_float32_file_otherwise_computed(exported_folder):
+    names = sorted(path.name for path in (exported_folder / "openvino").iterdir())
+    parts = ("openvino_model.bin", "openvino_model.xml", "openvino_model_int8.bin", "openvino_model_int8.xml")
+    assert names == list(parts)
+    bf16 = CrossEncoder(CrossEncoderConfig(str(exported_folder), backend="openvino", precision="bf16"))
+    fp32 = CrossEncoder(CrossEncoderConfig(str(exported_folder), backend="openvino"))
+    assert bf16.backend.identity == fp32.backend.identity
+    assert bf16.fingerprint() != fp32.fingerprint()
