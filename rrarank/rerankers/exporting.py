@@ -77,17 +77,19 @@ def export_model(config: ExportConfig, output: Path, *, overwrite: bool, follow:
     """
     _refuse_config(config)
     source = locate(config.model)
-    kept = _kept(output, fingerprint(source), config, overwrite)
+    whole = fingerprint(source)
+    kept = _kept(output, whole, config, overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent.resolve()) as work:
         made = Path(work, "model")
         shutil.copytree(source, made, ignore=shutil.ignore_patterns(*EXPORTED, *_NOT_OURS))
-        for name in {name for export in kept for name in export["files"]}:
-            (made / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(output / name, made / name)
+        for path in {path for export in kept for path in files_of(_target(output, export))}:
+            place = made / path.relative_to(output)
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, place)
         done = _export(config, source, made, follow)
         exports = [*kept, _entry(config, made, done)]
-        manifest = {"format": FORMAT, "source": {"name": source.name, "fingerprint": fingerprint(source)}}
+        manifest = {"format": FORMAT, "source": {"name": _name(config.model), "fingerprint": whole}}
         (made / EXPORT_MANIFEST).write_text(json.dumps(manifest | {"exports": exports}, indent=2) + "\n", "utf-8")
         if output.exists():
             os.replace(output, Path(work, "replaced"))
@@ -120,25 +122,24 @@ def _kept(output: Path, whole: str, config: ExportConfig, overwrite: bool) -> Se
         return []
     try:
         manifest = json.loads((output / EXPORT_MANIFEST).read_text(encoding="utf-8"))
-        known, same, held = (
-            manifest["format"] == FORMAT,
-            manifest["source"]["fingerprint"] == whole,
-            manifest["exports"],
-        )
-        kept = [export for export in held if not _is(export, config)]
+        known, same = manifest["format"] == FORMAT, manifest["source"]["fingerprint"] == whole
+        held = [export for export in manifest["exports"] if _target(output, export).is_file()]
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
         raise RrarankError(f"{output}: in the way, and not an export of rrarank; give another --output")
     if not overwrite and not same:
         raise RrarankError(f"{output}: holds an export of another model; give --overwrite, or another --output")
+    asked = (config.backend, config.precision)
+    kept = [export for export in held if (export["backend"], export["precision"]) != asked]
     if not overwrite and len(kept) < len(held):
-        raise RrarankError(f"{output}: holds {config.backend} {config.precision} already; give --overwrite to redo it")
+        raise RrarankError(f"{output}: holds {' '.join(asked)} already; give --overwrite to redo it")
     return kept if same else []
 
 
-def _is(export: Mapping[str, Any], config: ExportConfig) -> bool:
-    return bool(export["backend"] == config.backend and export["precision"] == config.precision)
+def _target(folder: Path, export: Mapping[str, Any]) -> Path:
+    """Where a manifest's export lies."""
+    return folder / FILES[export["backend"]][export["precision"]]
 
 
 # -- the file, and what it is worth -----------------------------------------------------------------------------------
@@ -190,6 +191,12 @@ def _write(config: ExportConfig, source: Path, made: Path, batch: Batch) -> None
         from rrarank.rerankers.openvino_backend import convert
 
         convert(graph, target)
+
+
+def _name(model: str) -> str:
+    """A hub id as it is; of a folder its name, for a path would tell of this machine."""
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model
 
 
 def _entry(config: ExportConfig, made: Path, done: Exported) -> Mapping[str, Any]:

@@ -97,12 +97,14 @@ def _export(graph: nn.Module, inputs: Mapping[str, Tensor], target: Path, name: 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Holds back the exporter's own news: libraries that it looks for in vain, what will change one day."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
