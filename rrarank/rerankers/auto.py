@@ -136,6 +136,8 @@ def _facts(trial: _Trial, reference: _Trial) -> Mapping[str, str | float]:
         "backend": backend,
         "precision": precision,
         "pairs_s": round(trial.rate, 1),
-        **{name: figure for name, figure in asdict(alike).items() if math.isfinite(figure)},  # JSON knows no NaN
+        **{
+            name: round(figure, 6) for name, figure in asdict(alike).items() if math.isfinite(figure)
+        },  # JSON has no NaN
         "lacks": alike.lacks(same_scores=precision == "fp32"),
     }
