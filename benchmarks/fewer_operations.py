@@ -103,11 +103,11 @@ def _cut(setting: Setting, *, drop_after: int = 0, above: float = 0.0, layers: i
     class Fewer(PackedBert):
         def __call__(self, rows: Rows) -> torch.Tensor:
             states = self._embed(rows)
-            for number, layer in enumerate(self.layers[: layers or -1], start=1):
+            for number, layer in enumerate(self.layers[: layers or None], start=1):
                 states = layer(states, rows)
                 if number == drop_after:
                     states, rows = _dropped(states, rows, above)
-            return self._score(self.layers[-1].first_tokens(states, rows))
+            return self._score(self.last(states, rows))
 
     side = load_ours(setting, "torch", "fp32")
     model = load_whole(setting.model, setting.model.name).eval()

@@ -98,15 +98,16 @@ class PackedBert:
         exact = replace(part, precision=torch.float32)  # of the last layer little is computed, and all of it tells
         top = part if part.weights["classifier.weight"].is_cuda else exact  # CUDA's kernel takes half precisions only
         last = config.num_hidden_layers - 1
-        self.layers = [_Layer((part if n < last else top) / f"bert.encoder.layer.{n}", config) for n in range(last + 1)]
+        self.layers = [_Layer(part / f"bert.encoder.layer.{n}", config) for n in range(last)]
+        self.last = _LastLayer(top / f"bert.encoder.layer.{last}", config)
         self.pooler, self.classifier = (exact / "bert.pooler.dense").linear(), (exact / "classifier").linear()
 
     def __call__(self, rows: Rows) -> Tensor:
         """(rows, labels) float32."""
         states = self._embed(rows)  # (tokens, width)
-        for layer in self.layers[:-1]:
+        for layer in self.layers:
             states = layer(states, rows)
-        return self._score(self.layers[-1].first_tokens(states, rows))
+        return self._score(self.last(states, rows))
 
     def _score(self, first: Tensor) -> Tensor:
         """(rows, width) of [CLS] to (rows, labels)."""
@@ -141,11 +142,11 @@ class _Part:
         parts = [self / name for name in names] or [self]
         weight, bias = (torch.cat([part[kind] for part in parts]).to(self.precision) for kind in ("weight", "bias"))
         fast = None if self.compiled else _onednn(weight, bias)  # torch's compiler does so itself
-        return fast or (lambda states: F.linear(states.to(self.precision), weight, bias))
+        return fast or (lambda states: F.linear(states.to(weight.dtype), weight, bias))
 
     def norm(self) -> Map:
-        weight, bias = self["weight"], self["bias"]
-        return lambda states: F.layer_norm(states, weight.shape, weight, bias, self.eps)
+        weight, bias, eps = self["weight"], self["bias"], self.eps  # not self, which holds all weights
+        return lambda states: F.layer_norm(states, weight.shape, weight, bias, eps)
 
 
 def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
@@ -156,46 +157,57 @@ def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
         return None
     if not hasattr(operations, "_linear_pointwise"):
         return None
-    laid_out = operations._reorder_linear_weight(weight)
+    laid_out, precision = operations._reorder_linear_weight(weight), weight.dtype
 
     def linear(states: Tensor) -> Tensor:
         count = len(states)
         padded = F.pad(states, (0, 0, 0, _round(count) - count)) if count % ROUND else states
-        product: Tensor = operations._linear_pointwise(padded.to(weight.dtype), laid_out, bias, "none", [], "")
+        product: Tensor = operations._linear_pointwise(padded.to(precision), laid_out, bias, "none", [], "")
         return product[:count]
 
     return linear
 
 
 class _Layer:
+    """(tokens, width) to (tokens, width)."""
+
     def __init__(self, part: _Part, config: Any) -> None:
         self.heads, self.activation = config.num_attention_heads, ACTIVATIONS[config.hidden_act]
-        own, out = part / "attention.self", part / "attention.output"
-        self.qkv, self.q, self.kv = own.linear("query", "key", "value"), own.linear("query"), own.linear("key", "value")
+        self._read(part / "attention.self")
+        out = part / "attention.output"
         self.out, self.attention_norm = (out / "dense").linear(), (out / "LayerNorm").norm()
         self.up, self.down = (part / "intermediate.dense").linear(), (part / "output.dense").linear()
         self.norm = (part / "output.LayerNorm").norm()
         if part.compiled:
             self.after_attention = torch.compile(self.after_attention, dynamic=True)  # type: ignore[method-assign]
 
+    def _read(self, part: _Part) -> None:
+        self.qkv = part.linear("query", "key", "value")
+
     def __call__(self, states: Tensor, rows: Rows) -> Tensor:
-        """(tokens, width) to (tokens, width)."""
-        q, k, v = self._heads(self.qkv(states), 3)  # (tokens, heads, width / heads) each
+        q, k, v = self.split(self.qkv(states), 3)
         return self.after_attention(states, attend(q, k, v, rows))
 
-    def first_tokens(self, states: Tensor, rows: Rows) -> Tensor:
-        """(tokens, width) to (rows, width): what the layer makes of each row's first token."""
-        first = states[rows.ends[:-1]]  # (rows, width)
-        [q] = self._heads(self.q(first), 1)
-        k, v = self._heads(self.kv(states), 2)
-        return self.after_attention(first, attend(q, k, v, rows))
-
-    def _heads(self, states: Tensor, parts: int) -> Sequence[Tensor]:
+    def split(self, states: Tensor, parts: int) -> Sequence[Tensor]:
+        """(tokens, parts * width) to (tokens, heads, width / heads) each."""
         return states.view(len(states), parts, self.heads, -1).unbind(1)
 
     def after_attention(self, states: Tensor, attended: Tensor) -> Tensor:
         states = self.attention_norm(states + self.out(attended.flatten(1)))
         return self.norm(states + self.down(self.activation(self.up(states))))
+
+
+class _LastLayer(_Layer):
+    """(tokens, width) to (rows, width): what the layer makes of each row's first token."""
+
+    def _read(self, part: _Part) -> None:
+        self.q, self.kv = part.linear("query"), part.linear("key", "value")
+
+    def __call__(self, states: Tensor, rows: Rows) -> Tensor:
+        first = states[rows.ends[:-1]]  # (rows, width)
+        [q] = self.split(self.q(first), 1)
+        k, v = self.split(self.kv(states), 2)
+        return self.after_attention(first, attend(q, k, v, rows))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
