@@ -590,7 +590,7 @@ def test_an_audit_needs_a_set(job, capsys):
         (["--run", ""], "--run is needed: the first stage whose candidates are to be ranked"),
         (["--run", "absent.trec"], "absent.trec: no such file"),
         (["--model", ""], "--teacher llm needs --model: the endpoint's name of one, or a folder"),
-        (["--teacher", "lmm"], "no teacher named 'lmm' (known: llm, runs, bi-encoder, bm25, cross-encoder, "),
+        (["--teacher", "lmm"], "no teacher named 'lmm' (known: llm, runs, bi-encoder, bm25, cascade, cross-encoder, "),
         (["--teacher", "runs"], "the teacher `runs` needs one or more; give --teacher-runs"),
         (["--teacher", "runs", "--teacher-runs", "no.trec"], "no.trec: no such file"),
         (
