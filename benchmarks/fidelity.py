@@ -28,14 +28,16 @@ FORMATS = {
 def agreement(found: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> dict[str, float]:
     """Over queries: the largest difference of a score, the sum of order changes, and means of the rest."""
     import numpy as np
-    from scipy.stats import kendalltau
 
+    from rrarank.agreement import agreement as compare_scores
+
+    alike = compare_scores(found, reference)
     pairs = [(np.array(ours), np.array(theirs)) for ours, theirs in zip(found, reference, strict=True)]
     return {
-        "largest |Δscore|": float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
+        "largest |Δscore|": alike.difference,
         "order changes": sum(order_changes(ours, theirs) for ours, theirs in pairs),
-        "Kendall tau": fmean(float(kendalltau(ours, theirs).statistic) for ours, theirs in pairs),
-        "top-10 overlap": fmean(len(_top(ours) & _top(theirs)) / len(_top(theirs)) for ours, theirs in pairs),
+        "Kendall tau": alike.tau,
+        "top-10 overlap": alike.overlap,
     }
 
 
@@ -43,10 +45,6 @@ def order_changes(ours: np.ndarray, theirs: np.ndarray) -> int:
     """Pairs of a query's candidates that `theirs` holds clearly apart, and `ours` not in that order."""
     clear = theirs[:, None] - theirs[None, :] >= GAP  # (candidates, candidates)
     return int((clear & (ours[:, None] <= ours[None, :])).sum())
-
-
-def _top(scores: np.ndarray, cutoff: int = 10) -> set[int]:
-    return {int(place) for place in (-scores).argsort(kind="stable")[:cutoff]}
 
 
 def quality(
