@@ -21,7 +21,7 @@ from statistics import median
 from typing import IO, Any, TypeVar
 
 from rrarank.cli import say
-from rrarank.data import Candidate, Query, Ranking
+from rrarank.data import Ranking, ranking_of
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -42,13 +42,8 @@ def load_rankings(
 
     origins = Origins(topics=data / topics, collection=data / "corpus.jsonl.gz")
     inputs = load_inputs(data / run, origins, depth=depth)
-    return [
-        Ranking(
-            Query(qid, inputs.topics[qid]),
-            tuple(Candidate(hit.docid, inputs.texts[hit.docid], hit.score) for hit in inputs.run[qid][:depth]),
-        )
-        for qid in islice(inputs.run, queries or None)
-    ]
+    qids = islice(inputs.run, queries or None)
+    return [ranking_of(qid, inputs.run[qid][:depth], inputs.topics, inputs.texts) for qid in qids]
 
 
 def without_repeats(ranking: Ranking) -> Ranking:

@@ -118,6 +118,13 @@ Qrels = Mapping[str, Mapping[str, int]]
 """qid -> docid -> grade."""
 
 
+def ranking_of(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
+    """The query with those of its hits that have a text; without a topic, with none."""
+    found = ((hit, texts.get(hit.docid)) for hit in (hits if qid in topics else ()))
+    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text is not None)
+    return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
+
+
 def blocks(things: Iterable[T], size: int) -> Iterator[list[T]]:
     """Consecutive groups of `size`, the last one shorter (itertools.batched, which Python 3.11 lacks)."""
     iterator = iter(things)

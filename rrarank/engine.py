@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rrarank.budget import Pace, measure_pace, within
-from rrarank.data import Candidate, Hit, Query, Ranking, Run, blocks
+from rrarank.data import Candidate, Hit, Ranking, Run, blocks, ranking_of
 from rrarank.errors import RrarankError, shown
 from rrarank.journal import Journal, work_key
 from rrarank.passages import Passages, merge_passages, split_passages
@@ -253,7 +253,7 @@ def rerank_queries(
 
     def prepared() -> Iterator[tuple[list[str], Scoring]]:
         for qids in blocks(run, config.block_size):
-            block = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in qids]
+            block = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in qids]
             yield qids, _prepare(block, begin, journal, setting)
 
     for qids, finish in ahead(prepared()):
@@ -270,13 +270,6 @@ def ahead(things: Iterator[T]) -> Iterator[T]:
             yield thing
 
 
-def _ranking(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
-    """The query with those of its hits that have a text; without a topic, with none."""
-    found = ((hit, texts.get(hit.docid)) for hit in (hits if qid in topics else ()))
-    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text is not None)
-    return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
-
-
 def pace_of(
     run: Run, reranker: Reranker, *, topics: Mapping[str, str], texts: Mapping[str, str], config: RerankConfig
 ) -> Pace:
@@ -287,7 +280,7 @@ def pace_of(
     """
     if config.passages.words:
         raise RrarankError("--budget-ms with --passage-words: give one of the two")
-    first = [_ranking(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
+    first = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
     return measure_pace(_pointwise(reranker), first)
 
 

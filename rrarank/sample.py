@@ -6,7 +6,7 @@ from importlib import resources
 from itertools import islice
 from pathlib import Path
 
-from rrarank.data import Candidate, Query, Ranking
+from rrarank.data import Ranking, ranking_of
 from rrarank.inputs import load_inputs
 
 
@@ -14,9 +14,5 @@ def sample_rankings(depth: int, queries: int | None = None) -> list[Ranking]:
     """The first queries (None: all), each with its top `depth` candidates, or as many as BM25 found."""
     inputs = load_inputs(Path(str(resources.files("rrarank.runs")), "bm25.trec"), depth=depth)
     return [
-        Ranking(
-            Query(qid, inputs.topics[qid]),
-            tuple(Candidate(hit.docid, inputs.texts[hit.docid], hit.score) for hit in inputs.run[qid][:depth]),
-        )
-        for qid in islice(inputs.run, queries)
+        ranking_of(qid, inputs.run[qid][:depth], inputs.topics, inputs.texts) for qid in islice(inputs.run, queries)
     ]
