@@ -61,17 +61,19 @@ class Shape:
         ]
 
 
-def ceiling(shape: Shape, dtype: str, rows: int = 4096, least_seconds: float = 1.0) -> float:
+def ceiling(shape: Shape, dtype: str, rows: int = 4096, least_seconds: float = 1.0, device: str = "cpu") -> float:
     """Operations a second of `torch.mm` alone, on a layer's matrices with so many rows, over and over."""
     import torch
 
     kind = getattr(torch, dtype)
-    matrices = [(torch.rand(rows, a).to(kind), torch.rand(a, b).to(kind)) for a, b in shape.products()]
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    matrices = [tuple(torch.rand(size).to(device, kind) for size in ((rows, a), (a, b))) for a, b in shape.products()]
     operations = sum(2 * rows * a * b for a, b in shape.products())
     rounds, started = -1, time.perf_counter()
     while rounds < 1 or time.perf_counter() - started < least_seconds:
         for left, right in matrices:
             torch.mm(left, right)
+        wait()
         rounds += 1
         if rounds == 0:  # the first was to warm up
             started = time.perf_counter()

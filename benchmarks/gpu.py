@@ -6,7 +6,8 @@ The model is made here: a BERT of base size with random weights, a token for eac
 random words, their lengths as passages have them: log-normal, the median 60 words. predict has bfloat16 weights, all
 pairs at once, and its best batch size of those tried beforehand on the first eight queries; rrarank drops what it
 remembers before each pass. Both compute in one process, by turns. The largest difference of their scores stands beside
-the deviation of the scores: the weights are random, and so are the scores.
+the deviation of the scores: the weights are random, and so are the scores. Operations are those of matrix products for real
+tokens (see flops.py), of a forward pass that skips what the last layer need not compute; their ceiling is torch.mm.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from statistics import pstdev
+from statistics import median, pstdev
 
 from bench import (  # type: ignore[import-not-found]
     conclude,
@@ -31,6 +32,7 @@ from bench import (  # type: ignore[import-not-found]
     spread,
     vocabulary,
 )
+from flops import Shape, ceiling  # type: ignore[import-not-found]
 from sides import Ours, Predict, Setting, load_ours, seconds, token_counts  # type: ignore[import-not-found]
 
 from rrarank.cli import positive
@@ -80,14 +82,22 @@ def compare(setting: Setting, flags: argparse.Namespace) -> None:
 
     pairs = flags.queries * flags.depth
     times = interleaved(sides, flags.rounds, measure)
-    rows = [{"side": name, "pairs / s": _rates(taken, pairs)} for name, taken in times.items()]
+    lengths = token_counts(rankings, setting.model, setting.max_length)["every"]
+    shape = Shape.of(setting.model)
+    operations = shape.first_token(lengths)
+    top = ceiling(shape, "bfloat16", rows=65_536 if flags.device == "cuda" else 4096, device=flags.device)
+    rows = [
+        {"side": name, "pairs / s": _rates(taken, pairs), "share of ceiling": operations / median(taken) / top}
+        for name, taken in times.items()
+    ]
     show([{"side": row["side"], **row["pairs / s"]} for row in rows], {}, ",.0f")
     first, second = ([score for ranking in found[name] for score in ranking] for name in sides)
-    lengths = token_counts(rankings, setting.model, setting.max_length)["every"]
     facts = {
         "device": device_name(flags.device),
         "layers": flags.layers,
         "pairs": pairs,
+        "ceiling_tflops": round(top / 1e12, 1),
+        "shares_of_ceiling": {row["side"]: round(row["share of ceiling"], 3) for row in rows},
         "tokens_per_pair": round(sum(lengths) / pairs, 1),
         "largest_difference": max(abs(a - b) for a, b in zip(first, second, strict=True)),
         "deviation_of_scores": pstdev(second),

@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the model to write")
     parser.add_argument("--seed", type=int, help="of new heads, order and dropout (default: the config's)")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="processes that tokenise ahead of a GPU (default: none)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
     return parser
 
@@ -54,7 +57,9 @@ def _train(flags: argparse.Namespace) -> None:
     work = output.with_name(f"{output.name}.work")
     with _alone(work):
         with quiet(), _telling_how_to_go_on(work):
-            student, tokenizer = train_model(config, work, threads=flags.threads or 0, follow=_say)
+            student, tokenizer = train_model(
+                config, work, threads=flags.threads or 0, workers=flags.workers or 0, follow=_say
+            )
         if not PartialState().is_main_process:
             return
         facts, logs = recipe(config), read_logs(work)

@@ -144,7 +144,7 @@ def _lanes(bi_encoder: Any, states: Sequence[Tensor]) -> list[_Lanes]:
     quiet = free @ torch.linalg.eigh(free.T @ used @ free).eigenvectors[:, :2]  # (steady, 2), orthonormal
     lanes = torch.zeros(2, len(uneven))
     lanes[:, steady] = quiet.T
-    return [_Lanes(lanes * scale, lanes / scale) for scale in scales]
+    return [_Lanes(lanes * scale, lanes / scale.where(scale != 0, 1)) for scale in scales]  # no lane where one is 0
 
 
 def _clear(bert: Any, lanes: Sequence[_Lanes]) -> None:

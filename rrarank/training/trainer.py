@@ -55,13 +55,14 @@ Follow = Callable[[Mapping[str, Any]], None]
 
 
 def train_model(
-    config: TrainConfig, work: Path, *, threads: int = 0, follow: Follow = lambda _: None
+    config: TrainConfig, work: Path, *, threads: int = 0, workers: int = 0, follow: Follow = lambda _: None
 ) -> tuple[Student, Any]:
     """A student trained through all stages, and its tokenizer.
 
     Args:
         work: folder of checkpoints; what it holds of the same training is not done again.
         threads: of the CPU; 0 for the library's default.
+        workers: processes that tokenise the next batches, so that a GPU need not wait; 0 for none beside this one.
         follow: is told every entry of the log.
 
     Raises:
@@ -79,7 +80,8 @@ def train_model(
         file.write(wanted)
     collator = Collator(tokenizer, config.max_length, config.chunk)
     for number, (stage, lists) in enumerate(zip(config.stages, stages, strict=True), start=1):
-        _train_stage(student, collator, config, stage, lists, dev, work / f"stage-{number}", follow)
+        arguments = _arguments(config, stage, work / f"stage-{number}", workers)
+        _train_stage(student, collator, config, stage, lists, dev, arguments, follow)
     return student, tokenizer
 
 
@@ -213,16 +215,17 @@ def _train_stage(
     stage: StageConfig,
     lists: Sequence[TrainingList],
     dev: _Dev | None,
-    folder: Path,
+    arguments: TrainingArguments,
     follow: Follow,
 ) -> None:
     """Train, or take over the weights where the stage is done."""
+    folder = Path(arguments.output_dir)
     done = folder / "done.safetensors"
     if not done.is_file():
         student.loss = stage.loss
         trainer = _StageTrainer(
             model=student,
-            args=_arguments(config, stage, folder),
+            args=arguments,
             train_dataset=_plan(lists, stage, config.seed),
             eval_dataset=[] if dev else None,  # `evaluate` has its own, the Trainer only asks whether there is one
             data_collator=collator,
@@ -262,7 +265,7 @@ def _last_whole_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def _arguments(config: TrainConfig, stage: StageConfig, folder: Path) -> TrainingArguments:
+def _arguments(config: TrainConfig, stage: StageConfig, folder: Path, workers: int) -> TrainingArguments:
     looks = config.dev.every if config.dev else config.save_every
     return TrainingArguments(
         output_dir=str(folder),
@@ -276,6 +279,7 @@ def _arguments(config: TrainConfig, stage: StageConfig, folder: Path) -> Trainin
         bf16=config.precision == "bfloat16",
         fp16=config.precision == "float16",
         seed=config.seed,
+        dataloader_num_workers=workers,
         logging_steps=10,
         save_steps=looks,
         save_total_limit=2,

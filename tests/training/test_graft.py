@@ -1,5 +1,7 @@
 """A grafted cross-encoder ranks as its bi-encoder does, before it has learned anything."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from transformers import BertConfig, BertModel
@@ -49,6 +51,12 @@ def pair(tokenizer, query, document):
 
 def correlation(a, b):
     return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+
+
+def test_a_dimension_that_a_normalisation_shuts_is_no_lane(towers, tokenizer):
+    shut = deepcopy(towers)
+    shut.encoder.layer[-1].output.LayerNorm.weight.data[5] = 0  # as rounding to half precision may leave it
+    assert all(weight.isfinite().all() for weight in graft(shut, tokenizer, QUERIES, DOCUMENTS, GraftConfig()).parameters())
 
 
 @torch.no_grad()

@@ -71,6 +71,11 @@ def test_a_grafted_student_is_a_layer_taller_and_learns_the_same_twice(config, b
     assert equal(*map(weights, students))
 
 
+def test_tokenising_in_other_processes_changes_nothing(config, tmp_path):
+    students = [train_model(config, tmp_path / str(workers), workers=workers)[0] for workers in (0, 2)]
+    assert equal(*map(weights, students))
+
+
 def test_only_a_bi_encoder_can_be_grafted(config, tmp_path):
     with pytest.raises(RrarankError, match="a re-ranker already; leave graft out"):
         train_model(replace(config, graft=GraftConfig()), tmp_path)
