@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from rrarank import label
 from rrarank.cli import positive, run_verb, say
-from rrarank.data import Candidate, Hit, LabelledRanking, Qrels, Query, Ranking, Run
+from rrarank.data import Hit, LabelledRanking, Qrels, Ranking, Run, ranking_of
 from rrarank.distill.statistics import statistics
 from rrarank.distillation_set import pairs, read_set, teacher_name, write_set
 from rrarank.engine import RerankConfig, reorder, rerank_queries
@@ -256,10 +256,9 @@ def load_judged(name: str, measure: str, folder: Path, run: Path, part: str, lim
     """Args: part: of the names of topics and judgments; limit: only so many queries, 0 for all."""
     corpus = folder / "corpus.jsonl.gz"
     inputs = load_inputs(run, Origins(folder / f"topics{part}.tsv", corpus), depth=DEPTH)
-    rankings = []
-    for qid, hits in islice(inputs.run.items(), limit):
-        candidates = (Candidate(hit.docid, inputs.texts[hit.docid], hit.score) for hit in hits[:DEPTH])
-        rankings.append(Ranking(Query(qid, inputs.topics[qid]), tuple(candidates)))
+    rankings = [
+        ranking_of(qid, hits[:DEPTH], inputs.topics, inputs.texts) for qid, hits in islice(inputs.run.items(), limit)
+    ]
     there = {ranking.query.qid for ranking in rankings}
     known = load_qrels(folder / f"qrels{part}.txt")
     qrels = {qid: grades for qid, grades in known.items() if qid in there or not limit}  # unanswered ones count as 0

@@ -28,6 +28,8 @@ from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench import processor  # type: ignore[import-not-found]
+
 from rrarank.cli import positive
 
 if TYPE_CHECKING:
@@ -110,9 +112,12 @@ def show(figures: dict[str, Figures]) -> None:
 
 def machine(flags: argparse.Namespace) -> dict[str, object]:
     """What the figures hold for."""
+    import torch
+
     asked = ("queries", "lists", "documents", "chunk", "max_length", "steps", "warm_up", "rounds", "precision")
     return {
-        "processor": _processor(),
+        **processor(),
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
         "cores": os.cpu_count(),
         "threads": flags.threads,
         "load": round(os.getloadavg()[0], 1),
@@ -121,19 +126,6 @@ def machine(flags: argparse.Namespace) -> dict[str, object]:
         "set": flags.set.name,
         **{name: getattr(flags, name) for name in asked},
     }
-
-
-def _processor() -> str:
-    """With the accelerator, if there is one."""
-    import torch
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor() or platform.machine()
-    return f"{cpu}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else cpu
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Makes a student from data, in about two hours on two cores:
+# Makes the student that ships, from data:
 #
 #     recipes/rra-bert-mini/make.sh ../shared/data WORK
 #
-# Each step is skipped where its output is there. DATA holds dl22/: topics, passages, first stages, TREC participants'
-# runs. The teacher of the warm-up, all-mpnet-base-v2, comes from pip.
+# Each step is skipped where its output is there. DATA holds nq/ (questions, passages), dl22/ and dl21/ (topics,
+# passages, first stages, TREC participants' runs). The teacher of the warm-up, all-mpnet-base-v2, comes from pip. The
+# warm-up takes 4 minutes on one H100 and 18 hours or so on two cores; all else about two hours on two cores.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
-DATA=$(cd "$1" && pwd)/dl22
+DATA=$(cd "$1" && pwd)
 mkdir -p "$2" && cd "$2"
 rrarank() { python -m "rrarank.$1" "${@:2}"; }
 
@@ -20,20 +21,34 @@ if [ ! -e mpnet/all-mpnet-base-v2/config.json ]; then
 fi
 MPNET=mpnet/all-mpnet-base-v2
 
-# 2. Questions that dl22's passages ask; the 60 passages closest to each, 12 nearest and 8 farthest scored by the teacher.
-[ -e questions.tsv ] || python "$HERE/questions.py" "$DATA/corpus.jsonl.gz" "$DATA/topics.tsv" questions.tsv
-[ -e questions.trec.json ] || rrarank retrieve --dense --model $MPNET --index dl22-mpnet \
-    --collection "$DATA/corpus.jsonl.gz" --topics questions.tsv --hits 60 --output questions.trec
-[ -e questions.jsonl.json ] || rrarank label --run questions.trec --preranker bm25 --depth 60 --k-top 12 --k-bottom 8 \
-    --teacher bi-encoder --model $MPNET --teacher-index dl22-mpnet --output questions.jsonl
+# 2. nq's questions, and what dl22's passages could be searched for; of the 60 passages that BM25 and the teacher find
+#    together for each, the teacher's score.
+[ -e collection.jsonl.gz ] || cat "$DATA"/{dl22,nq}/corpus.jsonl.gz > collection.jsonl.gz
+if [ ! -e queries.tsv ]; then
+    python "$HERE/queries.py" "$DATA/dl22/corpus.jsonl.gz" "$DATA/dl22/topics.tsv" passages.tsv
+    sed 's/^/nq-/' "$DATA/nq/topics.train.tsv" | cat passages.tsv - > queries.tsv
+fi
+[ -e dense.trec.json ] || rrarank retrieve --dense --model $MPNET --index mpnet-index \
+    --collection collection.jsonl.gz --topics queries.tsv --hits 100 --batch-size 128 --output dense.trec
+[ -e bm25.trec.json ] || rrarank retrieve --index bm25-index --collection collection.jsonl.gz --topics queries.tsv \
+    --hits 100 --output bm25.trec
+[ -e both.trec.json ] || rrarank fuse --runs bm25.trec dense.trec --hits 60 --output both.trec
+[ -e queries.jsonl.json ] || rrarank label --run both.trec --topics queries.tsv --collection collection.jsonl.gz \
+    --preranker bm25 --depth 60 --k-top 30 --k-bottom 30 --teacher bi-encoder --model $MPNET \
+    --teacher-index mpnet-index --batch-size 128 --output queries.jsonl
 
-# 3. dl22: the union of three first stages, ordered by 23 participants' runs; what few of them hold is missing.
-[ -e dl22.trec.json ] || rrarank fuse --runs "$DATA"/runs/{bm25,bm25-rm3,splade-pp}.trec --output dl22.trec
-[ -e dl22.jsonl.json ] || rrarank label --run dl22.trec --topics "$DATA/topics.tsv" \
-    --collection "$DATA/corpus.jsonl.gz" --preranker bm25 --depth 400 --k-top 200 --k-bottom 200 \
-    --teacher runs --teacher-runs "$DATA"/teacher-runs/*.trec.gz --output dl22.jsonl
+# 3. dl22 and dl21: the union of three first stages, ordered by participants' runs; what few of them hold is missing.
+for set in dl22 dl21; do
+    [ -e $set.trec.json ] || rrarank fuse --runs "$DATA/$set"/runs/{bm25,bm25-rm3,splade-pp}.trec --output $set.trec
+    [ -e $set.jsonl.json ] || rrarank label --run $set.trec --topics "$DATA/$set/topics.tsv" \
+        --collection "$DATA/$set/corpus.jsonl.gz" --preranker bm25 --depth 400 --k-top 200 --k-bottom 200 \
+        --teacher runs --teacher-runs "$DATA/$set"/teacher-runs/*.trec.gz --output $set.jsonl
+done
 
-# 4. The student: all-MiniLM-L6-v2 as a cross-encoder, the warm-up on the questions, then RRA-BERT on dl22.
-[ -e warm-up/config.json ] || rrarank train --config "$HERE/warm-up.yaml" --sets questions.jsonl --output warm-up
-[ -e rra-bert-mini/config.json ] || rrarank train --config "$HERE/rra-bert.yaml" --sets dl22.jsonl --base warm-up \
-    --output rra-bert-mini
+# 4. The student: the warm-up, then RRA-BERT on dl22, by which all was chosen on dl21 and nq; then the same with dl21,
+#    which ships.
+[ -e warm-up/config.json ] || rrarank train --config "$HERE/warm-up.yaml" --sets queries.jsonl --output warm-up
+[ -e rra-bert-dl22/config.json ] || rrarank train --config "$HERE/rra-bert.yaml" --sets dl22.jsonl --base warm-up \
+    --output rra-bert-dl22
+[ -e rra-bert-mini/config.json ] || rrarank train --config "$HERE/rra-bert.yaml" --sets dl22.jsonl dl21.jsonl \
+    --base warm-up --output rra-bert-mini
