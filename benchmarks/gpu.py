@@ -7,7 +7,7 @@ random words, their lengths as passages have them: log-normal, the median 60 wor
 pairs at once, and its best batch size of those tried beforehand on the first eight queries; rrarank drops what it
 remembers before each pass. Both compute in one process, by turns. The largest difference of their scores stands beside
 the deviation of the scores: the weights are random, and so are the scores. Operations are those of matrix products for
-real tokens (see flops.py), of a forward pass that skips what the last layer need not compute; their ceiling is torch.mm.
+real tokens (see flops.py), of a forward pass that skips what the last layer need not do; their ceiling is torch.mm.
 """
 
 from __future__ import annotations

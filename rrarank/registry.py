@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rrarank.engine import Reranker, RerankerConfig
 
 GROUP = "rrarank.rerankers"
-DEFAULT = "bi-encoder"  # until a model of our own ships
+DEFAULT = "rra-bert"
 
 _CLASSES: dict[str, str | type[Reranker]] = {
     "bm25": "rrarank.rerankers.bm25:FirstStage",
@@ -24,6 +24,7 @@ _CLASSES: dict[str, str | type[Reranker]] = {
     "cross-encoder": "rrarank.rerankers.cross_encoder:CrossEncoder",
     "listwise-llm": "rrarank.rerankers.listwise_llm:ListwiseLLM",
     "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",
+    "rra-bert": "rrarank.rerankers.cross_encoder:RRABERT",
 }
 
 

@@ -14,12 +14,12 @@ from rrarank.engine import Reranker, with_tail
 from rrarank.errors import RrarankError
 from rrarank.registry import load_reranker
 from rrarank.rerankers.backends import CrossEncoderConfig
-from rrarank.rerankers.cross_encoder import CrossEncoder
+from rrarank.rerankers.cross_encoder import CrossEncoder, RRABERTConfig
 
 
 @dataclass(frozen=True)
-class CascadeConfig(CrossEncoderConfig):
-    """The settings of the cross-encoder, and those of what comes before it.
+class CascadeConfig(RRABERTConfig):
+    """The settings of the cross-encoder, by default the one that ships, and those of what comes before it.
 
     Args:
         first: name of the reranker that orders all candidates.

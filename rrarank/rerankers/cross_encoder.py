@@ -67,6 +67,17 @@ class MonoBERT(CrossEncoder):
     Config = MonoBERTConfig
 
 
+@dataclass(frozen=True)
+class RRABERTConfig(CrossEncoderConfig):
+    model: str = "rra-bert-mini"  # ships with the package; `recipes/rra-bert-mini` makes it
+
+
+class RRABERT(CrossEncoder):
+    """The cross-encoder with a student of ours, trained as RRADistill trains RRA-BERT (Choi et al., 2024)."""
+
+    Config = RRABERTConfig
+
+
 def _refuse_labels(name: str, labels: int) -> None:
     if labels > 2:
         raise RrarankError(f"{name}: {labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)")

@@ -40,6 +40,7 @@ def build(cross_encoder_folder, bi_encoder_folder, server):
         "cross-encoder": cross_encoder_folder,
         "listwise-llm": "judge",
         "monobert": cross_encoder_folder,
+        "rra-bert": cross_encoder_folder,
     }
 
     def load(name, **config):
