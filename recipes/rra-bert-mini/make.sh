@@ -52,3 +52,4 @@ done
     --output rra-bert-dl22
 [ -e rra-bert-mini/config.json ] || rrarank train --config "$HERE/rra-bert.yaml" --sets dl22.jsonl dl21.jsonl \
     --base warm-up --output rra-bert-mini
+[ -e rra-bert-mini/LICENSE ] || cp "$HERE/../../LICENSE" rra-bert-mini/
