@@ -50,6 +50,7 @@ class RerankerConfig:
         max_length: most tokens of a pair; 0 for the model's own maximum.
         backend: what runs the model.
         precision: of the model's matrix products.
+        allow_pickle: take weights that are there as a pickle only (`models.locate`).
     """
 
     model: str = ""
@@ -59,6 +60,7 @@ class RerankerConfig:
     max_length: int = 0
     backend: str = "torch"
     precision: str = "fp32"
+    allow_pickle: bool = False
 
 
 class Reranker(ABC):

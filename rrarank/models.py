@@ -12,12 +12,14 @@ from pathlib import Path
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 
+_WEIGHTS = "weights (*.safetensors)"
 _NEEDED = {
     "config.json": ["config.json"],
-    "weights (*.safetensors)": ["*.safetensors"],
+    _WEIGHTS: ["*.safetensors"],
     "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
 }
-_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never pickles
+_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
+_PICKLES = ["pytorch_model*.bin"]  # only where they are asked for
 
 
 FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
@@ -25,18 +27,24 @@ EXPORT_MANIFEST = "rrarank-export.json"
 EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # what `rrarank.export` puts into a model folder
 
 
-def locate(model: str) -> Path:
+def locate(model: str, *, allow_pickle: bool = False) -> Path:
     """The folder of a model: a path, the name of one that ships with the package, or a hub id whose files are on disk
     or can be downloaded.
 
+    Args:
+        allow_pickle: take weights that are there as a pickle only, as of older checkpoints; transformers reads them by
+            torch's loader of weights, which runs no code of theirs.
+
     Raises:
         MissingResource: neither on disk nor within reach (asked once, with a short timeout).
-        RrarankError: the folder holds no safetensors weights.
+        RrarankError: the folder holds no weights that may be read.
     """
     path = Path(model).expanduser()
-    folder = path if path.is_dir() else _shipped(model) or _from_hub(model)
-    if lack := _lacks(folder):
-        raise RrarankError(f"{model}: the folder has no {lack}; pickled weights are not loaded, convert them")
+    folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
+    if lack := _lacks(folder, allow_pickle):
+        pickles = any(folder.glob(_PICKLES[0]))
+        hint = "; pickled weights are not loaded without --allow-pickle" if pickles else ""
+        raise RrarankError(f"{model}: the folder has no {lack}{hint}")
     _refuse_newer(folder, model)
     return folder
 
@@ -56,29 +64,33 @@ def _refuse_newer(folder: Path, model: str) -> None:
         raise RrarankError(f"{model}: format {ours.get('format')!r}, this version reads {FORMAT!r}; update rrarank")
 
 
-def _lacks(folder: Path) -> str:
+def _lacks(folder: Path, allow_pickle: bool) -> str:
     """What a model folder cannot do without and does not hold; without a tokenizer, every word would be unknown."""
     for what, patterns in _NEEDED.items():
+        if allow_pickle and what == _WEIGHTS:
+            patterns = patterns + _PICKLES
         if not any(path for pattern in patterns for path in folder.glob(f"**/{pattern}")):
             return what
     return ""
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, allow_pickle: bool) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
         folder = Path(huggingface_hub.snapshot_download(model, local_files_only=True))
-        if not _lacks(folder):  # else a download that was cut off
+        if not _lacks(folder, allow_pickle):  # else a download that was cut off
             return folder
     except HFValidationError:
         raise MissingResource(f"{model}: no such folder, and no hub id (owner/name)") from None
     except LocalEntryNotFoundError:
         pass
     try:
-        huggingface_hub.HfApi().model_info(model, timeout=10)  # one question before many retries
-        return Path(huggingface_hub.snapshot_download(model, allow_patterns=_PATTERNS))
+        found = huggingface_hub.HfApi().model_info(model, timeout=10)  # one question before many retries
+        safe = any(str(one.rfilename).endswith(".safetensors") for one in found.siblings or ())
+        patterns = _PATTERNS + (_PICKLES if allow_pickle and not safe else [])
+        return Path(huggingface_hub.snapshot_download(model, allow_patterns=patterns))
     except OfflineModeIsEnabled:
         reason = "HF_HUB_OFFLINE is set"
     except HfHubHTTPError as error:
@@ -99,7 +111,7 @@ def fingerprint(folder: Path) -> str:
         place = path.relative_to(folder)
         if place.parts[0] in EXPORTED:
             continue
-        if path.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja"} and path.is_file():
+        if path.suffix in {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja"} and path.is_file():
             digest.update(place.as_posix().encode() + b"\0")
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

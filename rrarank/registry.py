@@ -22,8 +22,10 @@ _CLASSES: dict[str, str | type[Reranker]] = {
     "bi-encoder": "rrarank.rerankers.bi_encoder:BiEncoder",
     "cascade": "rrarank.rerankers.cascade:Cascade",
     "cross-encoder": "rrarank.rerankers.cross_encoder:CrossEncoder",
+    "gpt": "rrarank.rerankers.gpt:GPT",
     "listwise-llm": "rrarank.rerankers.listwise_llm:ListwiseLLM",
     "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",
+    "monot5": "rrarank.rerankers.monot5:MonoT5",
     "rra-bert": "rrarank.rerankers.cross_encoder:RRABERT",
 }
 

@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
     how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")
     how.add_argument("--budget-ms", type=_milliseconds, default=0.0, help="most time per query: as many as fit; 0: any")
+    how.add_argument(
+        "--allow-pickle", action="store_true", help="read weights that are there as a pickle only; off: safetensors"
+    )
     how.add_argument("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
@@ -184,7 +187,7 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
 
 def _load(flags: argparse.Namespace, output: str) -> tuple[Reranker, Sequence[Mapping[str, object]]]:
     """The reranker, and what --backend auto tried before it settled on that."""
-    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision")
+    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
     settings = {name: getattr(flags, name) for name in names}
     settings |= registry.parse_options(flags.reranker, flags.option)
     if flags.backend != "auto":
@@ -229,7 +232,7 @@ def _with_progress(
 def _say_plan(flags: argparse.Namespace, inputs: Inputs, pairs: int, output: str) -> None:
     """--dry-run: what would be done."""
     if flags.model and registry.find_reranker(flags.reranker).model_is_files:
-        locate(flags.model)
+        locate(flags.model, allow_pickle=flags.allow_pickle)
     say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
     say(f"with {flags.reranker} ({flags.model or 'its default model'}) into {output}")
 

@@ -116,3 +116,49 @@ def bi_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
     transformer = Transformer(str(backbone))
     SentenceTransformer(modules=[transformer, Pooling(16)], device="cpu").save(str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def t5_folder(tmp_path_factory) -> Path:
+    """A tiny T5 that knows the words of MonoT5's prompt and answers."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = ["▁true", "▁false", "▁Query", "▁Document", "▁Relevant", "▁", *(f"▁{word}" for word in WORDS), *letters]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *((piece, -3.0) for piece in dict.fromkeys(pieces))]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    folder: Path = tmp_path_factory.mktemp("t5")
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    config = T5Config(vocab_size=len(vocabulary), decoder_start_token_id=0, initializer_factor=2.0, **sizes)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def decoder_folder(tmp_path_factory) -> Path:
+    """A tiny Llama to which " Yes" and " No" are one token each."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<eos>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(["Say Yes Yes No No " + " ".join(WORDS)] * 9, trainer)
+    folder: Path = tmp_path_factory.mktemp("decoder")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(folder)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=400, max_position_embeddings=512, initializer_range=0.5, **sizes)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder

@@ -132,3 +132,14 @@ def test_two_processes_agree_with_one(job, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*launch, "-m", "rrarank.train", *flags], check=True, env=environment, timeout=120)
     assert scores("two") == pytest.approx(scores("out"), abs=1e-3)
+
+
+def test_a_decoder_that_a_prompt_asks_is_trained_and_reranks(job, decoder_folder, capsys):
+    config = "prompt: {}\nmax_length: 128\nstages: [{lists: 4}]\n"
+    open("config.yaml", "w").write(config)
+    job[job.index("--base") + 1] = str(decoder_folder)
+    assert main(job) == 0
+    assert len(set(scores("out").tolist())) == len(TEXTS)
+    assert "it scored by its yes and no before its first step" in open("out/README.md").read()
+    assert main([*job, "--overwrite", "--base", "out"]) == 2
+    assert "a re-ranker already; leave prompt out" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def choose_backend(config: RerankerConfig, journal: Journal | None = None) -> Ch
         raise RrarankError("--backend auto: only cross-encoders have several back ends; leave it out")
     own = {setting.name: getattr(config, setting.name) for setting in fields(CrossEncoderConfig)}  # less a cascade's
     plain = CrossEncoderConfig(**own | {"backend": "torch", "precision": "fp32"})
-    folder = locate(plain.model)
+    folder = locate(plain.model, allow_pickle=plain.allow_pickle)
     key = note_key("backend", "auto", fingerprint(folder), asdict(replace(plain, model="")))
     if journal is not None and key in journal:
         return Choice(**journal[key])

@@ -76,7 +76,7 @@ class TorchBackend:
     identity = ""
 
     def __init__(self, folder: Path, name: str, tokenizer: Any, config: CrossEncoderConfig) -> None:
-        self.device, self.compile = device_of(config), config.compile
+        self.device, self.compile, self.allow_pickle = device_of(config), config.compile, config.allow_pickle
         precision = TORCH_DTYPES[config.precision]
         model_config = AutoConfig.from_pretrained(folder)
         load = self._load_packed if is_packable(model_config) else self._load_padded
@@ -92,14 +92,14 @@ class TorchBackend:
             state = {key: value.to(self.device) for key, value in weights.items()}
             model = PackedBert(config, state, precision, compiled=self.compile)
         except KeyError:  # transformers knows checkpoints of every age, and says what one lacks; but takes seconds
-            state = load_whole(folder, name).to(self.device).state_dict()
+            state = load_whole(folder, name, self.allow_pickle).to(self.device).state_dict()
             model = PackedBert(config, state, precision, compiled=self.compile)
         return lambda batch: model(Rows.pack(batch, self.device))
 
     def _load_padded(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
         from transformers import DataCollatorWithPadding
 
-        model = load_whole(folder, name).to(self.device).eval().to(precision)
+        model = load_whole(folder, name, self.allow_pickle).to(self.device).eval().to(precision)
         pad = DataCollatorWithPadding(with_pad_token(tokenizer, model))
         if self.compile:
             model.compile(dynamic=True)
@@ -114,12 +114,12 @@ def _plain_weights(folder: Path) -> dict[str, Tensor]:
     return {key: value.float() for key, value in load_file(path).items()}
 
 
-def load_whole(folder: Path, name: str) -> Any:
+def load_whole(folder: Path, name: str, allow_pickle: bool = False) -> Any:
     """The classifier in float32; a weight that the checkpoint lacks would be random, so it is an error."""
     from transformers import AutoModelForSequenceClassification  # takes seconds to import
 
     model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        folder, dtype=torch.float32, use_safetensors=None if allow_pickle else True, output_loading_info=True
     )
     if report["missing_keys"]:
         raise RrarankError(

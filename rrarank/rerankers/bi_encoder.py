@@ -24,7 +24,7 @@ class BiEncoder(Reranker):
         super().__init__(config)
         if not self.config.model:
             self.model_name = MINILM
-        folder = locate(self.config.model or default_model())
+        folder = locate(self.config.model or default_model(), allow_pickle=self.config.allow_pickle)
         with loading(self.model_name, self.config.device, self.config.threads):
             self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
         if self.config.max_length:

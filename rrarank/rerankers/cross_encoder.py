@@ -35,7 +35,7 @@ class CrossEncoder(Pointwise):
         super().__init__(config)
         if not self.config.model:
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
-        folder = locate(self.config.model)
+        folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         with loading(self.config.model, self.config.device, self.config.threads):
             model_config = AutoConfig.from_pretrained(folder)
             tokenizer: Any = AutoTokenizer.from_pretrained(folder)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rrarank.engine import Ids
+from rrarank.errors import RrarankError
 
 KEPT_CHARACTERS = 16_000_000  # of texts whose ids are remembered: some ten megabytes of them
 
@@ -18,12 +19,16 @@ class PairEncoder:
 
     Where the tokenizer puts a pair together from the ids of its two texts, as all fast ones do but for odd
     post-processors, texts are tokenised once and remembered; else each pair is tokenised whole.
+
+    Args:
+        template: what stands around the two texts, in place of the tokenizer's own (`prompt_template`).
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: Any, max_length: int, template: Template | None = None) -> None:
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self._template = _find_template(tokenizer)
+        self._template = template or _find_template(tokenizer)
+        self._prompt = template.size if template else 0  # tokens
         self._known: dict[str, np.ndarray] = {}
         self._characters = 0
 
@@ -31,6 +36,8 @@ class PairEncoder:
         """The ids of each (query, text): `input_ids` and, if the model knows segments, `token_type_ids`."""
         if not texts:
             return []
+        if self._prompt and self._prompt + 2 > self._max_length:
+            raise RrarankError(f"max_length is {self._max_length}: the prompt alone has {self._prompt} tokens")
         if self._template is None:
             rows = self._tokenizer(
                 [query] * len(texts), list(texts), truncation="longest_first", max_length=self._max_length
@@ -44,7 +51,8 @@ class PairEncoder:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if self._characters > KEPT_CHARACTERS:
             self._known, self._characters, new = {}, 0, list(dict.fromkeys(texts))
-        self._known.update(zip(new, _tokenise(self._tokenizer, new), strict=True))
+        lead = self._template.lead if self._template else ""
+        self._known.update(zip(new, _tokenise(self._tokenizer, [lead + text for text in new]), strict=True))
         self._characters += sum(map(len, new))
         return [self._known[text] for text in texts]
 
@@ -56,16 +64,26 @@ def _tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class _Template:
-    """What a tokenizer puts before, between and behind the two texts; segments where it gives them."""
+class Template:
+    """What stands before, between and behind the two texts; segments where the tokenizer gives them.
+
+    Args:
+        lead: what each text begins with before it is tokenised, such as the space that follows a prompt's `Query:`.
+    """
 
     before: Sequence[int]
     between: Sequence[int]
     behind: Sequence[int]
-    segments: tuple[Sequence[int], int, Sequence[int], int, Sequence[int]] | None
+    segments: tuple[Sequence[int], int, Sequence[int], int, Sequence[int]] | None = None
+    lead: str = ""
+
+    @property
+    def size(self) -> int:
+        """In tokens, without the two texts."""
+        return len(self.before) + len(self.between) + len(self.behind)
 
     def pair(self, query: np.ndarray, text: np.ndarray, max_length: int) -> Ids:
-        room = max_length - len(self.before) - len(self.between) - len(self.behind)
+        room = max_length - self.size
         kept_query, kept_text = longest_first(len(query), len(text), room)
         query, text = query[:kept_query], text[:kept_text]
         ids = {"input_ids": _joined(self.before, query, self.between, text, self.behind)}
@@ -91,10 +109,30 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return (longer, shorter) if first > second else (shorter, longer)
 
 
+def prompt_template(tokenizer: Any, prompt: str) -> Template:
+    """Of a prompt with `{query}` and, after it, `{document}`; a space before either belongs to it.
+
+    Raises:
+        RrarankError: another prompt.
+    """
+    before, found, rest = prompt.partition("{query}")
+    between, found_too, behind = rest.partition("{document}")
+    if not found or not found_too or before.endswith(" ") != between.endswith(" "):
+        raise RrarankError(
+            f"prompt {prompt!r:.60}: expected {{query}} and then {{document}}, both or none after a space"
+        )
+    lead = " " if before.endswith(" ") else ""
+    parts = [list(ids) for ids in _tokenise(tokenizer, [before.removesuffix(" "), between.removesuffix(" "), behind])]
+    [inner] = _tokenise(tokenizer, ["x"])
+    whole = tokenizer("x")["input_ids"]  # with what the tokenizer puts around every text
+    at = _find(whole, list(inner), 0)
+    return Template(whole[:at] + parts[0], parts[1], parts[2] + whole[at + len(inner) :], lead=lead)
+
+
 _PROBES = [("what is a cat", "a long story"), ("one two three four five six", "seven"), ("x", "y z")]
 
 
-def _find_template(tokenizer: Any) -> _Template | None:
+def _find_template(tokenizer: Any) -> Template | None:
     """How the tokenizer puts pairs together, if that can be told and holds on every probe."""
     if not getattr(tokenizer, "is_fast", False) or tokenizer.truncation_side != "right":
         return None
@@ -104,7 +142,7 @@ def _find_template(tokenizer: Any) -> _Template | None:
     return template if template and all(_holds(template, tokenizer, *probe) for probe in _PROBES) else None
 
 
-def _read_template(tokenizer: Any, query: str, text: str) -> _Template | None:
+def _read_template(tokenizer: Any, query: str, text: str) -> Template | None:
     first, second = (list(ids) for ids in _tokenise(tokenizer, [query, text]))
     row = tokenizer(query, text)
     whole, kinds = row["input_ids"], row.get("token_type_ids")
@@ -115,7 +153,7 @@ def _read_template(tokenizer: Any, query: str, text: str) -> _Template | None:
     cuts = (slice(0, at), slice(at + len(first), then), slice(then + len(second), None))
     before, between, behind = (whole[cut] for cut in cuts)
     segments = kinds and (kinds[cuts[0]], kinds[at], kinds[cuts[1]], kinds[then], kinds[cuts[2]])
-    return _Template(before, between, behind, segments)
+    return Template(before, between, behind, segments)
 
 
 def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
@@ -123,7 +161,7 @@ def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
     return next(places, -1)
 
 
-def _holds(template: _Template, tokenizer: Any, query: str, text: str) -> bool:
+def _holds(template: Template, tokenizer: Any, query: str, text: str) -> bool:
     row = tokenizer(query, text)
     first, second = _tokenise(tokenizer, [query, text])
     made = template.pair(first, second, len(row["input_ids"]))

@@ -102,6 +102,8 @@ def _lineage(facts: Mapping[str, Any]) -> str:
     base = facts["base"]
     if "recipe" in base:
         return f"`{base['name']}`, a student that itself starts from {_lineage(base['recipe'])}"
+    if facts.get("prompt"):
+        return f"`{base['name']}`, asked by a prompt: it scored by its yes and no before its first step"
     if facts.get("graft"):
         return f"`{base['name']}`, grafted: a cross-encoder that ranked as that bi-encoder does before its first step"
     return f"`{base['name']}`, with a new head"

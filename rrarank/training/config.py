@@ -16,6 +16,7 @@ from rrarank.prompts import read_yaml
 from rrarank.training.graft import Amount, GraftConfig
 from rrarank.training.lists import Treatment
 from rrarank.training.losses import LOSSES, LossConfig
+from rrarank.training.prompted import PromptConfig
 from rrarank.training.term_control import TermControlConfig
 
 Count = Annotated[int, Field(ge=0)]
@@ -88,6 +89,8 @@ class TrainConfig:
         dev: what chooses among checkpoints; none keeps the last.
         graft: how a bi-encoder as the base becomes a cross-encoder that ranks as it does before the first step; none
             for its encoder with a new head.
+        prompt: how a causal language model as the base is asked, whose score is then log p(yes) - log p(no); none for
+            its decoder with a new head.
         max_length: most tokens of a pair in training.
         dropout: of the encoder; -1 for what its own configuration says.
         frozen: lower layers that stay as they are, with the embeddings; 0 trains all.
@@ -103,6 +106,7 @@ class TrainConfig:
     term_control: TermControlConfig | None = None
     dev: DevConfig | None = None
     graft: GraftConfig | None = None
+    prompt: PromptConfig | None = None
     max_length: Annotated[int, Field(ge=8)] = 256
     dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
     frozen: Count = 0
@@ -144,6 +148,8 @@ def _checked(content: Mapping[str, object], where: str) -> TrainConfig:
         config = TypeAdapter(TrainConfig).validate_python(content)
     except ValidationError as error:
         raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
+    if config.graft and config.prompt:
+        raise RrarankError(f"{where}: graft is for bi-encoders, prompt for causal language models; leave one out")
     if not config.stages:
         raise RrarankError(f"{where}: stages is empty; leave it out for one stage of defaults")
     for number, stage in enumerate(config.stages):

@@ -48,6 +48,7 @@ from rrarank.training.card import recipe
 from rrarank.training.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
 from rrarank.training.graft import graft
 from rrarank.training.lists import Collator, TrainingList, common_tokens, epoch, refuse_slow, training_list
+from rrarank.training.prompted import prompted
 from rrarank.training.saved_model import save_model
 from rrarank.training.student import Student
 
@@ -130,11 +131,13 @@ def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], th
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
         _refuse_unfit(config, AutoConfig.from_pretrained(folder))
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        kind = AutoModel if config.graft else AutoModelForSequenceClassification
-        base = kind.from_pretrained(
-            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **(changes if config.dropout >= 0 else {})
-        )
+        changes = changes if config.dropout >= 0 else {}
+        if config.prompt:
+            tokenizer, base = prompted(folder, config.base, config.prompt, **changes)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            kind = AutoModel if config.graft else AutoModelForSequenceClassification
+            base = kind.from_pretrained(folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes)
     refuse_slow(tokenizer)
     with_pad_token(tokenizer, base)
     if config.graft:
@@ -161,8 +164,10 @@ def _refuse_unfit(config: TrainConfig, known: Any) -> None:
     has_head = any("SequenceClassification" in name for name in known.architectures or ())
     if known.is_encoder_decoder:
         raise RrarankError(f"{config.base}: an encoder-decoder ({known.model_type}); give an encoder, such as BERT")
-    if has_head and config.graft:
-        raise RrarankError(f"{config.base}: a re-ranker already; leave graft out, or give a bi-encoder as the base")
+    if has_head and (config.graft or config.prompt):
+        made = "graft" if config.graft else "prompt"
+        wanted = "a bi-encoder" if config.graft else "a causal language model"
+        raise RrarankError(f"{config.base}: a re-ranker already; leave {made} out, or give {wanted} as the base")
     if has_head and known.num_labels != 1:
         raise RrarankError(
             f"{config.base}: a classifier of {known.num_labels} labels; give an encoder, or a re-ranker with one label"

@@ -31,15 +31,17 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def build(cross_encoder_folder, bi_encoder_folder, server):
+def build(cross_encoder_folder, bi_encoder_folder, t5_folder, decoder_folder, server):
     """Load a reranker by name on a tiny model of its kind."""
     models = {
         "bm25": None,
         "bi-encoder": bi_encoder_folder,
         "cascade": cross_encoder_folder,
         "cross-encoder": cross_encoder_folder,
+        "gpt": decoder_folder,
         "listwise-llm": "judge",
         "monobert": cross_encoder_folder,
+        "monot5": t5_folder,
         "rra-bert": cross_encoder_folder,
     }
 

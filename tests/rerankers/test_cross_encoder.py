@@ -68,11 +68,13 @@ def test_a_fresh_head_is_an_error_and_never_a_random_ranking(tmp_path, tokenizer
         our_scores(tmp_path)
 
 
-def test_pickled_weights_are_not_loaded(tmp_path, cross_encoder_folder):
+def test_pickled_weights_are_loaded_only_when_asked_for(tmp_path, cross_encoder_folder):
     shutil.copytree(cross_encoder_folder, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(RrarankError, match=r"has no weights \(\*.safetensors\); pickled weights are not loaded"):
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(RrarankError, match=r"has no weights \(\*.safetensors\); pickled .* without --allow-pickle"):
         our_scores(tmp_path)
+    assert our_scores(tmp_path, allow_pickle=True).tolist() == our_scores(cross_encoder_folder).tolist()
 
 
 def test_without_its_tokenizer_every_word_would_be_unknown_so_it_is_an_error(tmp_path, cross_encoder_folder):
