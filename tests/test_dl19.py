@@ -90,7 +90,7 @@ def test_bm25_is_pyserinis_own(dl19, tmp_path, monkeypatch):
     assert ours == theirs
 
 
-# -- MiniLM over BM25's top 100 ---------------------------------------------------------------------------------------
+# -- re-ranking BM25's top 100 ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,14 @@ def test_minilm_lifts_bm25(files, qrels, tmp_path):
     run = read_run(tmp_path / "minilm.trec")
     assert ndcg(qrels, run) >= 0.640
     assert_read_alike(run, tmp_path / "minilm.trec")
+
+
+@pytest.mark.slow
+def test_the_student_that_ships_lifts_bm25_further(dl19, qrels, tmp_path):
+    where = ["--topics", str(dl19 / "topics.tsv"), "--collection", str(dl19 / "corpus.jsonl.gz"), "--device", "cpu"]
+    output = str(tmp_path / "rra-bert.trec")
+    assert main(["--run", str(dl19 / "runs" / "bm25.trec"), *where, "--output", output]) == 0
+    assert ndcg(qrels, read_run(output)) >= 0.675
 
 
 @pytest.mark.slow
