@@ -121,9 +121,9 @@ def _cut(setting: Setting, *, drop_after: int = 0, above: float = 0.0, layers: i
 def _dropped(states: Any, rows: Any, above: float) -> tuple[Any, Any]:
     """Of each row what is not a document token, and the document tokens near a query token."""
     import torch
-    from torch.nn.functional import normalize
+    from torch.nn.functional import normalize, pad
 
-    from rrarank.rerankers.packed_bert import Rows
+    from rrarank.rerankers.packed_bert import ROUND, Rows
 
     unit, segments = normalize(states, dim=-1), rows.tokens[1]
     kept = torch.ones(len(states), dtype=torch.bool)
@@ -134,9 +134,11 @@ def _dropped(states: Any, rows: Any, above: float) -> tuple[Any, Any]:
         if len(words) and len(document) > 1:
             near = (document @ words.T).amax(dim=1)  # (document tokens,)
             kept[start + query : end - 1] = near >= near.mean() + above * near.std()
-    lengths = tuple(int(part.sum()) for part in kept.split(list(rows.lengths)))
+    kept[ends[-1] :] = False  # of no row
+    lengths = tuple(int(part.sum()) for part in kept[: ends[-1]].split(list(rows.lengths)))
     cut = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    return states[kept], Rows(rows.tokens[:, kept], lengths, cut)
+    more = -sum(lengths) % ROUND
+    return pad(states[kept], (0, 0, 0, more)), Rows(pad(rows.tokens[:, kept], (0, more)), lengths, cut)
 
 
 if __name__ == "__main__":
