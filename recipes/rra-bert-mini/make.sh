@@ -5,7 +5,7 @@
 #
 # Each step is skipped where its output is there. DATA holds nq/ (questions, passages), dl22/ and dl21/ (topics,
 # passages, first stages, TREC participants' runs). The teacher of the warm-up, all-mpnet-base-v2, comes from pip. The
-# warm-up takes 4 minutes on one H100 and 20 hours or so on two cores; all else about two hours on two cores.
+# warm-up takes 4 minutes on one H100 (with WORKERS=10 in the environment) and 20 hours or so on two cores; all else about two hours on two cores.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 DATA=$(cd "$1" && pwd)
@@ -47,7 +47,8 @@ done
 
 # 4. The student: the warm-up, then RRA-BERT on dl22, by which all was chosen on dl21 and nq; then the same with dl21,
 #    which ships.
-[ -e warm-up/config.json ] || rrarank train --config "$HERE/warm-up.yaml" --sets queries.jsonl --output warm-up
+[ -e warm-up/config.json ] || rrarank train --config "$HERE/warm-up.yaml" --sets queries.jsonl --output warm-up \
+    ${WORKERS:+--workers "$WORKERS"}
 [ -e rra-bert-dl22/config.json ] || rrarank train --config "$HERE/rra-bert.yaml" --sets dl22.jsonl --base warm-up \
     --output rra-bert-dl22
 [ -e rra-bert-mini/config.json ] || rrarank train --config "$HERE/rra-bert.yaml" --sets dl22.jsonl dl21.jsonl \
