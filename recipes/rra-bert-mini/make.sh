@@ -5,7 +5,8 @@
 #
 # Each step is skipped where its output is there. DATA holds nq/ (questions, passages), dl22/ and dl21/ (topics,
 # passages, first stages, TREC participants' runs). The teacher of the warm-up, all-mpnet-base-v2, comes from pip. The
-# warm-up takes 4 minutes on one H100 (with WORKERS=10 in the environment) and 20 hours or so on two cores; all else about two hours on two cores.
+# warm-up takes 4 minutes on one H100 (with WORKERS=10 in the environment) and 20 hours or so on two cores; all else
+# about two hours on two cores.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 DATA=$(cd "$1" && pwd)

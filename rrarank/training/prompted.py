@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from rrarank.errors import RrarankError
-from rrarank.rerankers.gpt import GPTConfig, answer_tokens
+from rrarank.rerankers.gpt import GPTConfig, only_token
 from rrarank.rerankers.pairs import Template, prompt_template
 
 
@@ -56,7 +56,7 @@ def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -
     tokenizer = AutoTokenizer.from_pretrained(folder)
     head = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     head = head.get_output_embeddings()
-    no, yes = answer_tokens(tokenizer, name, config.no, config.yes)
+    no, yes = (only_token(tokenizer, name, text) for text in (config.no, config.yes))
     base = AutoModelForSequenceClassification.from_pretrained(
         folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes
     )

@@ -165,8 +165,7 @@ def _refuse_unfit(config: TrainConfig, known: Any) -> None:
     if known.is_encoder_decoder:
         raise RrarankError(f"{config.base}: an encoder-decoder ({known.model_type}); give an encoder, such as BERT")
     if has_head and (config.graft or config.prompt):
-        made = "graft" if config.graft else "prompt"
-        wanted = "a bi-encoder" if config.graft else "a causal language model"
+        made, wanted = ("graft", "a bi-encoder") if config.graft else ("prompt", "a causal language model")
         raise RrarankError(f"{config.base}: a re-ranker already; leave {made} out, or give {wanted} as the base")
     if has_head and known.num_labels != 1:
         raise RrarankError(

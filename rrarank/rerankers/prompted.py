@@ -1,0 +1,87 @@
+"""Language models that a prompt asks whether a document is relevant, and that are read without generating anything."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from rrarank.engine import Batch, Ids, Pointwise, RerankerConfig
+from rrarank.models import fingerprint, loading, locate
+from rrarank.rerankers.backends import TORCH_DTYPES, device_of
+from rrarank.rerankers.pairs import PairEncoder, prompt_template
+
+
+@dataclass(frozen=True)
+class PromptedConfig(RerankerConfig):
+    """Beyond the shared settings.
+
+    Args:
+        yes, no: what means relevant and not; one token each.
+    """
+
+    max_length: int = 512
+    yes: str = ""
+    no: str = ""
+
+
+class Prompted(Pointwise):
+    """Loads the model and writes the prompt. Of a pair too long the longer text is cut, never the prompt."""
+
+    Config = PromptedConfig
+    config: PromptedConfig
+
+    def __init__(self, config: PromptedConfig | None = None) -> None:
+        super().__init__(config)
+        folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
+        self.device = device_of(self.config)
+        with loading(self.config.model, self.config.device, self.config.threads):
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self.model = self.load_model(
+                folder,
+                dtype=TORCH_DTYPES[self.config.precision],
+                use_safetensors=None if self.config.allow_pickle else True,
+            ).to(self.device)
+        self.model.eval()
+        self.answers = [self.answer_token(text) for text in (self.config.no, self.config.yes)]
+        template = prompt_template(self.tokenizer, self.prompt)
+        self.encode_pairs = PairEncoder(self.tokenizer, self.config.max_length, template)
+        self._fingerprint = fingerprint(folder)
+
+    @property
+    @abstractmethod
+    def prompt(self) -> str:
+        """With `{query}` and, after it, `{document}`."""
+
+    @abstractmethod
+    def load_model(self, folder: Path, **settings: Any) -> Any:
+        """By `from_pretrained` of its kind."""
+
+    @abstractmethod
+    def answer_token(self, text: str) -> int:
+        """The token that an answer is.
+
+        Raises:
+            RrarankError: it is none, or several.
+        """
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
+        return self.encode_pairs(query, texts)
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self._fingerprint}"
+
+
+def right_padded(batch: Batch, pad: int, device: str) -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask`, (batch, longest)."""
+    ids = [torch.as_tensor(np.asarray(row["input_ids"]), dtype=torch.long) for row in batch]
+    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)
+    lengths = torch.tensor([len(row) for row in ids])
+    mask = torch.arange(padded.shape[1])[None, :] < lengths[:, None]
+    return {"input_ids": padded.to(device), "attention_mask": mask.long().to(device)}
