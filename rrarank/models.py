@@ -23,6 +23,9 @@ _PICKLES = ["pytorch_model*.bin"]  # only where they are asked for
 
 
 FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
+LANGUAGE_HEAD = (
+    "language_head.safetensors"  # of a decoder that explains: its output matrix, where that is one of its own
+)
 EXPORT_MANIFEST = "rrarank-export.json"
 EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # what `rrarank.export` puts into a model folder
 

@@ -27,6 +27,7 @@ _CLASSES: dict[str, str | type[Reranker]] = {
     "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",
     "monot5": "rrarank.rerankers.monot5:MonoT5",
     "rra-bert": "rrarank.rerankers.cross_encoder:RRABERT",
+    "rra-gpt": "rrarank.rerankers.rra_gpt:RRAGPT",
 }
 
 

@@ -68,7 +68,15 @@ def _train(flags: argparse.Namespace) -> None:
             "training.jsonl": "".join(f"{json.dumps(entry)}\n" for log in logs for entry in log),
             "training.svg": training_curves(logs),
         }
-        save_model(student.base, tokenizer, output, facts={"recipe": facts}, files=files, overwrite=flags.overwrite)
+        save_model(
+            student.classifier(),
+            tokenizer,
+            output,
+            facts={"recipe": facts},
+            files=files,
+            head=getattr(student, "language_head", None),
+            overwrite=flags.overwrite,
+        )
         shutil.rmtree(work)
     print(output)
 

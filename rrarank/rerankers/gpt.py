@@ -13,7 +13,8 @@ import torch
 from rrarank.engine import Batch
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends import TORCH_DTYPES
-from rrarank.rerankers.prompted import Prompted, PromptedConfig, right_padded
+from rrarank.rerankers.decoders import LastStates, score_by_query
+from rrarank.rerankers.prompted import Prompted, PromptedConfig
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class GPTConfig(PromptedConfig):
 
     Args:
         prompt: with `{query}` and, after it, `{document}`.
+        share: compute what a query's prompts begin with once, and not for each candidate.
     """
 
     prompt: str = "Does the passage answer the query? Say Yes or No.\nQuery: {query}\nPassage: {document}\nAnswer:"
     yes: str = " Yes"
     no: str = " No"
+    share: bool = True
 
 
 class GPT(Prompted):
@@ -34,12 +37,14 @@ class GPT(Prompted):
 
     Config = GPTConfig
     config: GPTConfig
+    shares = True
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
 
     def __init__(self, config: GPTConfig | None = None) -> None:
         if not (config and config.model):
             raise RrarankError("gpt: no model; give --model, a folder or hub id of a causal language model")
         super().__init__(config)
+        self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
 
     @property
     def prompt(self) -> str:
@@ -53,12 +58,13 @@ class GPT(Prompted):
     def answer_token(self, text: str) -> int:
         return only_token(self.tokenizer, self.config.model, text)
 
+    def score_all(self, pairs: Batch) -> list[float]:
+        return score_by_query(pairs, self.score, self.batch_tokens, self.config.batch_size)
+
     @torch.inference_mode()
     def score(self, batch: Batch) -> np.ndarray:
-        rows = right_padded(batch, 0, self.device)  # a causal decoder never sees what comes after a token
-        states = self.model.base_model(**rows).last_hidden_state  # (batch, longest, width)
-        last = states[torch.arange(len(batch)), rows["attention_mask"].sum(1) - 1]
-        no, yes = self.model.get_output_embeddings()(last)[:, self.answers].float().T  # (batch,) each
+        logits = self.model.get_output_embeddings()(self.last_states(batch))  # (batch, vocabulary)
+        no, yes = logits[:, self.answers].float().T  # (batch,) each
         return np.asarray((yes - no).cpu().numpy())
 
 

@@ -12,7 +12,8 @@ import torch
 
 from rrarank.engine import Batch
 from rrarank.errors import RrarankError
-from rrarank.rerankers.prompted import Prompted, PromptedConfig, right_padded
+from rrarank.rerankers.decoders import right_padded
+from rrarank.rerankers.prompted import Prompted, PromptedConfig
 
 
 @dataclass(frozen=True)

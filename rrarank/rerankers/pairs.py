@@ -22,10 +22,14 @@ class PairEncoder:
 
     Args:
         template: what stands around the two texts, in place of the tokenizer's own (`prompt_template`).
+        shares: tell of each pair, as `shared`, (1,), how many tokens stand before the text.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, template: Template | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, max_length: int, template: Template | None = None, *, shares: bool = False
+    ) -> None:
         self._tokenizer = tokenizer
+        self._shares = shares
         self._max_length = max_length
         self._template = template or _find_template(tokenizer)
         self._prompt = template.size if template else 0  # tokens
@@ -45,7 +49,7 @@ class PairEncoder:
             names = [name for name in rows if name != "attention_mask"]
             return [{name: rows[name][i] for name in names} for i in range(len(texts))]
         asked, *found = self._ids([query, *texts])
-        return [self._template.pair(asked, ids, self._max_length) for ids in found]
+        return [self._template.pair(asked, ids, self._max_length, shares=self._shares) for ids in found]
 
     def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
@@ -82,7 +86,7 @@ class Template:
         """In tokens, without the two texts."""
         return len(self.before) + len(self.between) + len(self.behind)
 
-    def pair(self, query: np.ndarray, text: np.ndarray, max_length: int) -> Ids:
+    def pair(self, query: np.ndarray, text: np.ndarray, max_length: int, *, shares: bool = False) -> Ids:
         room = max_length - self.size
         kept_query, kept_text = longest_first(len(query), len(text), room)
         query, text = query[:kept_query], text[:kept_text]
@@ -91,6 +95,8 @@ class Template:
             before, of_query, between, of_text, behind = self.segments
             kinds = (before, np.full(len(query), of_query), between, np.full(len(text), of_text), behind)
             ids["token_type_ids"] = _joined(*kinds)
+        if shares:
+            ids["shared"] = np.array([len(self.before) + len(query) + len(self.between)])
         return ids
 
 

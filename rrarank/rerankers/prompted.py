@@ -6,13 +6,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from transformers import AutoTokenizer
 
-from rrarank.engine import Batch, Ids, Pointwise, RerankerConfig
+from rrarank.engine import Ids, Pointwise, RerankerConfig
 from rrarank.models import fingerprint, loading, locate
 from rrarank.rerankers.backends import TORCH_DTYPES, device_of
 from rrarank.rerankers.pairs import PairEncoder, prompt_template
@@ -36,6 +34,7 @@ class Prompted(Pointwise):
 
     Config = PromptedConfig
     config: PromptedConfig
+    shares: ClassVar[bool] = False  # pairs tell what they begin with, as `decoders.LastStates` wants it
 
     def __init__(self, config: PromptedConfig | None = None) -> None:
         super().__init__(config)
@@ -51,7 +50,7 @@ class Prompted(Pointwise):
         self.model.eval()
         self.answers = [self.answer_token(text) for text in (self.config.no, self.config.yes)]
         template = prompt_template(self.tokenizer, self.prompt)
-        self.encode_pairs = PairEncoder(self.tokenizer, self.config.max_length, template)
+        self.encode_pairs = PairEncoder(self.tokenizer, self.config.max_length, template, shares=self.shares)
         self._fingerprint = fingerprint(folder)
 
     @property
@@ -76,12 +75,3 @@ class Prompted(Pointwise):
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
-
-
-def right_padded(batch: Batch, pad: int, device: str) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask`, (batch, longest)."""
-    ids = [torch.as_tensor(np.asarray(row["input_ids"]), dtype=torch.long) for row in batch]
-    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)
-    lengths = torch.tensor([len(row) for row in ids])
-    mask = torch.arange(padded.shape[1])[None, :] < lengths[:, None]
-    return {"input_ids": padded.to(device), "attention_mask": mask.long().to(device)}

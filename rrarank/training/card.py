@@ -85,6 +85,7 @@ def model_card(name: str, facts: Mapping[str, Any], longest: int) -> str:
     """
     control = facts["term_control"]
     method = "RRA-BERT: with Token Selection and a Term Control Layer in training, dropped here" if control else "plain"
+    method = "RRA-GPT: with verdicts and reasons in training, not generated here" if facts.get("reasoning") else method
     return _CARD.format(
         name=name,
         method=method,

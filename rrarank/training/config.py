@@ -15,8 +15,10 @@ from rrarank.errors import RrarankError, shown
 from rrarank.prompts import read_yaml
 from rrarank.training.graft import Amount, GraftConfig
 from rrarank.training.lists import Treatment
+from rrarank.training.lora import LoraConfig
 from rrarank.training.losses import LOSSES, LossConfig
 from rrarank.training.prompted import PromptConfig
+from rrarank.training.reasoning import ReasoningConfig
 from rrarank.training.term_control import TermControlConfig
 
 Count = Annotated[int, Field(ge=0)]
@@ -91,6 +93,8 @@ class TrainConfig:
             for its encoder with a new head.
         prompt: how a causal language model as the base is asked, whose score is then log p(yes) - log p(no); none for
             its decoder with a new head.
+        reasoning: RRA-GPT's verdicts and reasons, which the prompted model learns to give; none for its score alone.
+        lora: adapters learn in place of the whole model; none for all of it.
         max_length: most tokens of a pair in training.
         dropout: of the encoder; -1 for what its own configuration says.
         frozen: lower layers that stay as they are, with the embeddings; 0 trains all.
@@ -107,6 +111,8 @@ class TrainConfig:
     dev: DevConfig | None = None
     graft: GraftConfig | None = None
     prompt: PromptConfig | None = None
+    reasoning: ReasoningConfig | None = None
+    lora: LoraConfig | None = None
     max_length: Annotated[int, Field(ge=8)] = 256
     dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
     frozen: Count = 0
@@ -150,6 +156,10 @@ def _checked(content: Mapping[str, object], where: str) -> TrainConfig:
         raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
     if config.graft and config.prompt:
         raise RrarankError(f"{where}: graft is for bi-encoders, prompt for causal language models; leave one out")
+    if config.reasoning and (config.term_control or not config.prompt):
+        raise RrarankError(f"{where}: reasoning is for a causal language model; give prompt, and no term_control")
+    if config.lora and config.frozen:
+        raise RrarankError(f"{where}: lora freezes all layers already; leave frozen out")
     if not config.stages:
         raise RrarankError(f"{where}: stages is empty; leave it out for one stage of defaults")
     for number, stage in enumerate(config.stages):

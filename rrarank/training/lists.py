@@ -7,7 +7,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
@@ -24,21 +24,32 @@ Treatment = Literal["hard-negative", "re-append", "drop", "random"]
 
 @dataclass(frozen=True)
 class TrainingList:
-    """A query and documents with their label levels, best first; scores if the teacher gave them."""
+    """A query and documents with their label levels, best first; scores and answers if the teacher gave them."""
 
     query: str
     texts: tuple[str, ...]
     levels: tuple[float, ...]
     scores: tuple[float, ...] = ()
+    answers: tuple[Answer | None, ...] = ()
 
 
-def training_list(label: LabelledRanking, missing: Treatment, rng: random.Random) -> TrainingList | None:
+class Answer(NamedTuple):
+    """What is to be said of a document (`reasoning.answers`)."""
+
+    relevant: bool
+    reason: str = ""
+
+
+def training_list(
+    label: LabelledRanking, missing: Treatment, rng: random.Random, answers: Mapping[str, Answer] | None = None
+) -> TrainingList | None:
     """What a label teaches; None if that is no pair.
 
     Args:
         missing: what becomes of missing documents: `hard-negative`, below every listed one and tied (RRADistill);
             `re-append`, below in the order shown, as RankGPT does; `drop`; `random`, below in random order.
         rng: draws for `random`.
+        answers: docid -> what is to be said of it, if anything is.
     """
     treated = _treat(label, missing, rng)
     level = _levels(treated)
@@ -48,8 +59,9 @@ def training_list(label: LabelledRanking, missing: Treatment, rng: random.Random
     docids = sorted(level, key=lambda docid: -level[docid])
     scores = _scores(treated)
     known = tuple(scores[docid] for docid in docids) if all(docid in scores for docid in docids) else ()
+    said = tuple(answers.get(docid) for docid in docids) if answers else ()
     return TrainingList(
-        treated.query.text, tuple(texts[i] for i in docids), tuple(float(level[i]) for i in docids), known
+        treated.query.text, tuple(texts[i] for i in docids), tuple(float(level[i]) for i in docids), known, said
     )
 
 
@@ -93,6 +105,7 @@ def cut(whole: TrainingList, size: int, rng: random.Random) -> Iterator[Training
                 texts=tuple(whole.texts[place] for place in part),
                 levels=tuple(whole.levels[place] for place in part),
                 scores=tuple(whole.scores[place] for place in part) if whole.scores else (),
+                answers=tuple(whole.answers[place] for place in part) if whole.answers else (),
             )
 
 

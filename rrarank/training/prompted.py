@@ -7,6 +7,7 @@ the difference of two rows of the language model's output matrix. So before the 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from transformers import (
 )
 
 from rrarank.errors import RrarankError
-from rrarank.rerankers.gpt import GPTConfig, only_token
+from rrarank.rerankers.gpt import GPTConfig
 from rrarank.rerankers.pairs import Template, prompt_template
 
 
@@ -32,7 +33,7 @@ class PromptConfig:
 
     Args:
         text: with `{query}` and, after it, `{document}`.
-        yes, no: one token each.
+        yes, no: what it would go on with; their first tokens make the head.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
@@ -41,10 +42,15 @@ class PromptConfig:
     yes: str = GPTConfig.yes
     no: str = GPTConfig.no
 
+    @property
+    def lead(self) -> str:
+        """What stands before either text as a part of it."""
+        return " " if self.text.partition("{query}")[0].endswith(" ") else ""
+
 
 @torch.no_grad()
-def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -> tuple[Any, Any]:
-    """The tokenizer with the prompt in it, and the classifier.
+def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -> tuple[Any, Any, Any]:
+    """The tokenizer with the prompt in it, the classifier, and the language model's own output layer.
 
     Args:
         name: of the model, for messages.
@@ -54,16 +60,37 @@ def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -
         RrarankError: no causal language model that can be read so, or a prompt or answers that do not fit it.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    head = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    head = head.get_output_embeddings()
-    no, yes = (only_token(tokenizer, name, text) for text in (config.no, config.yes))
-    base = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes
-    )
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **changes)
+    head = model.get_output_embeddings()
+    yes, no = first_tokens(tokenizer, config)
+    base = _classifier(model)
     if getattr(head, "bias", None) is not None or not isinstance(getattr(base, "score", None), torch.nn.Linear):
         raise RrarankError(f"{name}: {type(base).__name__} does not score by one matrix as its language model does")
+    base.score = torch.nn.Linear(head.in_features, 1, bias=False)
     base.score.weight.copy_(head.weight[[yes]] - head.weight[[no]])
-    return _with_prompt(tokenizer, prompt_template(tokenizer, config.text)), base
+    return _with_prompt(tokenizer, prompt_template(tokenizer, config.text)), base, head
+
+
+def first_tokens(tokenizer: Any, config: PromptConfig) -> tuple[int, int]:
+    """What yes and no begin with.
+
+    Raises:
+        RrarankError: with the same token.
+    """
+    yes, no = (tokenizer(answer, add_special_tokens=False)["input_ids"][:1] for answer in (config.yes, config.no))
+    if not yes or not no or yes == no:
+        raise RrarankError(f"prompt: {config.yes!r} and {config.no!r} begin with the same token; choose other words")
+    return yes[0], no[0]
+
+
+def _classifier(model: Any) -> Any:
+    """The decoder of a language model under a head with one label; no weight is read or drawn again."""
+    config = deepcopy(model.config)
+    config.num_labels = 1
+    with torch.device("meta"):
+        base = AutoModelForSequenceClassification.from_config(config)
+    setattr(base, base.base_model_prefix, model.base_model)
+    return base
 
 
 def _with_prompt(tokenizer: Any, template: Template) -> PreTrainedTokenizerFast:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from rrarank.errors import RrarankError, shown
 from rrarank.files import default_mode
-from rrarank.models import FORMAT, quiet
+from rrarank.models import FORMAT, LANGUAGE_HEAD, quiet
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # else sentence-transformers' CrossEncoder puts a sigmoid on one label
 
@@ -26,6 +27,7 @@ def save_model(
     *,
     facts: Mapping[str, object] | None = None,
     files: Mapping[str, str] | None = None,
+    head: Any = None,
     overwrite: bool = False,
 ) -> None:
     """Write a `…ForSequenceClassification` folder, whole or not at all; the model in memory is left as it is.
@@ -34,6 +36,7 @@ def save_model(
         base: one label; its weights are rounded to float16, and said to be float32, so that CPUs compute in that.
         facts: recipe, data, max lengths: JSON values, kept under `rrarank` in config.json.
         files: name -> text, beside the model: its card, its log.
+        head: of a language model, beside the model too, which as a classifier has no place for it.
         overwrite: replace a model.
 
     Raises:
@@ -53,6 +56,10 @@ def save_model(
         _complete(made / "config.json", facts or {})
         for name, text in (files or {}).items():
             (made / name).write_text(text, encoding="utf-8")
+        if head is not None:
+            save_file(
+                {name: value.half().contiguous() for name, value in head.state_dict().items()}, made / LANGUAGE_HEAD
+            )
         for path in made.iterdir():
             path.chmod(default_mode())
         if folder.exists():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rrarank.training.lists import punctuation
+from rrarank.training.lora import merged
 from rrarank.training.losses import BY_SCORES, LOSSES, LossConfig, infonce, ranknet_parts
 from rrarank.training.term_control import DOCUMENT, QUERY, TermControl, TermControlConfig, closeness, select
 
@@ -46,6 +47,10 @@ class Student(nn.Module):
             silent = punctuation(tokenizer)
             self.register_buffer("silent", _flags(len(tokenizer), silent), persistent=False)
             self.register_buffer("selects_nothing", _flags(len(tokenizer), silent | common), persistent=False)
+
+    def classifier(self) -> Any:
+        """The plain classifier as it is saved: adapters, if it has any, are added to what they adapt."""
+        return merged(self.base) if any("lora_" in name for name, _ in self.base.named_parameters()) else self.base
 
     def forward(self, chunks: Chunks, levels: Sequence[Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
         """The loss, its parts, and both scores.

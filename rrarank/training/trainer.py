@@ -48,7 +48,9 @@ from rrarank.training.card import recipe
 from rrarank.training.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
 from rrarank.training.graft import graft
 from rrarank.training.lists import Collator, TrainingList, common_tokens, epoch, refuse_slow, training_list
+from rrarank.training.lora import add_adapters
 from rrarank.training.prompted import prompted
+from rrarank.training.reasoning import ReasoningCollator, ReasoningStudent, answers
 from rrarank.training.saved_model import save_model
 from rrarank.training.student import Student
 
@@ -73,13 +75,13 @@ def train_model(
     wanted = json.dumps(recipe(config), indent=2) + "\n"
     _refuse_other(work, wanted)
     dev = _load_dev(config.dev) if config.dev else None
-    stages = [_training_lists(stage, config.seed) for stage in config.stages]
+    stages = [_training_lists(stage, config) for stage in config.stages]
     set_seed(config.seed)  # of the new heads
-    tokenizer, base = _load_base(config, stages, threads)
-    student = Student(base, tokenizer, config.term_control, _common(config, tokenizer, stages))
+    tokenizer, base, head = _load_base(config, stages, threads)
+    student = _student(config, tokenizer, base, head, stages)
     with atomic_write(work / _RECIPE) as file:
         file.write(wanted)
-    collator = Collator(tokenizer, config.max_length, config.chunk)
+    collator = _collator(config, tokenizer)
     for number, (stage, lists) in enumerate(zip(config.stages, stages, strict=True), start=1):
         arguments = _arguments(config, stage, work / f"stage-{number}", workers)
         _train_stage(student, collator, config, stage, lists, dev, arguments, follow)
@@ -101,10 +103,12 @@ def _refuse_other(work: Path, wanted: str) -> None:
         raise RrarankError(f"{work}: in the way, and no checkpoints of a training; move it, or give another --output")
 
 
-def _training_lists(stage: StageConfig, seed: int) -> list[TrainingList]:
-    rng = random.Random(seed)
+def _training_lists(stage: StageConfig, config: TrainConfig) -> list[TrainingList]:
+    rng = random.Random(config.seed)
     labels = [label for path in stage.sets for label in _labels(path)[: stage.max_queries or None]]
-    lists = [found for label in labels if (found := training_list(label, stage.missing, rng))]
+    said = [answers(label, config.reasoning) if config.reasoning else None for label in labels]
+    read = zip(labels, said, strict=True)
+    lists = [found for label, answer in read if (found := training_list(label, stage.missing, rng, answer))]
     if not lists:
         where = ", ".join(stage.sets) or "no sets"
         raise RrarankError(f"{where}: no pair to learn from; give --sets with listed documents")
@@ -125,15 +129,32 @@ def _labels(path: str) -> list[LabelledRanking]:
     return labels
 
 
-def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], threads: int) -> tuple[Any, Any]:
-    """Tokenizer and sequence classifier, whose head is new unless the base is a student, or grafted."""
+def _student(
+    config: TrainConfig, tokenizer: Any, base: Any, head: Any, stages: Sequence[Sequence[TrainingList]]
+) -> Student:
+    if config.reasoning:
+        return ReasoningStudent(base, tokenizer, config.reasoning, head)
+    return Student(base, tokenizer, config.term_control, _common(config, tokenizer, stages))
+
+
+def _collator(config: TrainConfig, tokenizer: Any) -> Collator:
+    sizes = (tokenizer, config.max_length, config.chunk)
+    if config.reasoning and config.prompt:
+        return ReasoningCollator(*sizes, config.prompt, config.reasoning.reason_tokens)
+    return Collator(*sizes)
+
+
+def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], threads: int) -> tuple[Any, Any, Any]:
+    """Tokenizer, sequence classifier, whose head is new unless the base is a student, or grafted, or prompted, and what
+    a prompted language model speaks by."""
+    head = None
     folder = locate(config.base or default_model())
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
         _refuse_unfit(config, AutoConfig.from_pretrained(folder))
         changes = changes if config.dropout >= 0 else {}
         if config.prompt:
-            tokenizer, base = prompted(folder, config.base, config.prompt, **changes)
+            tokenizer, base, head = prompted(folder, config.base, config.prompt, **changes)
         else:
             tokenizer = AutoTokenizer.from_pretrained(folder)
             kind = AutoModel if config.graft else AutoModelForSequenceClassification
@@ -145,9 +166,11 @@ def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], th
     _refuse_misfit(config, tokenizer, base)
     if config.frozen:
         _freeze(base.base_model, config.frozen)
+    if config.lora:
+        add_adapters(base, config.lora)
     if config.gradient_checkpointing:
         getattr(base, "activation_checkpointing_enable", base.gradient_checkpointing_enable)()  # its newer name
-    return tokenizer, base
+    return tokenizer, base, head
 
 
 def _sample(stages: Sequence[Sequence[TrainingList]], size: int, seed: int) -> tuple[list[str], list[str]]:
@@ -363,7 +386,9 @@ class _StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The measure on the dev run, of the model as it would be saved now."""
         assert self.dev  # only asked with one
-        metrics = {f"eval_{self.dev.config.measure}": self.dev.measure(self.model.base, self.data_collator.tokenizer)}
+        metrics = {
+            f"eval_{self.dev.config.measure}": self.dev.measure(self.model.classifier(), self.data_collator.tokenizer)
+        }
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.since = time.perf_counter()  # looking is not training

@@ -18,7 +18,7 @@ TEXTS = ["the cat sat", "tea and bread 12", "a long document about cats dogs tea
 
 @pytest.fixture(scope="module")
 def student(decoder_folder, tmp_path_factory):
-    tokenizer, base = prompted(decoder_folder, "decoder", PromptConfig())
+    tokenizer, base, _ = prompted(decoder_folder, "decoder", PromptConfig())
     base.config.pad_token_id = tokenizer.pad_token_id
     folder = tmp_path_factory.mktemp("student") / "model"
     save_model(base, tokenizer, folder)
@@ -53,7 +53,7 @@ def test_the_document_is_cut_and_never_the_prompt(student, decoder_folder):
 
 def test_without_spaces_after_the_labels(decoder_folder, tmp_path):
     config = PromptConfig(text="{query}\n{document}\nYes or No?")
-    tokenizer, _ = prompted(decoder_folder, "decoder", config)
+    tokenizer, _, _ = prompted(decoder_folder, "decoder", config)
     plain = GPT(GPTConfig(model=str(decoder_folder), device="cpu", prompt=config.text))
     [wanted] = plain.encode(QUERY, TEXTS[:1])
     assert tokenizer(QUERY, TEXTS[0])["input_ids"] == list(wanted["input_ids"])

@@ -1,0 +1,119 @@
+"""RRA-GPT: a decoder with a dense ranking layer, which reads a prompt once and generates nothing to score it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from rrarank.engine import Batch, Ids, Pointwise, RerankerConfig
+from rrarank.errors import RrarankError
+from rrarank.models import LANGUAGE_HEAD, fingerprint, loading, locate
+from rrarank.rerankers.backends import TORCH_DTYPES, device_of, load_whole
+from rrarank.rerankers.cross_encoder import longest_input
+from rrarank.rerankers.decoders import LastStates, score_by_query
+from rrarank.rerankers.pairs import PairEncoder
+
+
+@dataclass(frozen=True)
+class RRAGPTConfig(RerankerConfig):
+    """Beyond the shared settings.
+
+    Args:
+        share: compute what a query's prompts begin with once, and not for each candidate.
+        reason_tokens: most tokens of a verdict with its reason (`explain`).
+    """
+
+    share: bool = True
+    reason_tokens: int = 64
+
+
+class RRAGPT(Pointwise):
+    """A student as `rrarank.train --config rra-gpt` saves it (RRADistill: Choi et al., EMNLP 2024), or any other
+    decoder with one label whose tokenizer holds its prompt; the reranker `cross-encoder` gives the same scores, slower.
+
+    Raises:
+        RrarankError: no model given, or one that is no such decoder.
+    """
+
+    Config = RRAGPTConfig
+    config: RRAGPTConfig
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
+
+    def __init__(self, config: RRAGPTConfig | None = None) -> None:
+        if not (config and config.model):
+            raise RrarankError("rra-gpt: no model; give --model, a folder that rrarank.train --config rra-gpt made")
+        super().__init__(config)
+        self.folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
+        self.device = device_of(self.config)
+        with loading(self.model_name, self.config.device, self.config.threads):
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder)
+            model = load_whole(self.folder, self.model_name, self.config.allow_pickle)
+        self._refuse_other(model)
+        self.model = model.to(self.device, TORCH_DTYPES[self.config.precision]).eval()
+        longest = self.config.max_length or longest_input(self.tokenizer, self.model.config)
+        self.encode_pairs = PairEncoder(self.tokenizer, longest, shares=True)
+        self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
+        self._fingerprint = fingerprint(self.folder)
+
+    def _refuse_other(self, model: Any) -> None:
+        """A classifier of transformers whose head is called `score` pools the last token, as decoders need it."""
+        if model.config.num_labels != 1 or not hasattr(model, "score"):
+            raise RrarankError(
+                f"{self.model_name}: {type(model).__name__} with {model.config.num_labels} labels, expected a decoder "
+                "with one; encoders are used with --reranker cross-encoder"
+            )
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
+        return self.encode_pairs(query, texts)
+
+    def score_all(self, pairs: Batch) -> list[float]:
+        return score_by_query(pairs, self.score, self.batch_tokens, self.config.batch_size)
+
+    @torch.inference_mode()
+    def score(self, batch: Batch) -> np.ndarray:
+        return np.asarray(self.model.score(self.last_states(batch))[:, 0].float().cpu().numpy())
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self._fingerprint}"
+
+    @cached_property
+    def writer(self) -> Any:
+        return load_writer(self.folder, self.model_name, self.device)
+
+    def explain(self, query: str, texts: Sequence[str]) -> Iterator[str]:
+        """What the model would go on with, text by text: a verdict and the reason for it, without sampling.
+
+        Raises:
+            RrarankError: it was trained without reasons.
+        """
+        for row in self.encode(query, texts):
+            ids = torch.as_tensor(np.asarray(row["input_ids"], dtype=np.int64), device=self.device)[None]
+            settings = {"max_new_tokens": self.config.reason_tokens, "do_sample": False}
+            said = self.writer.generate(ids, attention_mask=torch.ones_like(ids), **settings)
+            yield self.tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def load_writer(folder: Path, name: str, device: str) -> Any:
+    """The language model of an RRA-GPT: its decoder, with the output matrix that training left beside it.
+
+    Raises:
+        RrarankError: it was trained without reasons.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    trained = (getattr(config, "rrarank", {}).get("recipe", {}).get("reasoning") or {}).get("reasons", 0)
+    if not trained:
+        raise RrarankError(f"{name}: was trained without reasons; only a model trained with them can explain")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    if not config.tie_word_embeddings:
+        if not (folder / LANGUAGE_HEAD).is_file():
+            raise RrarankError(f"{name}: the folder has no {LANGUAGE_HEAD}, without which it cannot explain")
+        model.get_output_embeddings().load_state_dict(load_file(folder / LANGUAGE_HEAD))
+    return model.to(device).eval()

@@ -1,0 +1,60 @@
+"""LoRA (Hu et al., ICLR 2022) by peft: small matrices beside the frozen ones learn, and are added when saved."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from rrarank.errors import MissingPrerequisite
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Adapters on every linear layer of the encoder or decoder; the head is trained whole.
+
+    Args:
+        rank: of the small matrices.
+        alpha: their product is multiplied by alpha / rank.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+def add_adapters(base: Any, config: LoraConfig) -> None:
+    """To a `…ForSequenceClassification` in place; all but adapters and head is frozen.
+
+    Raises:
+        MissingPrerequisite: peft is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise MissingPrerequisite("lora: needs peft; pip install 'rrarank[lora]'") from None
+    settings = peft.LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules="all-linear"
+    )
+    peft.inject_adapter_in_model(settings, base.base_model)
+    of_base = {id(parameter) for parameter in base.base_model.parameters()}
+    for parameter in base.parameters():
+        parameter.requires_grad_(parameter.requires_grad or id(parameter) not in of_base)
+
+
+def merged(base: Any) -> Any:
+    """A copy whose adapters are added to the matrices beside which they learned: a plain classifier."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    plain = deepcopy(base)
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            plain.set_submodule(name, module.get_base_layer())
+    return plain
