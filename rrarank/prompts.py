@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
 from rrarank.errors import RrarankError, shown
 from rrarank.files import read_lines
@@ -70,11 +71,18 @@ def shipped() -> list[str]:
 
 
 def read_yaml(path: str | Path) -> Mapping[str, object]:
-    """The keys of a YAML file."""
+    """The keys of a YAML file. Only true and false are such, as in YAML 1.2: a prompt's `yes` and `no` are words."""
     import yaml  # type: ignore[import-untyped]
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml is untyped
+        yaml_implicit_resolvers: ClassVar = {
+            start: [one for one in rules if one[0] != _BOOL]
+            for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
     try:
-        content = yaml.safe_load("".join(read_lines(path)))
+        content = yaml.load("".join(read_lines(path)), Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -82,6 +90,9 @@ def read_yaml(path: str | Path) -> Mapping[str, object]:
     if not isinstance(content, dict):
         raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
     return content
+
+
+_BOOL = "tag:yaml.org,2002:bool"
 
 
 def _prompt(content: Mapping[str, object], where: str) -> Prompt:

@@ -81,3 +81,11 @@ def test_an_unknown_preset_names_the_known(tmp_path):
 def test_no_yaml_is_one_line(tmp_path):
     with pytest.raises(RrarankError):
         load_config(write(tmp_path, "a: [1"))
+
+
+def test_yes_and_no_are_words(tmp_path):
+    (tmp_path / "own.yaml").write_text("gradient_checkpointing: true\nprompt: {yes: ' Relevant', no: no}\n")
+    config = load_config(str(tmp_path / "own.yaml"))
+    assert config.gradient_checkpointing is True
+    assert config.prompt
+    assert (config.prompt.yes, config.prompt.no) == (" Relevant", "no")
