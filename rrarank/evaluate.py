@@ -22,7 +22,7 @@ from rrarank.formats import read_run_file
 from rrarank.measures import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
 from rrarank.names import TOPICS, file_or_id
 from rrarank.sidecar import read_sidecar, refuse_unsafe
-from rrarank.significance import ALPHA, PERMUTATIONS, SEED, Comparison
+from rrarank.significance import SEED, Comparison, rests_on
 from rrarank.texts import load_qrels
 
 
@@ -154,7 +154,7 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
             "",
         ]
         parts.append(_table(head, [_against(c) for c in found.comparisons], style))
-        parts.append(_rests_on(found))
+        parts.append(rests_on(found.comparisons))
     if tukey and len(found.rows) > 1:
         pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
         rows = [[f"{a} - {b}", *(f"{pairs[m][a, b]:.2g}" for m in measures)] for a, b in pairs[measures[0]]]
@@ -166,19 +166,10 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
 
 
 def _against(c: Comparison) -> list[str]:
-    reading = "equal on every query" if c.mean == c.detectable == 0 else "" if c.fisher_holm < ALPHA else "not resolved"
+    reading = "" if c.reading in ("better", "worse") else c.reading
     interval = f"[{c.low:+.4f}, {c.high:+.4f}]"
     ps = [f"{c.student_holm:.2g}", f"{c.fisher_holm:.2g}"]
     return [c.system, c.measure, f"{c.mean:+.4f}", interval, *ps, f"{c.effect:.2f}", f"{c.detectable:.4f}", reading]
-
-
-def _rests_on(found: Evaluation) -> str:
-    family = len({c.system for c in found.comparisons})
-    return (
-        f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "
-        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: bootstrap over queries. d: mean / standard "
-        "deviation. detectable: the smallest difference that this many queries would show with 80% power."
-    )
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:

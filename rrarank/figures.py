@@ -1,19 +1,47 @@
-"""Figures for papers (the only file with matplotlib)."""
+"""Figures for papers (the only file with matplotlib): plain values in, a picture out; equal values give equal bytes."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.files import atomic_write_bytes
+from rrarank.significance import bootstrap
 
 if TYPE_CHECKING:
     from rrarank.measures import Evaluation
 
 SUFFIXES = (".png", ".svg", ".pdf")
+BLUE, ORANGE, GREEN = "#2b6cb0", "#c05621", "#2f855a"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with the bounds of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """The mean of per-query values, its interval by bootstrap over queries."""
+        return cls(fmean(values), *bootstrap(values))
+
+    def offsets(self) -> list[list[float]]:
+        """How far the bounds lie from the mean, as matplotlib takes them; a bound that is NaN draws nothing."""
+        return [[self.mean - self.low], [self.high - self.mean]]
+
+
+# -- differences, query by query --------------------------------------------------------------------------------------
 
 
 def plot_differences(found: Evaluation, measure: str, path: Path) -> None:
@@ -22,31 +50,188 @@ def plot_differences(found: Evaluation, measure: str, path: Path) -> None:
     Raises:
         RrarankError: there is nothing to compare.
     """
-    others = [row for row in found.rows if row.name != found.baseline]
-    if not others:
+    if len(found.rows) < 2:
         raise RrarankError(f"{path}: a plot of differences needs a second run beside {found.baseline}")
+    _write(_differences(found, measure), path)
+
+
+def differences_svg(found: Evaluation, measure: str) -> str:
+    """The same as an SVG element on no background, its words left as text: to stand inside a page."""
+    return _svg(_differences(found, measure), words="none", transparent=True)
+
+
+def _differences(found: Evaluation, measure: str) -> Any:  # a matplotlib Figure, which has no types here
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
+    others = [row for row in found.rows if row.name != found.baseline]
     [reference] = [row for row in found.rows if row.name == found.baseline]
-    figure = Figure(figsize=(4.0 * len(others), 3.2), layout="constrained")
-    panels = figure.subplots(1, len(others), sharey=True, squeeze=False)[0]
-    for panel, row in zip(panels, others, strict=True):
+    wide = min(len(others), 3)
+    deep = -(-len(others) // wide)
+    figure = Figure(figsize=(4.0 * wide, 3.2 * deep), layout="constrained")
+    panels = figure.subplots(deep, wide, sharey=True, squeeze=False)
+    for panel, row in zip(panels.flat, others, strict=False):
         base = reference.per_query[measure]
         values = sorted((row.per_query[measure][qid] - base[qid] for qid in found.queries), reverse=True)
-        panel.bar(range(len(values)), values, width=1.0, color=["#2b6cb0" if v >= 0 else "#c05621" for v in values])
+        panel.bar(range(len(values)), values, width=1.0, color=[BLUE if v >= 0 else ORANGE for v in values])
         panel.axhline(0, color="black", linewidth=0.8)
         better, worse = sum(v > 0 for v in values), sum(v < 0 for v in values)
-        panel.set_title(f"{row.name} - {found.baseline}\n{better} better, {worse} worse", fontsize=9)
+        panel.set_title(f"{row.name} - {found.baseline}\n{better} better, {worse} worse", fontsize=9, parse_math=False)
         panel.set_xlabel("queries, sorted")
-    panels[0].set_ylabel(f"difference in {measure}")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=150, format=path.suffix[1:])
-    atomic_write_bytes(path, picture.getvalue())
+    for unused in panels.flat[len(others) :]:
+        unused.remove()
+    for panel in panels[:, 0]:
+        panel.set_ylabel(f"difference in {measure}")
+    return figure
+
+
+# -- efficiency -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class System:
+    """What a system takes and what it reaches.
+
+    Args:
+        time: of inference, in any unit that all systems share.
+    """
+
+    name: str
+    time: float
+    quality: Estimate
+
+
+def plot_efficiency(systems: Sequence[System], baseline: str, measure: str, path: Path) -> None:
+    """Inference time as a multiple of the baseline's (log scale) against quality with its interval.
+
+    Raises:
+        RrarankError: no system has the baseline's name, or a time is not above 0.
+    """
+    times = {system.name: system.time for system in systems}
+    if baseline not in times:
+        raise RrarankError(f"{path}: no system named {baseline!r} to set times against (known: {', '.join(times)})")
+    if odd := [name for name, time in times.items() if not 0 < time < math.inf]:
+        raise RrarankError(f"{path}: {shown(odd)} has no time above 0; a ratio needs one")
+    ratios = {system.name: replace(system, time=system.time / times[baseline]) for system in systems}
+    _write(_efficiency(ratios, baseline, measure), path)
+
+
+def _efficiency(systems: Mapping[str, System], baseline: str, measure: str) -> Any:
+    """Times are multiples of the baseline's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    panel = figure.subplots()
+    panel.set_xscale("log")
+    panel.margins(x=0.15, y=0.1)
+    for name, system in systems.items():
+        color, quality = ORANGE if name == baseline else BLUE, system.quality
+        panel.errorbar(system.time, quality.mean, quality.offsets(), fmt="o", color=color, capsize=2, lw=1)
+    panel.set_xticks(*_ratio_ticks(*panel.get_xlim()))
+    panel.minorticks_off()
+    panel.set_xlabel(f"inference time, {baseline} = 1", parse_math=False)
+    panel.set_ylabel(measure)
+    panel.grid(color="#e2e8f0", linewidth=0.6)
+    panel.set_axisbelow(True)
+    _label(panel, {name: (system.time, system.quality.mean) for name, system in systems.items()})
+    return figure
+
+
+def _ratio_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """1, 2, 5, 10, … where they are few enough, else powers of ten; written as multiples."""
+    steps = (1, 2, 5) if high / low < 1e3 else (1,)
+    ticks = sorted(step * 10.0**power for step, power in product(steps, range(-6, 10)))
+    inside = [tick for tick in ticks if low <= tick <= high]
+    return inside, [f"{tick:,.6g}×" for tick in inside]
+
+
+def _label(panel: Any, places: Mapping[str, tuple[float, float]]) -> None:
+    """Names beside their points, each at the first side where it covers no other name and no point."""
+    figure = panel.get_figure()
+    figure.draw_without_rendering()  # places the axes, so that sizes are known
+    points = [panel.transData.transform(place) for place in places.values()]
+    taken: list[Any] = []  # bounding boxes
+    for name, place in places.items():
+        for dx, dy in ((7, 4), (7, -11), (-7, 4), (-7, -11), (7, 16), (-7, 16), (7, -23), (-7, -23)):
+            side = "left" if dx > 0 else "right"
+            text = panel.annotate(
+                name, place, (dx, dy), textcoords="offset points", ha=side, fontsize=8, parse_math=False
+            )
+            box = text.get_window_extent()
+            free = not any(box.overlaps(other) for other in taken) and not any(box.contains(*p) for p in points)
+            if free and panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1:
+                break
+            text.remove()
+        else:
+            panel.annotate(name, place, (7, 4), textcoords="offset points", fontsize=8, parse_math=False)
+            continue
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5})  # over others' intervals
+        taken.append(box)
+
+
+# -- scores of one graph ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScorePanel:
+    """What the scores of several students reach on one set.
+
+    Args:
+        groups: student -> score (`s_base`, …) -> estimate; not every student has every score.
+        lines: name -> value, drawn across: what has no such scores, as the first stage.
+    """
+
+    title: str
+    measure: str
+    groups: Mapping[str, Mapping[str, Estimate]]
+    lines: Mapping[str, float]
+
+
+def plot_scores(panels: Sequence[ScorePanel], path: Path) -> None:
+    """One panel a set: for each student, the measure of each of its scores with its interval.
+
+    Raises:
+        RrarankError: there is no student.
+    """
+    from matplotlib.figure import Figure
+
+    if not any(panel.groups for panel in panels):
+        raise RrarankError(f"{path}: no student has been measured; nothing to draw")
+    figure = Figure(figsize=(5.2 * len(panels), 3.6), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw_scores(axes, panel)
+    _write(figure, path)
+
+
+def _draw_scores(axes: Any, panel: ScorePanel) -> None:
+    names = list(dict.fromkeys(name for scores in panel.groups.values() for name in scores))
+    looks = dict(zip(names, _looks(), strict=False))
+    for name in names:
+        color, marker = looks[name]
+        for place, scores in enumerate(panel.groups.values()):
+            if name in scores:
+                at = place + 0.22 * (list(scores).index(name) - (len(scores) - 1) / 2)
+                axes.errorbar(
+                    at, scores[name].mean, scores[name].offsets(), fmt=marker, color=color, capsize=2, lw=1, ms=5
+                )
+        axes.plot([], [], marker, color=color, ms=5, label=name)  # once in the legend
+    for style, (name, value) in zip(("--", ":", "-."), panel.lines.items(), strict=False):
+        axes.axhline(value, color="#718096", linestyle=style, linewidth=0.9, label=name, zorder=0)
+    axes.set_xticks(range(len(panel.groups)), panel.groups)
+    axes.set_title(panel.title, fontsize=9, parse_math=False)
+    axes.set_ylabel(panel.measure)
+    axes.legend(fontsize=7, ncols=2)
+
+
+def _looks() -> Iterator[tuple[str, str]]:
+    """(color, marker): told apart without color too."""
+    return zip((BLUE, ORANGE, GREEN, "#6b46c1", "#2d3748"), "os^Dv", strict=True)
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
 
 
 def training_curves(stages: Sequence[Sequence[Mapping[str, float]]]) -> str:
     """The losses over the steps of each stage's log, one panel a stage, and dev's measure beside them; SVG."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(stages), 3.2), layout="constrained")
@@ -58,10 +243,36 @@ def training_curves(stages: Sequence[Sequence[Mapping[str, float]]]) -> str:
         panel.set_xlabel("steps")
         if panel.lines:  # not so in a stage too short for its log
             panel.legend(fontsize=7)
-    picture = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "rrarank"}):  # no random ids, no date: equal logs give equal bytes
-        figure.savefig(picture, format="svg", metadata={"Date": None})
-    return picture.getvalue()
+    return _picture(figure, "svg").decode("utf-8")
 
 
 _NOT_PLOTTED = {"pairs_per_second", "train_loss"}
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _write(figure: Any, path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise RrarankError(f"{path}: no kind of picture (known: {' '.join(SUFFIXES)})")
+    atomic_write_bytes(path, _picture(figure, path.suffix[1:]))
+
+
+def _svg(figure: Any, *, words: str, transparent: bool) -> str:
+    """The element alone, without what opens a file and what describes one."""
+    text = _picture(figure, "svg", {"svg.fonttype": words}, transparent=transparent).decode("utf-8")
+    return re.sub("<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+
+
+_DATES = {"svg": "Date", "pdf": "CreationDate"}
+
+
+def _picture(figure: Any, kind: str, settings: Mapping[str, str] | None = None, *, transparent: bool = False) -> bytes:
+    """No random ids, no date: equal figures give equal bytes."""
+    import matplotlib
+
+    picture = io.BytesIO()
+    dated = {_DATES[kind]: None} if kind in _DATES else {}
+    with matplotlib.rc_context({"svg.hashsalt": "rrarank", **(settings or {})}):
+        figure.savefig(picture, dpi=150, format=kind, metadata=dated, transparent=transparent)
+    return picture.getvalue()

@@ -74,10 +74,10 @@ def load_inputs(
     path = Path(places.get("run", STDIO))
     _refuse_unknown(path, places, command)
     carried = found if found.topics or "requests" not in places else read_run_file(places["requests"])
-    asked = {**carried.topics, **_topics(places)}
+    asked = {**carried.topics, **topics_of(places)}
     hits = found.run
     wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
-    texts = gather([*_sources(places), InlineTexts(carried.texts)], wanted)
+    texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))
     if not skip_missing:
         _refuse_missing([qid for qid in hits if qid not in asked], "topic", path, places)
@@ -148,14 +148,14 @@ def _complete(command: str, places: Mapping[str, str | Path]) -> str:
     return f"python -m rrarank.{command} {typed} (or --index INDEX, or --dataset IR_DATASETS_ID)"
 
 
-def _topics(places: Mapping[str, str | Path]) -> Mapping[str, str]:
+def topics_of(places: Mapping[str, str | Path]) -> Mapping[str, str]:
     """Beyond those that requests carry."""
     if "topics" in places:
         return load_topics(places["topics"])
     return {} if "requests" in places else load_topics(places["dataset"])
 
 
-def _sources(places: Mapping[str, str | Path]) -> list[Source]:
+def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
     """In the order in which they are asked, before the texts that requests carry."""
     sources: list[Source] = []
     if "collection" in places:

@@ -134,6 +134,13 @@ class LuceneIndex:
         results = searcher.batch_search(queries, qids, hits, threads)
         return Run({qid: [Hit(hit.docid, hit.score) for hit in results.get(qid) or ()] for qid in topics}, "bm25")
 
+    def document_frequencies(self, text: str, *, language: str = "en") -> dict[str, int]:
+        """Term -> number of documents that hold it, for the terms that the analyser makes of a text."""
+        self._searcher.set_language(language)
+        terms = _java("io.anserini.analysis.AnalyzerUtils").analyze(self._searcher.get_analyzer(), text).toArray()
+        term_of = _java("org.apache.lucene.index.Term")
+        return {term: int(self._searcher.reader.docFreq(term_of("contents", term))) for term in terms}
+
     def texts(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
         """(docid, stored text) of the wanted documents that it holds."""
         for docids in blocks(sorted(wanted), 1000):

@@ -41,6 +41,23 @@ class Comparison:
     student_holm: float = math.nan
     fisher_holm: float = math.nan
 
+    @property
+    def reading(self) -> str:
+        """By the corrected randomisation test; what is not resolved is not shown to be equal."""
+        if self.mean == self.detectable == 0:
+            return "equal on every query"
+        return "not resolved" if not self.fisher_holm < ALPHA else "better" if self.mean > 0 else "worse"
+
+
+def rests_on(comparisons: Sequence[Comparison]) -> str:
+    """What figures of comparisons rest on, in words."""
+    family = len({c.system for c in comparisons})
+    return (
+        f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "
+        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: bootstrap over queries. d: mean / standard "
+        "deviation. detectable: the smallest difference that this many queries would show with 80% power."
+    )
+
 
 def compare(
     system: str, measure: str, ours: Sequence[float], theirs: Sequence[float], *, seed: int = SEED

@@ -1,0 +1,74 @@
+"""The scores of the arms of `benchmarks/arms.py` as one picture: s_base, s_TCL and their sum, one panel a set.
+
+    python benchmarks/arms_figure.py REPORT.json FIGURE.png
+
+REPORT.json is what arms.py writes; FIGURE ends in .png, .svg or .pdf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arms_report import interval  # type: ignore[import-not-found]
+
+from rrarank.cli import run_verb
+from rrarank.errors import RrarankError
+from rrarank.figures import Estimate, ScorePanel, plot_scores
+from rrarank.files import find
+from rrarank.sidecar import refuse_unsafe
+
+SCORES = ("s_base", "s_TCL", "sum")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Draw the arms' scores with their intervals.")
+    parser.add_argument("report", help="JSON that benchmarks/arms.py wrote")
+    parser.add_argument("figure", type=Path, help="by suffix: .png .svg .pdf")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing figure")
+    return run_verb(_draw, parser, arguments)
+
+
+def _draw(flags: argparse.Namespace) -> None:
+    path = find(flags.report)
+    refuse_unsafe(flags.figure, flags.overwrite, [path])
+    report = read_report(path)
+    plot_scores([panel(board, report["trial"]) for board in report["boards"]], flags.figure)
+
+
+def read_report(path: Path) -> Any:  # JSON
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = all("per_query" in row for board in found["boards"] for row in board["rows"])
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise RrarankError(f"{path}: no report of arms, expected the JSON that benchmarks/arms.py writes")
+    return found
+
+
+def panel(board: Mapping[str, Any], trial: int | None) -> ScorePanel:
+    """Rows with seeds are arms; those without are what the arms are set against."""
+    arms = {row["arm"]: estimates(row["per_query"]) for row in board["rows"] if row["seeds"]}
+    lines = {row["arm"]: row["s_base"] for row in board["rows"] if not row["seeds"]}
+    title = f"{board['set']}, {len(board['qids'])} queries" + (" (trial: means nothing)" if trial else "")
+    return ScorePanel(title, board["measure"], arms, lines)
+
+
+def estimates(per_query: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Estimate]:
+    """Score -> its mean, with an interval over queries and seeds; values are (seeds, queries)."""
+    return {name: estimate(np.array(per_query[name])) for name in SCORES if name in per_query}
+
+
+def estimate(values: np.ndarray) -> Estimate:
+    low, high = interval(values, np.zeros((1, values.shape[1])))
+    return Estimate(float(values.mean()), low, high)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
