@@ -8,7 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
+from rrarank import registry
 from rrarank.errors import RrarankError
+
+BACKENDS = ("torch", "onnx", "openvino", "auto")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 Arguments = Sequence[str] | None
 
@@ -73,3 +77,32 @@ def positive(text: str) -> int:
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
+
+
+def add_reranker(parser: argparse._ActionsContainer) -> None:
+    """All that `reranker_settings` reads, and --reranker itself."""
+    add = parser.add_argument
+    add("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
+    add("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
+    add("--allow-pickle", action="store_true", help="read weights that are there as a pickle only; off: safetensors")
+    add("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
+    add("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
+    add("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
+    add("--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: see which is fastest")
+    add("--precision", choices=PRECISIONS, help="of its matrix products (default: fp32)")
+    option = "a setting of the reranker's own; repeatable"
+    add("--option", action="append", default=[], metavar="KEY=VALUE", help=option)
+    add_threads(parser)
+
+
+def refuse_reranker(flags: argparse.Namespace) -> None:
+    """Raise what can be said against the flags of `add_reranker` before anything is loaded."""
+    registry.refuse_unknown(flags.reranker)
+    if flags.backend == "auto" and flags.precision:
+        raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
+
+
+def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
+    """The flags of `add_reranker` as settings for `registry.load_reranker`."""
+    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
+    return {name: getattr(flags, name) for name in names} | registry.parse_options(flags.reranker, flags.option)

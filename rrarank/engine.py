@@ -99,6 +99,22 @@ class Reranker(ABC):
         return f"{type(self).__module__}.{type(self).__qualname__} {settings}"
 
 
+class Explains(ABC):
+    """A reranker that can also say why."""
+
+    @abstractmethod
+    def explain(self, query: str, texts: Sequence[str]) -> Iterator[str]:
+        """Text by text, whether and why it is relevant."""
+
+    @abstractmethod
+    def prepare_to_explain(self) -> None:
+        """Load what that takes.
+
+        Raises:
+            RrarankError: this model was not trained to.
+        """
+
+
 class Pointwise(Reranker):
     """A reranker that scores each (query, text) by itself. It encodes and scores; the engine makes the batches."""
 

@@ -14,21 +14,19 @@ from tqdm import tqdm
 
 from rrarank import registry
 from rrarank.budget import Pace
-from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, add_reranker, positive, refuse_reranker, reranker_settings, run_verb, say
 from rrarank.data import Hit
-from rrarank.engine import RerankConfig, Reranker, pace_of, rerank_queries
+from rrarank.engine import Explains, RerankConfig, Reranker, pace_of, rerank_queries
 from rrarank.errors import RrarankError
 from rrarank.files import STDIO, is_file, stem
 from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.journal import Journal, note_key
 from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
+from rrarank.reasons import write_reasons
 from rrarank.sidecar import refuse_unsafe, write_sidecar
 from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
-
-BACKENDS = ("torch", "onnx", "openvino", "auto")
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
 def main(arguments: Arguments = None) -> int:
@@ -51,33 +49,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
     how = parser.add_argument_group("re-ranking")
-    how.add_argument("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
-    how.add_argument("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
+    add_reranker(how)
     how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")
     how.add_argument("--budget-ms", type=_milliseconds, default=0.0, help="most time per query: as many as fit; 0: any")
-    how.add_argument(
-        "--allow-pickle", action="store_true", help="read weights that are there as a pickle only; off: safetensors"
-    )
-    how.add_argument("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
-    how.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
-    how.add_argument("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
-    how.add_argument(
-        "--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: see which is fastest"
-    )
-    how.add_argument("--precision", choices=PRECISIONS, help="of its matrix products (default: fp32)")
-    how.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the reranker's own; repeatable"
-    )
-    add_threads(how)
     out = parser.add_argument_group("output")
     out.add_argument("--output", help="the run to write; - for stdout (default: <run>.<reranker>.trec here)")
     out.add_argument("--hits", type=positive, default=1000, help="documents written per query")
     out.add_argument("--runtag", help="1-20 of A-Z a-z 0-9 _ . - (default: the reranker's name)")
     out.add_argument(
         "--submission", action="store_true", help="write only what TREC would take; see rrarank.trec check"
+    )
+    out.add_argument(
+        "--explain",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="reasons for the first N documents a query, into <output>.reasons.jsonl (default: none)",
     )
     out.add_argument("--overwrite", action="store_true", help="replace an existing output")
     out.add_argument("--dry-run", action="store_true", help="check everything, say what would be done, and stop")
@@ -86,12 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rerank(flags: argparse.Namespace) -> None:
     output = flags.output or f"{stem(flags.run)}.{flags.reranker}.trec"
-    registry.refuse_unknown(flags.reranker)
+    refuse_reranker(flags)
     tag = check_tag(flags.runtag or flags.reranker[:20])
     if flags.submission and output == STDIO:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
-    if flags.backend == "auto" and flags.precision:
-        raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
+    if flags.explain:
+        _refuse_silent(flags.reranker, output)
     refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
     config = RerankConfig(
         depth=flags.depth,
@@ -107,6 +97,8 @@ def _rerank(flags: argparse.Namespace) -> None:
         return _say_plan(flags, inputs, sum(pairs.values()), output)
 
     reranker, tried = _load(flags, output)
+    if isinstance(reranker, Explains) and flags.explain:
+        reranker.prepare_to_explain()  # before hours of scoring, should it not be able to
     job = _Job(output, tag, inputs, reranker, config, tried)
     started = time.perf_counter()
     resumed, pace = _write(job, pairs, flags.submission)
@@ -115,9 +107,18 @@ def _rerank(flags: argparse.Namespace) -> None:
         _describe(job, flags, seconds, pace)
         Journal(job.journal).remove()
         print(output)
+    if isinstance(reranker, Explains) and flags.explain:
+        print(write_reasons(output, reranker.explain, inputs.topics, inputs.texts, flags.explain))
     rate = "" if resumed or pace else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     say(f"{done}, {len(inputs.missing):,} without text")
+
+
+def _refuse_silent(name: str, output: str) -> None:
+    if not is_file(output):
+        raise RrarankError("--explain writes beside the run; give --output FILE")
+    if not issubclass(registry.find_reranker(name), Explains):
+        raise RrarankError(f"--explain: the reranker {name!r} gives scores and no reasons; rra-gpt does")
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,7 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
 
 def _load(flags: argparse.Namespace, output: str) -> tuple[Reranker, Sequence[Mapping[str, object]]]:
     """The reranker, and what --backend auto tried before it settled on that."""
-    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
-    settings = {name: getattr(flags, name) for name in names}
-    settings |= registry.parse_options(flags.reranker, flags.option)
+    settings = reranker_settings(flags)
     if flags.backend != "auto":
         return registry.load_reranker(flags.reranker, **settings), []
     from rrarank.rerankers.auto import choose_backend

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from rrarank.engine import Batch, Ids, Pointwise, RerankerConfig
+from rrarank.engine import Batch, Explains, Ids, Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
 from rrarank.models import LANGUAGE_HEAD, fingerprint, loading, locate
 from rrarank.rerankers.backends import TORCH_DTYPES, device_of, load_whole
@@ -35,7 +34,7 @@ class RRAGPTConfig(RerankerConfig):
     reason_tokens: int = 64
 
 
-class RRAGPT(Pointwise):
+class RRAGPT(Pointwise, Explains):
     """A student as `rrarank.train --config rra-gpt` saves it (RRADistill: Choi et al., EMNLP 2024), or any other
     decoder with one label whose tokenizer holds its prompt; the reranker `cross-encoder` gives the same scores, slower.
 
@@ -61,6 +60,7 @@ class RRAGPT(Pointwise):
         longest = self.config.max_length or longest_input(self.tokenizer, self.model.config)
         self.encode_pairs = PairEncoder(self.tokenizer, longest, shares=True)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
+        self.writer: Any = None  # loaded where reasons are wanted
         self._fingerprint = fingerprint(self.folder)
 
     def _refuse_other(self, model: Any) -> None:
@@ -84,16 +84,12 @@ class RRAGPT(Pointwise):
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
 
-    @cached_property
-    def writer(self) -> Any:
-        return load_writer(self.folder, self.model_name, self.device)
+    def prepare_to_explain(self) -> None:
+        self.writer = self.writer or load_writer(self.folder, self.model_name, self.device)
 
     def explain(self, query: str, texts: Sequence[str]) -> Iterator[str]:
-        """What the model would go on with, text by text: a verdict and the reason for it, without sampling.
-
-        Raises:
-            RrarankError: it was trained without reasons.
-        """
+        """What the model would go on with, text by text: a verdict and the reason for it, without sampling."""
+        self.prepare_to_explain()
         for row in self.encode(query, texts):
             ids = torch.as_tensor(np.asarray(row["input_ids"], dtype=np.int64), device=self.device)[None]
             settings = {"max_new_tokens": self.config.reason_tokens, "do_sample": False}
