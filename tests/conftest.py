@@ -162,3 +162,17 @@ def decoder_folder(tmp_path_factory) -> Path:
     config = LlamaConfig(vocab_size=400, max_position_embeddings=512, initializer_range=0.5, **sizes)
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def rra_gpt_folder(tmp_path_factory, decoder_folder) -> Path:
+    """That Llama as a student with a dense ranking layer, as if it had been trained to give reasons."""
+    from rrarank.training.prompted import PromptConfig, prompted
+    from rrarank.training.saved_model import save_model
+
+    prompt = PromptConfig("Say.\nQuery: {query}\nPassage: {document}\nYes or No:")
+    tokenizer, base, head = prompted(decoder_folder, "decoder", prompt)
+    base.config.pad_token_id = tokenizer.pad_token_id
+    folder: Path = tmp_path_factory.mktemp("rra-gpt") / "model"
+    save_model(base, tokenizer, folder, facts={"recipe": {"reasoning": {"reasons": 0.5}}}, head=head)
+    return folder

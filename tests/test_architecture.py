@@ -8,7 +8,21 @@ import pytest
 import rrarank
 
 ROOT = Path(rrarank.__file__).parent
-VERBS = {"retrieve", "fuse", "rerank", "evaluate", "convert", "label", "sets", "generate", "train", "export", "report", "reproduce", "serve"}
+VERBS = {
+    "retrieve",
+    "fuse",
+    "rerank",
+    "evaluate",
+    "convert",
+    "label",
+    "sets",
+    "generate",
+    "train",
+    "export",
+    "report",
+    "reproduce",
+    "serve",
+}
 LAYERS = {"engine": 1, "rerankers": 2, "distill": 3, "training": 3} | dict.fromkeys(VERBS, 4)  # all else is a noun: 0
 OWNERS = {
     "jnius": {"lucene"},

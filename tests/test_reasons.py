@@ -1,13 +1,12 @@
 """`--explain`: reasons beside the run, for the documents that have a text, or one line and no run."""
 
 import json
+import shutil
 
 import pytest
 
 from rrarank.reasons import write_reasons
 from rrarank.rerank import main
-from rrarank.training.prompted import PromptConfig, prompted
-from rrarank.training.saved_model import save_model
 from rrarank.trec import parse_run, write_run
 
 RUN = parse_run("2 Q0 a 1 9 t\n2 Q0 b 2 8 t\n2 Q0 c 3 7 t\n1 Q0 b 1 5 t\n3 Q0 a 1 2 t")
@@ -32,12 +31,9 @@ def test_the_first_documents_that_have_a_text(tmp_path):
 
 
 @pytest.fixture
-def job(tmp_path, decoder_folder):
-    tokenizer, base, head = prompted(decoder_folder, "decoder", PromptConfig())
-    base.config.pad_token_id = tokenizer.pad_token_id
-    for name, weight in (("speaks", 0.5), ("silent", 0)):
-        facts = {"recipe": {"reasoning": {"reasons": weight}}}
-        save_model(base, tokenizer, tmp_path / name, facts=facts, head=head)
+def job(tmp_path, rra_gpt_folder):
+    silent = shutil.copytree(rra_gpt_folder, tmp_path / "silent")
+    (silent / "config.json").write_text((silent / "config.json").read_text().replace('"reasons": 0.5', '"reasons": 0'))
     (tmp_path / "topics.tsv").write_text("1\twhat is a cat\n")
     (tmp_path / "texts.tsv").write_text("a\tthe cat sat\nb\ttea\n")
     (tmp_path / "bm25.trec").write_text("1 Q0 a 1 9 t\n1 Q0 b 2 8 t\n")
@@ -53,8 +49,8 @@ def job(tmp_path, decoder_folder):
     ]
 
 
-def test_a_run_and_its_reasons(job, tmp_path, capsys):
-    flags = ["--reranker", "rra-gpt", "--model", str(tmp_path / "speaks"), "--option", "reason_tokens=3"]
+def test_a_run_and_its_reasons(job, rra_gpt_folder, tmp_path, capsys):
+    flags = ["--reranker", "rra-gpt", "--model", str(rra_gpt_folder), "--option", "reason_tokens=3"]
     assert main([*job, *flags, "--explain", "1"]) == 0
     [row] = lines(tmp_path / "out.trec.reasons.jsonl")
     assert row["rank"] == 1

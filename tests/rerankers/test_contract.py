@@ -31,7 +31,7 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def build(cross_encoder_folder, bi_encoder_folder, t5_folder, decoder_folder, server):
+def build(cross_encoder_folder, bi_encoder_folder, t5_folder, decoder_folder, rra_gpt_folder, server):
     """Load a reranker by name on a tiny model of its kind."""
     models = {
         "bm25": None,
@@ -43,6 +43,7 @@ def build(cross_encoder_folder, bi_encoder_folder, t5_folder, decoder_folder, se
         "monobert": cross_encoder_folder,
         "monot5": t5_folder,
         "rra-bert": cross_encoder_folder,
+        "rra-gpt": rra_gpt_folder,
     }
 
     def load(name, **config):

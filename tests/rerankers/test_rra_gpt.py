@@ -11,21 +11,14 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from rrarank.data import Candidate, Query, Ranking
 from rrarank.errors import RrarankError
 from rrarank.rerankers.rra_gpt import RRAGPT, RRAGPTConfig
-from rrarank.training.prompted import PromptConfig, prompted
-from rrarank.training.saved_model import save_model
 
 QUERY = "why is the cat long"
 TEXTS = ["the cat sat", "tea and bread 12", "a long document about cats dogs tea " * 4, "mat", ""]
-PROMPT = PromptConfig("Say.\nQuery: {query}\nPassage: {document}\nYes or No:")
 
 
 @pytest.fixture(scope="module")
-def folder(decoder_folder, tmp_path_factory):
-    tokenizer, base, head = prompted(decoder_folder, "decoder", PROMPT)
-    base.config.pad_token_id = tokenizer.pad_token_id
-    folder = tmp_path_factory.mktemp("student") / "model"
-    save_model(base, tokenizer, folder, facts={"recipe": {"reasoning": {"reasons": 0.5}}}, head=head)
-    return folder
+def folder(rra_gpt_folder):
+    return rra_gpt_folder
 
 
 @pytest.fixture(scope="module")
