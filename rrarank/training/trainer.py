@@ -215,12 +215,13 @@ def _refuse_misfit(config: TrainConfig, tokenizer: Any, base: Any) -> None:
 
 def _freeze(encoder: Any, layers: int) -> None:
     """Embeddings and the lowest layers learn nothing: less to compute backwards, less to forget."""
-    try:
+    if hasattr(encoder, "embeddings") and hasattr(getattr(encoder, "encoder", None), "layer"):
         parts = (encoder.embeddings, *encoder.encoder.layer[:layers])
-    except AttributeError:
-        raise RrarankError(
-            f"frozen is {layers}: only for models built as BERT is, not {type(encoder).__name__}; leave it out"
-        ) from None
+    elif hasattr(encoder, "embed_tokens") and hasattr(encoder, "layers"):
+        parts = (encoder.embed_tokens, *encoder.layers[:layers])
+    else:
+        name = type(encoder).__name__
+        raise RrarankError(f"frozen is {layers}: only for models built as BERT or Llama, not {name}; leave it out")
     for part in parts:
         part.requires_grad_(False)
 

@@ -190,6 +190,15 @@ def test_adapters_learn_and_the_decoder_beside_them_does_not(config, tmp_path):
     assert {name.rpartition("lora_")[1] or name for name in names} == {"lora_", "base.score.weight"}
 
 
+def test_lower_layers_may_stay_as_they_are(config, tmp_path):
+    student, _ = train_model(replace(config, frozen=1), tmp_path / "one")
+    learned = {
+        name.split(".")[3] for name, one in student.named_parameters() if ".layers." in name and one.requires_grad
+    }
+    assert learned == {"1"}
+    assert not student.base.get_input_embeddings().weight.requires_grad
+
+
 def test_a_language_head_of_its_own_is_not_trained_by_lora_alone(config, tmp_path):
     student, _ = train_model(replace(config, lora=LoraConfig(rank=4)), tmp_path / "one")
     assert not any(parameter.requires_grad for parameter in student.language_head.parameters())

@@ -239,7 +239,7 @@ def test_what_the_base_has_not_is_one_line(config, tmp_path, changes, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"frozen": 1}, "frozen is 1: only for models built as BERT is, not DistilBertModel"),
+        ({"frozen": 1}, "frozen is 1: only for models built as BERT or Llama, not DistilBertModel"),
         ({"dropout": 0.2}, "dropout is 0.2"),
     ],
 )
