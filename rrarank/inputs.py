@@ -88,7 +88,7 @@ def load_inputs(
 def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, dict[str, str | Path]]:
     """A run of any format, and the places of its queries and texts that flags, the file itself or its sidecar name."""
     path = Path(run) if str(run) == STDIO else find(run, "runs")
-    given = _given(origins)
+    given = places_of(origins)
     found = read_run_file(path)
     if found.topics:
         return found, {"run": path, "requests": path} | given
@@ -97,7 +97,7 @@ def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, di
     return found, {"run": path} | _from_sidecar(given, read_sidecar(path)) | given
 
 
-def _given(origins: Origins) -> dict[str, str | Path]:
+def places_of(origins: Origins) -> dict[str, str | Path]:
     places: dict[str, str | Path] = {}
     folder = origins.dataset if is_beir(origins.dataset) else ""
     if topics := origins.topics or folder:

@@ -1,0 +1,135 @@
+"""A table end to end on a small set: commands, marks, what is skipped, and what cannot be reached."""
+
+import json
+
+import pytest
+
+from rrarank.reproduce import main
+
+TEXTS = {"a": "the cat sat", "b": "tea and bread", "c": "a long document about cats", "d": "mat", "e": "dogs"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "topics.tsv").write_text("1\twhat is a cat\n2\ttea\n3\twhy dogs\n")
+    (folder / "corpus.tsv").write_text("".join(f"{docid}\t{text}\n" for docid, text in TEXTS.items()))
+    (folder / "qrels.txt").write_text("1 0 a 2\n1 0 d 0\n2 0 b 1\n2 0 a 0\n3 0 d 0\n")
+    (folder / "bm25.trec").write_text(
+        "".join(f"{qid} Q0 {docid} {rank} {9 - rank} t\n" for qid in "123" for rank, docid in enumerate("edcba", 1))
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, cross_encoder_folder):
+    path = tmp_path_factory.mktemp("tables") / "own.yaml"
+    path.write_text(
+        f"""
+title: cats
+baseline: student
+columns:
+  top: {{title: cats, protocol: bm25-top, depth: 4, qrels: "{{data}}/qrels.txt", run: "{{data}}/bm25.trec",
+        topics: "{{data}}/topics.tsv", collection: "{{data}}/corpus.tsv"}}
+  pool: {{title: pool, protocol: judged-pool, qrels: "{{data}}/qrels.txt", topics: "{{data}}/topics.tsv",
+         collection: "{{data}}/corpus.tsv"}}
+  away: {{title: away, protocol: bm25-top, qrels: "{{data}}/none/qrels.txt", run: "{{data}}/none/bm25.trec",
+         get: fetch it}}
+  own: {{title: own, protocol: bm25-top, qrels: "{{qrels}}", run: "{{run}}"}}
+rows:
+  bm25: {{title: BM25, reranker: bm25, expected: {{top: {{ndcg@10: 0.1}}, pool: {{ndcg@10: [0.6, 0.5]}}}}}}
+  student: {{title: a student, reranker: cross-encoder, model: {cross_encoder_folder}}}
+  other: {{title: another, reranker: cross-encoder, needs: a folder that somebody made}}
+  hub: {{title: far away, reranker: monobert, model: nobody/nothing}}
+"""
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(table, data, tmp_path_factory):
+    """Once for all tests: each cell is a process of its own."""
+    output = tmp_path_factory.mktemp("out") / "table"
+    flags = [str(table), "--data", str(data), "--output", str(output), "--threads", "1", "--device", "cpu"]
+    return main(flags), output, flags
+
+
+def test_a_score_that_is_not_as_expected_fails_the_table(made):
+    code, output, _ = made
+    assert code == 7
+    marks = {(one["column"], one["ok"]) for one in json.loads((output / "table.json").read_text())["marks"]}
+    assert marks == {("top", False), ("pool", True)}
+
+
+def test_what_is_done_is_not_done_again(made):
+    code, output, flags = made
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.trec") if path.name != "candidates.trec"}
+    assert main(flags) == code
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(before) == 4
+
+
+def test_cells_hold_scores_times_and_why_there_are_none(made):
+    _, output, _ = made
+    found = json.loads((output / "table.json").read_text())
+    top = found["columns"]["top"]
+    assert (top["judged_queries"], top["judged"], top["with_text"]) == (3, 3, 3)
+    assert top["scores"]["bm25"]["means"]["ndcg@10"] != top["scores"]["student"]["means"]["ndcg@10"]
+    assert top["cells"]["student"]["seconds_a_query"] > 0
+    assert top["cells"]["other"]["absent"] == "give --model other=…, a folder that somebody made"
+    assert "nobody/nothing" in top["cells"]["hub"]["absent"]
+    assert [one["system"] for one in top["comparisons"]] == ["bm25", "bm25"]
+    assert found["rows"]["student"]["parameters"] > 1000
+    assert "no such file; fetch it" in found["columns"]["away"]["absent"]
+    assert found["columns"]["own"]["absent"].startswith("not given: --run --qrels")
+
+
+def test_the_pool_holds_exactly_the_judged_passages_of_queries_with_a_relevant_one(made):
+    _, output, _ = made
+    lines = [line.split() for line in (output / "pool" / "candidates.trec").read_text().splitlines()]
+    assert [(qid, docid) for qid, _, docid, *_ in lines] == [("1", "a"), ("1", "d"), ("2", "a"), ("2", "b")]
+
+
+def test_markdown_figures_and_pages(made):
+    _, output, _ = made
+    text = (output / "table.md").read_text()
+    assert "## cats, bm25-top4" in text
+    assert "[FAIL]" in text
+    assert "[OK]" in text
+    assert "a random order of the same candidates: ndcg@5" in text
+    assert {path.name for path in output.iterdir() if path.suffix in (".png", ".html")} == {
+        "top.differences.png",
+        "top.html",
+        "pool.differences.png",
+        "pool.html",
+    }
+
+
+def test_commands_are_shown_without_being_run(table, data, tmp_path, capsys):
+    assert (
+        main([str(table), "--data", str(data), "--output", str(tmp_path / "no"), "--dry-run", "--columns", "top"]) == 0
+    )
+    said = capsys.readouterr().err
+    assert "python -m rrarank.rerank --run" in said
+    assert "--reranker cross-encoder" in said
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_set_of_ones_own_by_flags(table, data, tmp_path, capsys):
+    flags = ["--run", data / "bm25.trec", "--qrels", data / "qrels.txt", "--topics", data / "topics.tsv"]
+    asked = [str(table), *map(str, flags), "--columns", "own", "--rows", "bm25", "--output", str(tmp_path), "--dry-run"]
+    assert main(asked) == 0
+    assert "not reached" in capsys.readouterr().err  # the table's own column does not take --topics
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--rows", "bm26"], "--rows bm26: no such one (known: bm25, student, other, hub)"),
+        (["--model", "student"], "--model 'student': expected ROW=PATH_OR_ID"),
+        (["--columns", "away"], "no cell of 'cats' can be reached"),
+    ],
+)
+def test_odd_flags_are_one_line(table, data, tmp_path, capsys, flags, said):
+    assert main([str(table), "--data", str(data), "--output", str(tmp_path / "t"), *flags]) in (2, 4)
+    assert said in capsys.readouterr().err.splitlines()[-1]
