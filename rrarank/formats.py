@@ -144,10 +144,10 @@ def _candidate(candidate: Mapping[str, object], where: str) -> Candidate:
     if not abs(value) < trec.FLOAT32_MAX:
         raise RrarankError(f"{where}: docid {docid!r} has the score {score}, expected a finite number")
     doc = candidate["document_txt"] if "document_txt" in candidate else candidate["doc"]
-    return Candidate(docid, _text(doc, f"{where}, docid {docid!r}"), value)
+    return Candidate(docid, candidate_text(doc, f"{where}, docid {docid!r}"), value)
 
 
-def _text(doc: object, where: str) -> str:
+def candidate_text(doc: object, where: str) -> str:
     if isinstance(doc, dict):
         return document_text(doc, where)
     if not isinstance(doc, str):

@@ -23,7 +23,7 @@ VERBS = {
     "reproduce",
     "serve",
 }
-LAYERS = {"engine": 1, "rerankers": 2, "distill": 3, "training": 3} | dict.fromkeys(VERBS, 4)  # all else is a noun: 0
+LAYERS = {"engine": 1, "rerankers": 2, "distill": 3, "training": 3, "serving": 3} | dict.fromkeys(VERBS, 4)  # all else is a noun: 0
 OWNERS = {
     "jnius": {"lucene"},
     "jnius_config": {"lucene"},
@@ -32,6 +32,10 @@ OWNERS = {
     "ir_datasets": {"texts"},
     "matplotlib": {"figures"},
     "faiss": {"dense"},
+    "fastapi": {"serving"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
+    "prometheus_client": {"serving"},
     "openai": {"llm_endpoint"},
     "onnxruntime": {"onnx_backend"},
     "openvino": {"openvino_backend"},
