@@ -23,7 +23,8 @@ VERBS = {
     "reproduce",
     "serve",
 }
-LAYERS = {"engine": 1, "rerankers": 2, "distill": 3, "training": 3, "serving": 3} | dict.fromkeys(VERBS, 4)  # all else is a noun: 0
+LAYERS = {"engine": 1, "rerankers": 2, "distill": 3, "training": 3, "serving": 3} | dict.fromkeys(VERBS, 4)
+# all else is a noun: 0
 OWNERS = {
     "jnius": {"lucene"},
     "jnius_config": {"lucene"},
