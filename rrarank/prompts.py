@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar
 
 from rrarank.errors import RrarankError, shown
-from rrarank.files import read_lines
+from rrarank.settings import read_yaml
 
 METHODS = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm's names, the first one older
 PLACEHOLDERS = ("num", "query", "rank", "candidate")
@@ -68,31 +67,6 @@ def shipped() -> list[str]:
     """The names of the prompts in the package."""
     folder = resources.files("rrarank.prebuilt").joinpath("prompts")
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-
-
-def read_yaml(path: str | Path) -> Mapping[str, object]:
-    """The keys of a YAML file. Only true and false are such, as in YAML 1.2: a prompt's `yes` and `no` are words."""
-    import yaml  # type: ignore[import-untyped]
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml is untyped
-        yaml_implicit_resolvers: ClassVar = {
-            start: [one for one in rules if one[0] != _BOOL]
-            for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-    Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-    try:
-        content = yaml.load("".join(read_lines(path)), Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RrarankError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from error
-    if not isinstance(content, dict):
-        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
-    return content
-
-
-_BOOL = "tag:yaml.org,2002:bool"
 
 
 def _prompt(content: Mapping[str, object], where: str) -> Prompt:

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     own = parser.add_argument_group("a test set of your own (columns that say so), as in rrarank.rerank")
     for place in PLACES:
         own.add_argument(f"--{place}", metavar=place.upper())
-    parser.add_argument("--precision", help="of all models' matrix products (default: each one's own)")
+    parser.add_argument("--precision", help="of the matrix products of models that offer it (default: fp32)")
     parser.add_argument("--device", help="cpu, cuda, …")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument(
@@ -204,7 +204,7 @@ def _cell(
     if found.absent:
         return Cell(absent=found.absent)
     output = Path(flags.output) / name / f"{row}.trec"
-    arguments = [*_where(candidates), "--depth", str(column.most), *found.flags, *_how(flags)]
+    arguments = [*_where(candidates), "--depth", str(column.most), *found.flags, *_how(found.config.reranker, flags)]
     arguments += ["--runtag", row, "--output", str(output)]
     print(f"# {name}, {found.config.title}\npython -m rrarank.rerank {shlex.join(arguments)}", file=sys.stderr)
     if flags.dry_run:
@@ -226,8 +226,10 @@ def _where(candidates: Candidates) -> list[str]:
     return found
 
 
-def _how(flags: argparse.Namespace) -> list[str]:
-    names = ("precision", "device", "threads")
+def _how(reranker: str, flags: argparse.Namespace) -> list[str]:
+    """Flags that are passed on, a precision only to those that offer it."""
+    offered = flags.precision in registry.find_reranker(reranker).precisions["torch"]
+    names = ("precision", "device", "threads") if offered else ("device", "threads")
     return [part for name in names if getattr(flags, name) for part in (f"--{name}", str(getattr(flags, name)))]
 
 

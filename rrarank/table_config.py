@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from rrarank import registry
 from rrarank.errors import MissingResource, RrarankError, shown
-from rrarank.prompts import read_yaml
+from rrarank.settings import checked, read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]  # of a file, and a run's tag
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -166,23 +166,10 @@ def load_table(name: str) -> TableConfig:
 
 def check_table(content: Mapping[str, object], where: str) -> TableConfig:
     """The same from its keys."""
-    try:
-        table = TypeAdapter(TableConfig).validate_python(content)
-    except ValidationError as error:
-        raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
+    table = checked(TableConfig, content, where)
     if faults := [*_column_faults(table), *_row_faults(table)]:
         raise RrarankError(f"{where}: {'; '.join(faults)}")
     return table
-
-
-def _fault(found: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "missing":
-        return f"{where} is needed"
-    if found["type"] == "unexpected_keyword_argument":
-        return f"{where} is no key of it"
-    reason = found["msg"].replace("valid tuple", "list")
-    return f"{where} is {found['input']!r:.40}: {reason[0].lower()}{reason[1:]}"
 
 
 def _column_faults(table: TableConfig) -> Iterator[str]:

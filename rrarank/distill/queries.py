@@ -22,7 +22,8 @@ from rrarank.files import find, read_lines
 from rrarank.journal import Journal, work_key
 from rrarank.llm import LLM, Answer, Failure, Messages
 from rrarank.lucene import LuceneIndex
-from rrarank.prompts import UNSPACED, cut, estimate_tokens, read_yaml
+from rrarank.prompts import UNSPACED, cut, estimate_tokens
+from rrarank.settings import read_yaml
 from rrarank.texts import Collection
 
 FAULTS = ("refused", "cut short", "empty", "too long", "mentions the passage", "copied", "duplicate", "not found")

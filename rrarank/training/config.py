@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from rrarank.errors import RrarankError, shown
-from rrarank.prompts import read_yaml
+from rrarank.settings import checked, read_yaml
 from rrarank.training.graft import Amount, GraftConfig
 from rrarank.training.lists import Treatment
 from rrarank.training.lora import LoraConfig
@@ -150,10 +150,7 @@ def refuse_faulty(config: TrainConfig) -> None:
 
 
 def _checked(content: Mapping[str, object], where: str) -> TrainConfig:
-    try:
-        config = TypeAdapter(TrainConfig).validate_python(content)
-    except ValidationError as error:
-        raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
+    config = checked(TrainConfig, content, where)
     if config.graft and config.prompt:
         raise RrarankError(f"{where}: graft is for bi-encoders, prompt for causal language models; leave one out")
     if config.reasoning and (config.term_control or not config.prompt):
@@ -170,13 +167,3 @@ def _checked(content: Mapping[str, object], where: str) -> TrainConfig:
                 f"({stage.loss.name} has {', '.join(known) or 'none'})"
             )
     return config
-
-
-def _fault(found: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "missing":
-        return f"{where} is needed"
-    if found["type"] == "unexpected_keyword_argument":
-        return f"{where} is no key of it"
-    reason = found["msg"].replace("valid tuple", "list")
-    return f"{where} is {found['input']!r:.40}: {reason[0].lower()}{reason[1:]}"
