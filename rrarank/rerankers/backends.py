@@ -70,6 +70,11 @@ def device_of(config: RerankerConfig) -> str:
     return config.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def tokens_at_once(device: str) -> int:
+    """Of a batch, padding included: a CPU is busy with few, a GPU wants many."""
+    return 4_096 if device == "cpu" else 65_536
+
+
 class TorchBackend:
     """The checkpoint itself. BERT has a forward pass of its own here, all else runs as transformers has it."""
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 from rrarank.engine import Batch, Ids, Pointwise
 from rrarank.errors import RrarankError
 from rrarank.models import fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend
+from rrarank.rerankers.backends import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend, tokens_at_once
 from rrarank.rerankers.exported import FILES
 from rrarank.rerankers.pairs import PairEncoder
 
@@ -41,7 +41,7 @@ class CrossEncoder(Pointwise):
             tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.backend = load_backend(folder, self.config.model, tokenizer, self.config)
             _refuse_labels(self.config.model, model_config.num_labels)
-        self.batch_tokens = self.config.batch_tokens or (4_096 if device_of(self.config) == "cpu" else 65_536)
+        self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
         self.encode_pairs = PairEncoder(tokenizer, self.config.max_length or longest_input(tokenizer, model_config))
         self._fingerprint = f"{fingerprint(folder)} {self.backend.identity}".rstrip()
 

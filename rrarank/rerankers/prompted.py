@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from rrarank.engine import Ids, Pointwise, RerankerConfig
 from rrarank.models import fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, device_of
+from rrarank.rerankers.backends import TORCH_DTYPES, device_of, tokens_at_once
 from rrarank.rerankers.pairs import PairEncoder, prompt_template
 
 
@@ -40,6 +40,7 @@ class Prompted(Pointwise):
         super().__init__(config)
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         self.device = device_of(self.config)
+        self.batch_tokens = tokens_at_once(self.device)
         with loading(self.config.model, self.config.device, self.config.threads):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.model = self.load_model(

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from rrarank.engine import Batch, Explains, Ids, Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
 from rrarank.models import LANGUAGE_HEAD, fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, device_of, load_whole
+from rrarank.rerankers.backends import TORCH_DTYPES, device_of, load_whole, tokens_at_once
 from rrarank.rerankers.cross_encoder import longest_input
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.pairs import PairEncoder
@@ -60,6 +60,7 @@ class RRAGPT(Pointwise, Explains):
         longest = self.config.max_length or longest_input(self.tokenizer, self.model.config)
         self.encode_pairs = PairEncoder(self.tokenizer, longest, shares=True)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
+        self.batch_tokens = tokens_at_once(self.device)
         self.writer: Any = None  # loaded where reasons are wanted
         self._fingerprint = fingerprint(self.folder)
 
