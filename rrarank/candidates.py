@@ -9,6 +9,7 @@ sidecar names its topics and texts, so that `python -m rrarank.rerank --run` of 
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +17,10 @@ from tempfile import TemporaryDirectory
 
 from rrarank.data import Hit, Qrels, Run
 from rrarank.errors import MissingPrerequisite, RrarankError
-from rrarank.files import find
 from rrarank.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
 from rrarank.lucene import BM25, LuceneIndex, build_index
 from rrarank.names import TOPICS, file_or_id
-from rrarank.sidecar import write_sidecar
+from rrarank.sidecar import fingerprint, read_sidecar, write_sidecar
 from rrarank.table_config import BM25Config, ColumnConfig
 from rrarank.texts import Collection, gather, load_qrels
 from rrarank.trec import write_run
@@ -76,6 +76,8 @@ def _prepare(column: ColumnConfig, folder: Path) -> Candidates:
         kept = {name: place for name, place in places.items() if name in ("topics", "collection", "index", "dataset")}
         write_sidecar(run, inputs=kept, config=asdict(column))
     inputs = load_inputs(run, origins, depth=column.most)
+    if not any(inputs.run.get(qid) for qid in qrels):
+        raise RrarankError(f"{run}: none of its queries is judged in {column.qrels or column.dataset}; other topics?")
     judged = {docid for grades in qrels.values() for docid in grades}
     with_text = len(gather(sources_of(inputs.origins), judged))
     return Candidates(run, origins, inputs, qrels, len(known), len(judged), with_text)
@@ -102,14 +104,26 @@ def _top(
         return {qid: file.run[qid][: column.depth] for qid in file.run if qid in qrels}, places
     assert column.bm25  # `table_config` refuses a column with neither
     places = places_of(origins)
-    index = Path(column.index) if column.index else folder / "index"
-    if not index.exists():
-        if not column.collection:
-            raise RrarankError(f"{column.title}: bm25 needs an index or a collection; or give a run")
-        folder.mkdir(parents=True, exist_ok=True)
-        build_index(Collection(find(column.collection)), index, language=column.bm25.language)
+    index = Path(column.index) if column.index else _indexed(column, places, folder / "index")
     topics = {qid: query for qid, query in topics_of(places).items() if qid in qrels}
     return _search(index, topics, column.bm25, column.depth), places
+
+
+def _indexed(column: ColumnConfig, places: Places, index: Path) -> Path:
+    """An index of the column's collection; made anew if the one that is there is of another."""
+    assert column.bm25
+    if not (collection := places.get("collection")):
+        raise RrarankError(f"{column.title}: bm25 needs an index or a collection; or give a run")
+    settings = {"language": column.bm25.language}
+    if index.exists():
+        made = read_sidecar(index)
+        of = made.content["inputs"]["collection"]["sha256"] if made else ""
+        if made and of == fingerprint(Path(collection)) and made.content["config"] == settings:
+            return index
+        shutil.rmtree(index)
+    build_index(Collection(Path(collection)), index, language=column.bm25.language)
+    write_sidecar(index, inputs={"collection": collection}, config=settings)
+    return index
 
 
 def _search(index: Path, topics: Mapping[str, str], bm25: BM25Config, hits: int) -> Run:

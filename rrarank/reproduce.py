@@ -17,7 +17,7 @@ from rrarank.candidates import Candidates, prepare
 from rrarank.cli import Arguments, Parser, positive, run_verb, say
 from rrarank.data import Run
 from rrarank.engine import RerankerConfig
-from rrarank.errors import MissingResource, PartialSuccess, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, PartialSuccess, RrarankError, shown
 from rrarank.figures import Estimate, System, plot_differences, plot_efficiency
 from rrarank.files import atomic_write, sha256
 from rrarank.journal import work_key
@@ -25,7 +25,7 @@ from rrarank.measures import evaluate_runs
 from rrarank.model_facts import count_parameters, teacher_of
 from rrarank.models import fingerprint, locate
 from rrarank.report_page import Material, PageConfig, write_report
-from rrarank.sidecar import read_sidecar, sidecar_path
+from rrarank.sidecar import read_sidecar
 from rrarank.table import Cell, Column, Model, Table, as_json, markdown
 from rrarank.table_config import PLACES, ColumnConfig, RowConfig, TableConfig, filled, load_table, shipped
 from rrarank.trec import read_run
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     own = parser.add_argument_group("a test set of your own (columns that say so), as in rrarank.rerank")
     for place in PLACES:
         own.add_argument(f"--{place}", metavar=place.upper())
+    parser.add_argument("--allow-pickle", action="store_true", help="read weights that are there as a pickle only")
     parser.add_argument("--precision", help="of the matrix products of models that offer it (default: fp32)")
     parser.add_argument("--device", help="cpu, cuda, …")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
@@ -60,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 def _reproduce(flags: argparse.Namespace) -> None:
     config = _chosen(load_table(flags.table), flags)
     given = _given_models(config, flags.model)
-    rows = {name: _row(name, row, given) for name, row in config.rows.items()}
+    rows = {name: _row(name, row, given, flags.allow_pickle) for name, row in config.rows.items()}
+    for name, row in rows.items():
+        if row.absent:
+            say(f"{name}: not reached: {row.absent}")
     folder = Path(flags.output)
     columns = {name: _column(name, column, rows, config, flags) for name, column in config.columns.items()}
     if flags.dry_run:
@@ -79,7 +83,8 @@ def _conclude(table: Table, folder: Path) -> None:
     """[OK] or [FAIL] for each expected score.
 
     Raises:
-        PartialSuccess: a score is not what was expected.
+        PartialSuccess: a score is not what was expected, or something failed that is within reach.
+        MissingResource: nothing is.
     """
     marks = list(table.marks())
     for column, row, measure, score, wanted, ok in marks:
@@ -89,10 +94,12 @@ def _conclude(table: Table, folder: Path) -> None:
     say(
         f"{folder}: {runs} of {cells} cells reached, {sum(one[-1] for one in marks)} of {len(marks)} scores as expected"
     )
+    if broken := list(table.failures()):
+        raise PartialSuccess(f"{table.config.title!r}: {len(broken)} failed ({shown(broken)}); see above")
     if not runs:
         raise MissingResource(f"no cell of {table.config.title!r} can be reached; see above")
-    if failed := [f"{column} {row} {measure}" for column, row, measure, *_, ok in marks if not ok]:
-        raise PartialSuccess(f"{len(failed)} scores are not what {table.config.title!r} expects ({failed[0]}, …)")
+    if odd := [f"{column} {row} {measure}" for column, row, measure, *_, ok in marks if not ok]:
+        raise PartialSuccess(f"{len(odd)} scores are not what {table.config.title!r} expects ({shown(odd)})")
 
 
 def _chosen(config: TableConfig, flags: argparse.Namespace) -> TableConfig:
@@ -132,12 +139,15 @@ class _Row:
         found = ["--reranker", self.config.reranker, *(["--model", self.model.name] if self.model.name else [])]
         own = set(RerankerConfig.__dataclass_fields__)
         for name, value in self.config.settings.items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            found += [f"--{name.replace('_', '-')}", text] if name in own else ["--option", f"{name}={text}"]
+            flag, text = f"--{name.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)
+            if name not in own:
+                found += ["--option", f"{name}={text}"]
+            elif value is not False:
+                found += [flag] if value is True else [flag, text]
         return found
 
 
-def _row(name: str, row: RowConfig, given: Mapping[str, str]) -> _Row:
+def _row(name: str, row: RowConfig, given: Mapping[str, str], allow_pickle: bool) -> _Row:
     model = Model(given.get(name, row.model), teacher=row.teacher, given=name in given)
     if row.needs and not model.name:
         return _Row(row, model, absent=f"give --model {name}=…, {row.needs}")
@@ -146,10 +156,10 @@ def _row(name: str, row: RowConfig, given: Mapping[str, str]) -> _Row:
         wanted = model.name or _default(row.reranker)
         if not kind.model_is_files or not wanted:
             return _Row(row, model, identity=model.name)
-        folder = locate(wanted)
+        folder = locate(wanted, allow_pickle=allow_pickle or bool(row.settings.get("allow_pickle")))
     except RrarankError as error:
         return _Row(row, model, absent=str(error))
-    known = replace(model, parameters=count_parameters(folder), teacher=row.teacher or teacher_of(folder))
+    known = replace(model, parameters=count_parameters(folder), teacher=teacher_of(folder) or row.teacher)
     return _Row(row, known, fingerprint(folder))
 
 
@@ -173,8 +183,11 @@ def _column(
     try:
         candidates = prepare(filled(column, places), folder / name)
     except RrarankError as error:
-        say(f"{name}: not reached: {error}")
-        return Column(column, {row: Cell(absent="the column") for row in rows}, absent=str(error))
+        found = Column(
+            column, {row: Cell(absent="the column") for row in rows}, absent=str(error), failed=_failed(error)
+        )
+        say(f"{name}: {found.why}")
+        return found
     cells = {row: _cell(name, row, found, candidates, column, flags) for row, found in rows.items()}
     if flags.dry_run:
         return Column(column, cells)
@@ -184,17 +197,26 @@ def _column(
         "judged": candidates.judged,
         "with_text": candidates.with_text,
     }
-    runs = {row: read_run(folder / cell.run) for row, cell in cells.items() if cell.run}
+    runs = {row: _best(read_run(folder / cell.run), column.most) for row, cell in cells.items() if cell.run}
     if not runs:
         return Column(column, cells, facts)
     baseline = table.baseline if table.baseline in runs else ""
-    found = evaluate_runs(
+    measured = evaluate_runs(
         candidates.qrels, runs, measures=table.measures, baseline=baseline, threads=flags.threads or 0
     )
-    found = found if baseline else replace(found, comparisons=())
-    result = Column(column, cells, facts, found)
+    result = Column(column, cells, facts, measured if baseline else replace(measured, comparisons=()))
     _draw(name, result, candidates, runs, table, folder)
     return result
+
+
+def _failed(error: RrarankError) -> bool:
+    """Whether it is a fault of what is there, and not that something is out of reach."""
+    return not isinstance(error, MissingResource | MissingPrerequisite)
+
+
+def _best(run: Run, depth: int) -> Run:
+    """Without what follows below the depth in first-stage order: a random order is one of these candidates alone."""
+    return Run({qid: hits[:depth] for qid, hits in run.items()}, run.tag)
 
 
 def _cell(
@@ -203,6 +225,8 @@ def _cell(
     """Re-rank by the command that is shown, unless its run is there already."""
     if found.absent:
         return Cell(absent=found.absent)
+    if found.config.reranker == "bm25" and column.is_pool and not (column.run or column.bm25):
+        return Cell(absent="this pool is in the order of docids; a run or bm25 in the column would give BM25's")
     output = Path(flags.output) / name / f"{row}.trec"
     arguments = [*_where(candidates), "--depth", str(column.most), *found.flags, *_how(found.config.reranker, flags)]
     arguments += ["--runtag", row, "--output", str(output)]
@@ -213,8 +237,9 @@ def _cell(
     try:
         seconds = _rerank(output, arguments, key) / max(1, len(candidates.inputs.run))
     except RrarankError as error:
-        say(f"{name}, {row}: not reached: {error}")
-        return Cell(absent=str(error))
+        cell = Cell(absent=str(error), failed=_failed(error))
+        say(f"{name}, {row}: {cell.why}")
+        return cell
     return Cell(str(output.relative_to(flags.output)), seconds)
 
 
@@ -230,28 +255,53 @@ def _how(reranker: str, flags: argparse.Namespace) -> list[str]:
     """Flags that are passed on, a precision only to those that offer it."""
     offered = flags.precision in registry.find_reranker(reranker).precisions["torch"]
     names = ("precision", "device", "threads") if offered else ("device", "threads")
-    return [part for name in names if getattr(flags, name) for part in (f"--{name}", str(getattr(flags, name)))]
+    found = [part for name in names if getattr(flags, name) for part in (f"--{name}", str(getattr(flags, name)))]
+    return [*found, "--allow-pickle"] if flags.allow_pickle else found
 
 
 def _rerank(output: Path, arguments: Sequence[str], key: str) -> float:
-    """Seconds that re-ranking took, by the run's sidecar.
+    """Seconds that re-ranking took, by the run's sidecar; NaN where it was stopped in between and went on.
 
     Raises:
-        MissingResource: the command failed; with its own line.
+        MissingResource: the command lacked something; with its own line.
+        RrarankError: it failed otherwise.
     """
     done = output.with_name(f"{output.name}.key")
-    if not (done.is_file() and done.read_text() == key and sidecar_path(output).is_file()):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "rrarank.rerank", *arguments, *(["--overwrite"] if output.exists() else [])]
-        ran = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        said = ran.stderr.strip().splitlines() or ["no word"]
-        say(said[-1])
-        if ran.returncode:
-            raise MissingResource(said[-1].removeprefix("error: "))
+    if not _is_done(output, done, key):
+        journal = Path(f"{output}.journal")
+        resumed = journal.is_file() and journal.stat().st_size > 0
+        _run([*arguments, *(["--overwrite"] if output.exists() else [])], output)
         with atomic_write(done) as file:
-            file.write(key)
+            file.write(key + (_RESUMED if resumed else ""))
     sidecar = read_sidecar(output)
-    return float(sidecar.content["timings"]["rerank_s"]) if sidecar else math.nan
+    timed = sidecar is not None and not done.read_text().endswith(_RESUMED)
+    return float(sidecar.content["timings"]["rerank_s"]) if sidecar and timed else math.nan
+
+
+_RESUMED = " resumed"
+
+
+def _is_done(output: Path, done: Path, key: str) -> bool:
+    """Whether the run is there, made by this command from inputs that still hold the same bytes."""
+    if not done.is_file() or done.read_text().removesuffix(_RESUMED) != key:
+        return False
+    try:
+        sidecar = read_sidecar(output)
+        return sidecar is not None and all(sidecar.input(name) for name in sidecar.content["inputs"])
+    except RrarankError:  # something is not what the sidecar says
+        return False
+
+
+def _run(arguments: Sequence[str], output: Path) -> None:
+    """`python -m rrarank.rerank`, in a process of its own: one model in memory at a time."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "rrarank.rerank", *arguments]
+    ran = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = ran.stderr.strip().splitlines() or ["no word"]
+    say(ran.stderr.strip() if ran.returncode == 1 else said[-1])  # 1: a bug keeps its traceback
+    if ran.returncode:
+        absent = ran.returncode in (MissingPrerequisite.exit_code, MissingResource.exit_code)
+        raise (MissingResource if absent else RrarankError)(said[-1].removeprefix("error: "))
 
 
 def _draw(

@@ -18,12 +18,17 @@ class Cell:
     Args:
         run: file name of its run, beside the table; empty if it has none.
         seconds: a query, wall clock, without loading; NaN without a run.
-        absent: why it has none, in a line.
+        absent: why it has none, in a line; `failed` if that is a fault, and not something out of reach.
     """
 
     run: str = ""
     seconds: float = math.nan
     absent: str = ""
+    failed: bool = False
+
+    @property
+    def why(self) -> str:
+        return _why(self.absent, self.failed)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Column:
     Args:
         facts: queries, judged passages and how many have a text, as JSON values.
         found: of all rows that have a run here; None where none has.
-        absent: why the whole column has none, in a line.
+        absent: why the whole column has none, in a line; `failed` as in a cell.
     """
 
     config: ColumnConfig
@@ -41,6 +46,11 @@ class Column:
     facts: Mapping[str, int] = field(default_factory=dict)
     found: Evaluation | None = None
     absent: str = ""
+    failed: bool = False
+
+    @property
+    def why(self) -> str:
+        return _why(self.absent, self.failed)
 
     def value(self, row: str, measure: str) -> float:
         """NaN where there is none."""
@@ -50,6 +60,10 @@ class Column:
     def comparison(self, row: str, measure: str) -> Comparison | None:
         comparisons = self.found.comparisons if self.found else ()
         return next((one for one in comparisons if (one.system, one.measure) == (row, measure)), None)
+
+
+def _why(absent: str, failed: bool) -> str:
+    return f"{'failed' if failed else 'not reached'}: {absent}" if absent else ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,12 @@ class Table:
                     if not math.isnan(score) and not self.models[row].given:
                         yield column, row, measure, score, wanted, abs(score - wanted) <= tolerance
 
+    def failures(self) -> Iterator[str]:
+        """Columns, and rows in a column, that could be reached and failed."""
+        for name, column in self.columns.items():
+            failed = (f"{name} {row}" for row, cell in column.cells.items() if cell.failed)
+            yield from [name] if column.failed else failed
+
 
 # -- Markdown ---------------------------------------------------------------------------------------------------------
 
@@ -112,7 +132,8 @@ def _floor(column: Column, measures: Sequence[str]) -> str:
 def _column(name: str, column: Column, table: Table) -> str:
     heading = f"## {column.config.title}, {column.config.label}"
     if not column.found:
-        return f"{heading}\n\nNot reached: {column.absent or 'no row has a run'}."
+        each = [f"- {table.config.rows[row].title}: {cell.why}" for row, cell in column.cells.items() if cell.why]
+        return f"{heading}\n\n" + (f"{column.why[0].upper()}{column.why[1:]}." if column.why else "\n".join(each))
     measures, tested = table.config.measures, table.config.measures[-1]
     head = ["", *measures, "paper", "judged@10", f"minus {table.config.rows[table.config.baseline].title}, {tested}"]
     head += ["p", "detectable", "parameters", "s/query", ""]
@@ -128,7 +149,7 @@ def _row(name: str, row: str, column: Column, table: Table) -> list[str]:
     model = table.models[row]
     paper = "/".join(f"{value:.3f}" for value in config.paper.get(name, ()))
     marks = [ok for at, of, *_, ok in table.marks() if (at, of) == (name, row)]
-    said = [cell.absent and f"not reached: {cell.absent}", config.notes.get(name, ""), _mark(marks)]
+    said = [cell.why, config.notes.get(name, ""), _mark(marks)]
     said += [compared.reading] if compared and compared.reading not in ("better", "worse") else []
     return [
         config.title,
@@ -174,10 +195,14 @@ def _figure(value: float) -> str:
 
 def as_json(table: Table) -> dict[str, object]:
     return {
+        "format": "rrarank.table/1",
         "title": table.config.title,
         "baseline": table.config.baseline,
         "measures": list(table.config.measures),
-        "rows": {name: {"title": row.title, **asdict(table.models[name])} for name, row in table.config.rows.items()},
+        "rows": {
+            name: {"title": row.title, **asdict(table.models[name]), "paper": row.paper, "notes": row.notes}
+            for name, row in table.config.rows.items()
+        },
         "columns": {name: _column_json(column) for name, column in table.columns.items()},
         "marks": [
             dict(zip(("column", "row", "measure", "score", "expected", "ok"), one, strict=True))
@@ -187,13 +212,19 @@ def as_json(table: Table) -> dict[str, object]:
 
 
 def _column_json(column: Column) -> dict[str, object]:
-    facts: dict[str, object] = {"config": asdict(column.config), "absent": column.absent, **column.facts}
+    facts: dict[str, object] = {"config": asdict(column.config), "absent": column.absent, "failed": column.failed}
+    facts |= column.facts
     facts["cells"] = {
-        row: {"run": cell.run, "seconds_a_query": _number(cell.seconds), "absent": cell.absent}
+        row: {
+            "run": cell.run,
+            "seconds_a_query": _number(cell.seconds),
+            "absent": cell.absent,
+            "failed": cell.failed,
+        }
         for row, cell in column.cells.items()
     }
     if column.found:
-        facts["floor"] = dict(column.found.floor)
+        facts["floor"] = {measure: _number(value) for measure, value in column.found.floor.items()}
         facts["scores"] = {row.name: {"means": row.means, "judged@10": row.judged} for row in column.found.rows}
         facts["per_query"] = {row.name: row.per_query for row in column.found.rows}
         facts["comparisons"] = [

@@ -29,6 +29,16 @@ def test_a_first_stage_is_made_where_there_is_none(column, tmp_path):
     assert (found.queries, len(found.qrels), found.judged, found.with_text) == (6, 6, 7, 7)
 
 
+def test_an_index_is_kept_until_the_collection_is_another(column, tmp_path):
+    one = prepare(column(depth=3), tmp_path / "made")
+    kept = sorted((tmp_path / "made" / "index").iterdir())
+    assert prepare(column(depth=3), tmp_path / "made").inputs.run["4"] == one.inputs.run["4"]
+    assert sorted((tmp_path / "made" / "index").iterdir()) == kept
+    (tmp_path / "corpus.tsv").write_text("new\tcat number 4\n" + (tmp_path / "corpus.tsv").read_text())
+    again = prepare(column(depth=3), tmp_path / "made").inputs.run["4"]
+    assert "new" in {hit.docid for hit in again}
+
+
 def test_a_sample_is_the_same_for_the_same_seed(column, tmp_path):
     drawn = [list(prepare(column(sample=3, seed=seed), tmp_path / str(n)).qrels) for n, seed in enumerate((1, 1, 2))]
     assert drawn[0] == drawn[1] != drawn[2]
