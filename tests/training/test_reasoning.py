@@ -1,6 +1,8 @@
 """RRA-GPT's joint loss against plain calls of the language model, and what is left of it in the saved folder."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -152,7 +154,7 @@ def config(decoder_folder, tmp_path):
 
 
 def test_training_learns_to_rank_and_to_speak(config, tmp_path):
-    entries = []
+    entries: list[Mapping[str, Any]] = []
     longer = replace(config, stages=(replace(config.stages[0], epochs=30),))
     train_model(longer, tmp_path / "work", follow=entries.append)
     first, *_, last = [entry for entry in entries if "verdict_loss" in entry]
