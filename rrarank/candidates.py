@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rrarank.data import Hit, Qrels, Run
-from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.errors import RrarankError
 from rrarank.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
 from rrarank.lucene import BM25, LuceneIndex, build_index
 from rrarank.names import TOPICS, file_or_id
@@ -56,13 +56,6 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
         MissingResource: a data set is neither on disk nor within reach.
         RrarankError: a file is malformed, or topics or texts are missing.
     """
-    try:
-        return _prepare(column, folder)
-    except ImportError as error:  # ir_datasets leaves some of its data sets' libraries to the user
-        raise MissingPrerequisite(str(error)) from error
-
-
-def _prepare(column: ColumnConfig, folder: Path) -> Candidates:
     known = load_qrels(file_or_id(column.qrels, TOPICS, "qrels") if column.qrels else column.dataset)
     qrels = _drawn(column, known)
     origins = Origins(column.topics, column.collection, column.index, column.dataset)

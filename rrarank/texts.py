@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rrarank.data import Qrels
-from rrarank.errors import MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 from rrarank.files import read_lines
 from rrarank.ranx_json import read_ranx_qrels
 from rrarank.trec import field, json_object, read_qrels, read_topics
@@ -123,7 +123,7 @@ class IrDatasetsTexts:
         try:
             for doc in store.get_many_iter(sorted(wanted)):
                 yield str(doc.doc_id), doc.default_text()
-        except OSError as error:
+        except (OSError, ImportError) as error:
             raise unreachable(self.dataset, error) from error
 
 
@@ -131,7 +131,7 @@ def ir_dataset_topics(dataset: str) -> dict[str, str]:
     """qid -> query text of an ir_datasets id."""
     try:
         return {str(query.query_id): query.default_text() for query in ir_dataset(dataset, "queries").queries_iter()}
-    except OSError as error:
+    except (OSError, ImportError) as error:
         raise unreachable(dataset, error) from error
 
 
@@ -141,7 +141,7 @@ def ir_dataset_qrels(dataset: str) -> dict[str, dict[str, int]]:
     try:
         for judged in ir_dataset(dataset, "qrels").qrels_iter():
             qrels.setdefault(str(judged.query_id), {})[str(judged.doc_id)] = int(judged.relevance)
-    except OSError as error:
+    except (OSError, ImportError) as error:
         raise unreachable(dataset, error) from error
     return qrels
 
@@ -170,14 +170,16 @@ def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_dat
         dataset = ir_datasets.load(name)
     except KeyError:
         raise RrarankError(f"no ir_datasets id {name!r}; see https://ir-datasets.com for the list") from None
-    except OSError as error:
+    except (OSError, ImportError) as error:
         raise unreachable(name, error) from error
     if not getattr(dataset, f"has_{needs}")():
         raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has")
     return dataset
 
 
-def unreachable(dataset: str, error: Exception) -> MissingResource:
+def unreachable(dataset: str, error: Exception) -> RrarankError:
+    if isinstance(error, ImportError):  # ir_datasets leaves some of its data sets' libraries to the user
+        return MissingPrerequisite(f"ir_datasets {dataset!r}: {error}; install it")
     return MissingResource(
         f"ir_datasets {dataset!r}: its files are not on disk and could not be downloaded ({error}); "
         "fetch them on a connected machine, or give --topics and --collection"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rrarank.errors import MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 from rrarank.texts import (
     Collection,
     InlineTexts,
@@ -204,3 +204,12 @@ def test_importing_the_package_writes_nothing_into_the_home(tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "IR_DATASETS_HOME": ""}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_a_data_set_lacks_is_one_line(dataset, monkeypatch):
+    def lacks(name):
+        raise ImportError("this data set needs ijson")
+
+    monkeypatch.setattr("ir_datasets.load", lacks)
+    with pytest.raises(MissingPrerequisite, match="this data set needs ijson; install it"):
+        ir_dataset_topics(dataset)
