@@ -45,14 +45,16 @@ class Asking:
             TOKENS_AN_ID * len(passages)
         )
 
+    @property
+    def described(self) -> dict[str, object]:
+        """What determines every answer, as JSON values: no host, no time."""
+        own = {"prompt": self.name, "prompt_sha256": self.prompt.sha256}
+        return {**self.llm.fingerprint(), **own, "passage_tokens": self.longest, "context": self.context}
+
     def provenance(self, answer: Answer) -> dict[str, object]:
-        """What determined the answer, as JSON values: no host, no time."""
+        """The same of one answer."""
         return {
-            **self.llm.fingerprint(),
-            "prompt": self.name,
-            "prompt_sha256": self.prompt.sha256,
-            "passage_tokens": self.longest,
-            "context": self.context,
+            **self.described,
             "answered_by": answer.model,
             "answer_id": answer.id,
             "finish_reason": answer.finish_reason,

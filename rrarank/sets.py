@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+from rrarank.asking import Asking
 from rrarank.cli import Arguments, Parser, positive, run_verb, say
 from rrarank.data import LabelledRanking
+from rrarank.distill.explaining import Explainer, worth_explaining
 from rrarank.distill.exports import (
     Contrast,
     Row,
@@ -22,10 +25,14 @@ from rrarank.distill.grades import Steps, grade
 from rrarank.distill.judged import judged
 from rrarank.distill.statistics import Spread, Statistics, statistics
 from rrarank.distillation_set import find_faults, one_line, read_set, split, teacher_name, write_rows, write_set
-from rrarank.errors import RrarankError
+from rrarank.errors import PartialSuccess, RrarankError
 from rrarank.files import find, is_file
 from rrarank.formats import write_qrels
+from rrarank.journal import Journal
+from rrarank.llm import load_llm, public_name
+from rrarank.llm_cli import add_llm, follow, is_partial, llm_config, unanswered
 from rrarank.names import TOPICS, file_or_id
+from rrarank.prompts import load_prompt
 from rrarank.sidecar import refuse_unsafe, sidecar_path, write_sidecar
 from rrarank.significance import SEED
 from rrarank.texts import load_qrels
@@ -80,7 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     judge = add(_judge, "judge", "Lay judgments over a set: its grades are then what is learned, beside the scores.")
     judge.add_argument("--qrels", required=True, metavar="QRELS", help="file, ir_datasets id or Pyserini name")
     judge.add_argument("--output", required=True, metavar="SET", help="set to write; queries without a relevant one go")
-    for writer in (parts, export, qrels, judge):
+    explain = add(_explain, "explain", "Have an LLM say why: a reason for the verdicts that RRA-GPT learns.")
+    explain.add_argument("--model", required=True, metavar="NAME", help="endpoint's name, or a folder with a model")
+    explain.add_argument("--output", required=True, metavar="SET", help="set to write: the same, with reasons")
+    explain.add_argument("--most", type=positive, default=7, metavar="N", help="documents of a query, relevant first")
+    explain.add_argument("--prompt", default="verdict-reason", help="name, or a YAML file (rank_llm's keys)")
+    explain.add_argument("--seed", type=int, default=SEED, help="of the irrelevant ones that are drawn")
+    add_llm(explain.add_argument_group("the model"), max_tokens=64)
+    for writer in (parts, export, qrels, judge, explain):
         writer.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     return parser
 
@@ -218,6 +232,35 @@ def _judge(flags: argparse.Namespace) -> None:
     _describe(flags.output, path, found, {"qrels": place})
 
 
+def _explain(flags: argparse.Namespace) -> None:
+    from rrarank.training.reasoning import ReasoningConfig, answers
+
+    if not is_file(flags.output):
+        raise RrarankError("explain keeps its answers beside the set; give --output FILE")
+    flags.overwrite = flags.overwrite or is_partial(flags.output)
+    path, labels = _open(flags, [flags.output], packed=True)
+    asking = Asking(load_llm(llm_config(flags, flags.model, flags.base_url)), load_prompt(flags.prompt), flags.prompt)
+    said = [{docid: answer.relevant for docid, answer in answers(one, ReasoningConfig()).items()} for one in labels]
+    wanted = [
+        worth_explaining(one, verdicts, flags.most, flags.seed) for one, verdicts in zip(labels, said, strict=True)
+    ]
+    with closing(Journal(Path(f"{flags.output}.journal"))) as journal:
+        explainer = Explainer(asking, journal)
+        failures = follow(explainer.ask(zip(labels, wanted, strict=True)), flags.price)
+        found = [explainer.explained(one, verdicts) for one, verdicts in zip(labels, wanted, strict=True)]
+        write_set(flags.output, found)
+        config = {name: getattr(flags, name) for name in ("most", "seed", "prompt")}
+        _describe(
+            flags.output, path, found, facts={"failed": sorted(failures)}, **config, model=public_name(flags.model)
+        )
+        say(
+            f"{flags.output}: {sum(len(one.reasons) for one in found):,} reasons of {sum(map(len, wanted)):,} asked for"
+        )
+        if failures:
+            raise PartialSuccess(unanswered("documents", sorted(failures), failures, flags.output))
+        journal.remove_used()
+
+
 def _open(
     flags: argparse.Namespace, outputs: Sequence[str], *, packed: bool = False
 ) -> tuple[Path, list[LabelledRanking]]:
@@ -232,13 +275,15 @@ def _describe(
     path: Path,
     labels: Sequence[LabelledRanking],
     inputs: Mapping[str, str | Path] | None = None,
+    facts: Mapping[str, object] | None = None,
     **config: object,
 ) -> None:
     """The sidecar; by its teacher `evaluate` knows a model that is measured by its own teacher's judgments."""
     if not is_file(output):
         return
     teachers = sorted({teacher_name(label) for label in labels} - {""})
-    write_sidecar(Path(output), inputs={"set": path, **(inputs or {})}, config=config, teacher="; ".join(teachers))
+    told = {"config": config, "teacher": "; ".join(teachers), **(facts or {})}
+    write_sidecar(Path(output), inputs={"set": path, **(inputs or {})}, **told)
 
 
 if __name__ == "__main__":

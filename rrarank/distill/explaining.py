@@ -1,0 +1,82 @@
+"""Reasons laid over a set: a model is told what a passage was judged, and says why (RRADistill's reasons for RRA-GPT).
+
+One question a passage, so that a small model can answer; the verdict is the set's, and no answer changes it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+
+from rrarank.asking import Asking, ended
+from rrarank.data import LabelledRanking
+from rrarank.journal import Journal
+from rrarank.llm import Answer, Failure, Messages
+
+Verdicts = Mapping[str, bool]
+"""docid -> whether it is relevant."""
+NAMES = {True: "Relevant", False: "Irrelevant"}
+
+
+def worth_explaining(label: LabelledRanking, verdicts: Verdicts, most: int, seed: int) -> Verdicts:
+    """At most so many of the verdicts: all that are relevant first, then irrelevant ones drawn by the seed."""
+    relevant = [docid for docid in label.listed if verdicts.get(docid)]
+    others = [docid for docid in (*label.listed, *label.missing) if not verdicts.get(docid, True)]
+    random.Random(f"{seed} {label.query.qid}").shuffle(others)
+    return {docid: verdicts[docid] for docid in [*relevant, *others][:most]}
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Asks, and keeps each answer in the journal before anything else happens to it.
+
+    Args:
+        asking: its prompt is filled with one passage and ends with the verdict.
+    """
+
+    asking: Asking
+    journal: Journal
+
+    def ask(self, wanted: Iterable[tuple[LabelledRanking, Verdicts]]) -> Iterator[tuple[str, Answer | Failure]]:
+        """(`qid docid`, outcome) of each pair that has no answer yet, in order of completion."""
+        names: dict[str, str] = {}
+
+        def unanswered() -> Iterator[tuple[str, Messages]]:
+            for label, verdicts in wanted:
+                for docid, relevant in verdicts.items():
+                    key, said = self._question(label, docid, relevant)
+                    if key not in self.journal and key not in names:
+                        names[key] = f"{label.query.qid} {docid}"
+                        yield key, said
+
+        for key, outcome in self.asking.llm.answers(unanswered()):
+            if isinstance(outcome, Answer):
+                self.journal.add(key, asdict(outcome))
+            yield names[key], outcome
+
+    def explained(self, label: LabelledRanking, verdicts: Verdicts) -> LabelledRanking:
+        """The label with a reason, `Relevant: …` or `Irrelevant: …`, for each pair that has a whole answer."""
+        answers = {docid: self._answer(label, docid, relevant) for docid, relevant in verdicts.items()}
+        found = {docid: _reason(answer) for docid, answer in answers.items() if answer}
+        reasons = {docid: f"{NAMES[verdicts[docid]]}: {reason}" for docid, reason in found.items() if reason}
+        provenance = {**label.provenance, "reasons": self.asking.described}
+        return replace(label, reasons=reasons, provenance=provenance) if reasons else label
+
+    def _answer(self, label: LabelledRanking, docid: str, relevant: bool) -> Answer | None:
+        key, _ = self._question(label, docid, relevant)
+        return Answer(**self.journal[key]) if key in self.journal else None
+
+    def _question(self, label: LabelledRanking, docid: str, relevant: bool) -> tuple[str, Messages]:
+        text = next(candidate.text for candidate in label.shown if candidate.docid == docid)
+        return self.asking.question(label.query.text, [text], f"\n\nVerdict: {NAMES[relevant]}\nReason:")
+
+
+_LEAD = re.compile(r"^\W*(?:(?:verdict|reason|relevant|irrelevant)\W+)*", re.IGNORECASE)
+
+
+def _reason(answer: Answer) -> str:
+    """The answer's first line without what announces it; none where it broke off, or says nothing."""
+    line = next((line for line in answer.text.splitlines() if _LEAD.sub("", line).strip()), "")
+    return _LEAD.sub("", line).strip() if ended(answer) else ""
