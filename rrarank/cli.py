@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 from rrarank import registry
 from rrarank.errors import RrarankError
+from rrarank.files import FULL, remove_leftovers
+from rrarank.journal import Journal
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -18,17 +25,26 @@ Arguments = Sequence[str] | None
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 CLOSED_PIPE = 141  # 128 + SIGPIPE
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it: ends a job as Ctrl-C does."""
 
 
 def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
     """Parse and run; what a user can cause becomes one line and an exit code, a bug keeps its traceback."""
     try:
-        verb(parser.parse_args(arguments))
+        with _terminable():
+            verb(parser.parse_args(arguments))
         if sys.stdout is not None:
             sys.stdout.flush()
     except RrarankError as error:
         say(f"error: {error}")
         return error.exit_code
+    except Terminated:
+        say("terminated; nothing is half-written")
+        return TERMINATED
     except KeyboardInterrupt:
         say("interrupted; nothing is half-written")
         return INTERRUPTED
@@ -36,9 +52,50 @@ def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.Argume
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush into the closed pipe
         return CLOSED_PIPE
     except OSError as error:
-        say(f"error: {error.filename or 'system'}: {error.strerror or str(error).splitlines()[0]}")
+        what = error.strerror or str(error).splitlines()[0]
+        todo = "; make room there, or write elsewhere, and type the command again" if error.errno in FULL else ""
+        say(f"error: {error.filename or 'system'}: {what}{todo}")
         return RrarankError.exit_code
     return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, where signals can be handled: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def keeping(output: str | Path, what: str) -> Iterator[Journal]:
+    """The journal of a job that makes `output`, which says how to go on; gone again if nothing is in it.
+
+    Args:
+        what: its records are, such as `answers`.
+    """
+    with Journal(Path(f"{output}.journal")) as journal:
+        remove_leftovers(output)
+        if len(journal):
+            say(f"going on from {journal.path}, which holds {len(journal):,} {what}")
+        try:
+            yield journal
+        except (KeyboardInterrupt, OSError):
+            if len(journal):
+                say(f"{journal.path} keeps {len(journal):,} {what}; the same command goes on from there")
+            raise
+        finally:
+            if journal.is_empty:
+                journal.remove()
 
 
 def say(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import gzip
 import hashlib
 import io
@@ -18,6 +20,8 @@ from typing import IO, TextIO, cast
 from rrarank.errors import RrarankError
 
 STDIO = "-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file."""
 
 
 def find(name: str | Path, folder: str = "") -> Path:
@@ -100,9 +104,18 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
             os.fsync(file.fileno())
         os.chmod(name, default_mode())
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+            error.filename = str(path)
         raise
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """What writers of `path` that were killed left beside it; only for one that holds its lock."""
+    target = Path(path).resolve()
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:

@@ -6,15 +6,14 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from rrarank.beir import CORPUS, in_folder
-from rrarank.cli import Arguments, Parser, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, keeping, positive, run_verb, say
 from rrarank.distill.queries import (
     FAULTS,
     Attempt,
@@ -28,7 +27,6 @@ from rrarank.distill.queries import (
 from rrarank.errors import PartialSuccess, RrarankError
 from rrarank.files import atomic_write, find, is_file, stem
 from rrarank.formats import write_qrels
-from rrarank.journal import Journal
 from rrarank.llm import Answer, load_llm
 from rrarank.llm_cli import add_llm, cost, follow, is_partial, llm_config, unanswered
 from rrarank.lucene import BM25, LuceneIndex
@@ -76,7 +74,10 @@ def _generate(flags: argparse.Namespace) -> None:
     job = _plan(flags)
     if flags.dry_run:
         return _say_estimate(job, flags)
-    with LuceneIndex(job.inputs["index"]) as index, _journal(job.topics) as journal:  # both before anything is asked
+    with (
+        LuceneIndex(job.inputs["index"]) as index,
+        keeping(job.topics, "answers") as journal,
+    ):  # both before anything is asked
         failures = follow(job.writer.ask(job.passages, journal), flags.price)
         answers = job.writer.answers(job.passages, journal)
         attempts = _attempts(job, flags, answers, index)
@@ -177,18 +178,6 @@ def _say_estimate(job: _Job, flags: argparse.Namespace) -> None:
     tokens = {"prompt": sum(map(job.writer.tokens, texts)), "answer": TOKENS_A_QUERY * len(texts)}
     about = f"about {tokens['prompt']:,} tokens and {tokens['answer']:,} answered{cost(tokens, flags.price)}"
     say(f"would ask about {len(texts):,} passages, {about} (estimated)")
-
-
-@contextmanager
-def _journal(topics: Path) -> Iterator[Journal]:
-    """The answers so far; gone again if there are none."""
-    journal = Journal(Path(f"{topics}.journal"))
-    if len(journal):
-        say(f"going on from {journal.path}, which holds {len(journal):,} answers")
-    try:
-        yield journal
-    finally:
-        journal.close() if len(journal) else journal.remove()
 
 
 # -- when all is answered ---------------------------------------------------------------------------------------------

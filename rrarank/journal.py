@@ -9,28 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from rrarank.errors import RrarankError
+from rrarank.locks import alone
 
 _START = b'{"key": "'
 _NOTE = "note:"
 
 
 class Journal:
-    """key -> value on disk; only the places of the values are held in memory."""
+    """key -> value on disk; only the places of the values are held in memory. One job at a time holds it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: dict[str, int] = {}
         self._used: set[str] = set()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a+b")  # noqa: SIM115  # open as long as the journal is
-        except OSError as error:
-            raise RrarankError(f"{path}: cannot be written ({error.strerror})") from error
-        self._load()
+        with ExitStack() as stack:
+            stack.enter_context(alone(path))
+            try:
+                self._file = stack.enter_context(open(path, "a+b"))
+            except OSError as error:
+                raise RrarankError(f"{path}: cannot be written ({error.strerror})") from error
+            self._load()
+            self._held = stack.pop_all()
 
     def _load(self) -> None:
         """Find the records; what follows the last whole one was torn by a crash, and is dropped."""
@@ -50,6 +54,11 @@ class Journal:
         """Finished pieces of work; notes are none."""
         return sum(not key.startswith(_NOTE) for key in self._places)
 
+    @property
+    def is_empty(self) -> bool:
+        """Without a note, too."""
+        return not self._places
+
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
@@ -62,27 +71,43 @@ class Journal:
         return record["value"]
 
     def add(self, key: str, value: Any) -> None:
-        """Append and fsync: once this returns, the value survives a crash."""
+        """Append and fsync: once this returns, the value survives a crash.
+
+        Raises:
+            RrarankError: the disk is full, or away; what was there before is kept.
+        """
         place = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            todo = "make room on its disk; the same command goes on from what is there"
+            raise RrarankError(f"{self.path}: cannot be written ({error.strerror}); {todo}") from error
         self._places[key] = place
         self._used.add(key)
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # of a full disk: what is not on it by now was never promised
+            self._held.close()
 
     def remove(self) -> None:
         """The job is done and its output is whole."""
+        if not self._file.closed:  # else it may be another job's by now
+            self.path.unlink(missing_ok=True)
         self.close()
-        self.path.unlink(missing_ok=True)
 
     def remove_used(self) -> int:
         """The same, unless it holds records that this job did not read or write: another job's. Returns how many."""
         others = len(self._places) - len(self._used)
         self.close() if others else self.remove()
         return others
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _key(line: bytes) -> str | None:

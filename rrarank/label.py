@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rrarank import registry
 from rrarank.asking import Asking
-from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, add_threads, keeping, positive, run_verb, say
 from rrarank.data import LabelledRanking, Run
 from rrarank.dense import DenseIndex, refuse_other_model
 from rrarank.distill.audit import audit, table
@@ -123,14 +123,11 @@ def _label(flags: argparse.Namespace) -> None:
     with ExitStack() as stack:
         keeps = is_file(output) and not flags.dry_run
         folder = Path(output).parent if keeps else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        journal = Journal(folder / f"{Path(output).name}.journal")
-        stack.callback(lambda: journal.close() if len(journal) else journal.remove())
+        journal = stack.enter_context(keeping(folder / Path(output).name, "records"))
         teacher = _teacher(flags, journal)
         lists = _lists(flags, inputs, selection, teacher, journal)
         if flags.dry_run:
             return _say_estimate(flags, teacher, lists)
-        if len(journal):
-            say(f"going on from {journal.path}, which holds {len(journal):,} records")
         for _ in tqdm(lists(), unit=" queries pre-ranked", disable=None):
             pass  # all, before the first question: an endpoint should not wait for the pre-ranker
         _ask(flags, teacher, lists)

@@ -6,16 +6,27 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from rrarank import registry
 from rrarank.budget import Pace
-from rrarank.cli import Arguments, Parser, add_reranker, positive, refuse_reranker, reranker_settings, run_verb, say
-from rrarank.data import Hit
+from rrarank.cli import (
+    Arguments,
+    Parser,
+    add_reranker,
+    keeping,
+    positive,
+    refuse_reranker,
+    reranker_settings,
+    run_verb,
+    say,
+)
+from rrarank.data import Hit, Run
 from rrarank.engine import Explains, RerankConfig, Reranker, pace_of, rerank_queries
 from rrarank.errors import RrarankError
 from rrarank.files import STDIO, is_file, stem
@@ -24,6 +35,7 @@ from rrarank.journal import Journal, note_key
 from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
 from rrarank.reasons import write_reasons
+from rrarank.shards import Shard
 from rrarank.sidecar import refuse_unsafe, write_sidecar
 from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
@@ -55,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
+    many = parser.add_argument_group("many machines")
+    many.add_argument("--shard", default="", metavar="I/N", help="only part I of N of the queries; then rrarank.merge")
     out = parser.add_argument_group("output")
     out.add_argument("--output", help="the run to write; - for stdout (default: <run>.<reranker>.trec here)")
     out.add_argument("--hits", type=positive, default=1000, help="documents written per query")
@@ -75,14 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rerank(flags: argparse.Namespace) -> None:
-    output = flags.output or f"{stem(flags.run)}.{flags.reranker}.trec"
-    refuse_reranker(flags)
-    tag = check_tag(flags.runtag or flags.reranker[:20])
-    if flags.submission and output == STDIO:
-        raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
-    if flags.explain:
-        _refuse_silent(flags.reranker, output)
-    refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
+    shard = Shard.parse(flags.shard) if flags.shard else None
+    output = flags.output or f"{stem(flags.run)}.{flags.reranker}{shard.suffix if shard else ''}.trec"
+    tag = _refuse_flags(flags, output)
     config = RerankConfig(
         depth=flags.depth,
         hits=flags.hits,
@@ -90,28 +99,34 @@ def _rerank(flags: argparse.Namespace) -> None:
         budget_ms=flags.budget_ms,
     )
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
-    inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing)
+    part = partial(shard.part, block_size=config.block_size) if shard else _whole
+    inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing, part=part)
     refuse_unsafe(output, flags.overwrite, inputs.origins.values())
     pairs = _pairs(inputs, flags.depth)
     if flags.dry_run:
         return _say_plan(flags, inputs, sum(pairs.values()), output)
+    kept = keeping(output, f"finished blocks of {config.block_size} queries") if is_file(output) else nullcontext()
+    with kept as journal:
+        reranker, tried = _load(flags, journal)
+        _finish(_Job(output, tag, inputs, reranker, config, shard, tried), flags, pairs, journal)
 
-    reranker, tried = _load(flags, output)
-    if isinstance(reranker, Explains) and flags.explain:
-        reranker.prepare_to_explain()  # before hours of scoring, should it not be able to
-    job = _Job(output, tag, inputs, reranker, config, tried)
-    started = time.perf_counter()
-    resumed, pace = _write(job, pairs, flags.submission)
-    seconds = time.perf_counter() - started
-    if is_file(output):
-        _describe(job, flags, seconds, pace)
-        Journal(job.journal).remove()
-        print(output)
-    if isinstance(reranker, Explains) and flags.explain:
-        print(write_reasons(output, reranker.explain, inputs.topics, inputs.texts, flags.explain))
-    rate = "" if resumed or pace else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
-    done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
-    say(f"{done}, {len(inputs.missing):,} without text")
+
+def _whole(run: Run) -> Run:
+    return run
+
+
+def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
+    """Raise what can be said before anything is read; returns the tag."""
+    refuse_reranker(flags)
+    tag = check_tag(flags.runtag or flags.reranker[:20])
+    if flags.submission and output == STDIO:
+        raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
+    if flags.explain:
+        _refuse_silent(flags.reranker, output)
+    if flags.shard:
+        _refuse_parted(flags, output)
+    refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
+    return tag
 
 
 def _refuse_silent(name: str, output: str) -> None:
@@ -121,6 +136,16 @@ def _refuse_silent(name: str, output: str) -> None:
         raise RrarankError(f"--explain: the reranker {name!r} gives scores and no reasons; rra-gpt does")
 
 
+def _refuse_parted(flags: argparse.Namespace, output: str) -> None:
+    """What each shard would settle for itself, or only the whole run can have."""
+    given = {"--budget-ms": flags.budget_ms, "--submission": flags.submission, "--explain": flags.explain}
+    given["--backend auto"] = flags.backend == "auto"
+    if odd := [flag for flag, value in given.items() if value]:
+        raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
+    if not is_file(output):
+        raise RrarankError("--shard: rrarank.merge needs the part's sidecar; give --output FILE")
+
+
 @dataclass(frozen=True)
 class _Job:
     output: str
@@ -128,32 +153,40 @@ class _Job:
     inputs: Inputs
     reranker: Reranker
     config: RerankConfig
+    shard: Shard | None
     tried: Sequence[Mapping[str, object]]  # by --backend auto
 
-    @property
-    def journal(self) -> Path:
-        return Path(f"{self.output}.journal")
+
+def _finish(job: _Job, flags: argparse.Namespace, pairs: Mapping[str, int], journal: Journal | None) -> None:
+    """Re-rank, write the run and what stands beside it, and let the journal go."""
+    if isinstance(job.reranker, Explains) and flags.explain:
+        job.reranker.prepare_to_explain()  # before hours of scoring, should it not be able to
+    resumed = len(journal) if journal is not None else 0
+    started = time.perf_counter()
+    pace = _write(job, pairs, flags.submission, journal)
+    seconds = time.perf_counter() - started
+    if journal is not None:
+        _describe(job, flags, seconds, pace)
+        journal.remove()
+        print(job.output)
+    if isinstance(job.reranker, Explains) and flags.explain:
+        topics, texts = job.inputs.topics, job.inputs.texts
+        print(write_reasons(job.output, job.reranker.explain, topics, texts, flags.explain))
+    rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
+    done = f"{len(job.inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
+    say(f"{done}, {len(job.inputs.missing):,} without text")
 
 
-def _write(job: _Job, pairs: Mapping[str, int], submission: bool) -> tuple[int, Pace | None]:
-    """Re-rank and write, keeping finished blocks in the journal; returns how many were there already, and the pace."""
-    journal = Journal(job.journal) if is_file(job.output) else None
-    resumed = len(journal) if journal else 0
-    if resumed:
-        say(f"going on from {job.journal}, which holds {resumed} finished blocks of {job.config.block_size} queries")
+def _write(job: _Job, pairs: Mapping[str, int], submission: bool, journal: Journal | None) -> Pace | None:
+    """Re-rank and write, keeping finished blocks in the journal; returns the pace."""
     topics, texts = job.inputs.topics, job.inputs.texts
     pace = _pace(job, journal)
     ranked = rerank_queries(
         job.inputs.run, job.reranker, topics=topics, texts=texts, config=job.config, journal=journal, pace=pace
     )
     run = _with_progress(ranked, pairs)
-    try:
-        write_submission(Path(job.output), run, job.tag, topics) if submission else write_run(job.output, run, job.tag)
-    except KeyboardInterrupt:
-        if journal:
-            say(f"{len(journal)} blocks are finished and kept in {job.journal}; the same command goes on from there")
-        raise
-    return resumed, pace
+    write_submission(Path(job.output), run, job.tag, topics) if submission else write_run(job.output, run, job.tag)
+    return pace
 
 
 def _pace(job: _Job, journal: Journal | None) -> Pace | None:
@@ -176,7 +209,12 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
     write_sidecar(
         Path(job.output),
         inputs=job.inputs.origins,
-        config={"reranker": flags.reranker, "tag": job.tag, **asdict(job.config)},
+        config={
+            "reranker": flags.reranker,
+            "tag": job.tag,
+            **asdict(job.config),
+            **({"shard": str(job.shard)} if job.shard else {}),
+        },
         model={"name": job.reranker.model_name, "fingerprint": job.reranker.fingerprint()},
         backend=job.reranker.config.backend,
         precision=job.reranker.config.precision,
@@ -186,15 +224,14 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
     )
 
 
-def _load(flags: argparse.Namespace, output: str) -> tuple[Reranker, Sequence[Mapping[str, object]]]:
+def _load(flags: argparse.Namespace, journal: Journal | None) -> tuple[Reranker, Sequence[Mapping[str, object]]]:
     """The reranker, and what --backend auto tried before it settled on that."""
     settings = reranker_settings(flags)
     if flags.backend != "auto":
         return registry.load_reranker(flags.reranker, **settings), []
     from rrarank.rerankers.auto import choose_backend
 
-    with closing(Journal(Path(f"{output}.journal"))) if is_file(output) else nullcontext() as journal:
-        choice = choose_backend(registry.configure(flags.reranker, **settings), journal)
+    choice = choose_backend(registry.configure(flags.reranker, **settings), journal)
     say(f"--backend auto: {choice}")
     settings |= {"backend": choice.backend, "precision": choice.precision}
     return registry.load_reranker(flags.reranker, **settings), choice.tried

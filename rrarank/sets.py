@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from rrarank.asking import Asking
-from rrarank.cli import Arguments, Parser, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, keeping, positive, run_verb, say
 from rrarank.data import LabelledRanking
 from rrarank.distill.explaining import Explainer, worth_explaining
 from rrarank.distill.exports import (
@@ -28,7 +27,6 @@ from rrarank.distillation_set import find_faults, one_line, read_set, split, tea
 from rrarank.errors import PartialSuccess, RrarankError
 from rrarank.files import find, is_file
 from rrarank.formats import write_qrels
-from rrarank.journal import Journal
 from rrarank.llm import load_llm, public_name
 from rrarank.llm_cli import add_llm, follow, is_partial, llm_config, unanswered
 from rrarank.names import TOPICS, file_or_id
@@ -244,7 +242,7 @@ def _explain(flags: argparse.Namespace) -> None:
     wanted = [
         worth_explaining(one, verdicts, flags.most, flags.seed) for one, verdicts in zip(labels, said, strict=True)
     ]
-    with closing(Journal(Path(f"{flags.output}.journal"))) as journal:
+    with keeping(flags.output, "answers") as journal:
         explainer = Explainer(asking, journal)
         failures = follow(explainer.ask(zip(labels, wanted, strict=True)), flags.price)
         found = [explainer.explained(one, verdicts) for one, verdicts in zip(labels, wanted, strict=True)]

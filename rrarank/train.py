@@ -8,14 +8,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrarank.cli import Arguments, Parser, positive, run_verb, say
-from rrarank.errors import RrarankError
 from rrarank.figures import training_curves
+from rrarank.locks import alone
 
 if TYPE_CHECKING:
     from rrarank.training.config import TrainConfig
@@ -55,7 +55,8 @@ def _train(flags: argparse.Namespace) -> None:
 
     refuse_unsafe_folder(output, flags.overwrite)
     work = output.with_name(f"{output.name}.work")
-    with _alone(work):
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, it holds the lock for all
+    with alone(work) if first else nullcontext():
         with quiet(), _telling_how_to_go_on(work):
             student, tokenizer = train_model(
                 config, work, threads=flags.threads or 0, workers=flags.workers or 0, follow=_say
@@ -79,26 +80,6 @@ def _train(flags: argparse.Namespace) -> None:
         )
         shutil.rmtree(work)
     print(output)
-
-
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Refuse a second job on the same checkpoints; the lock goes with the process, however that ends."""
-    from filelock import FileLock, Timeout
-
-    if os.environ.get("RANK", "0") != "0":  # the first of several processes holds it for all
-        yield
-        return
-    lock = work.with_name(f".{work.name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, blocking=False):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-    except Timeout:
-        raise RrarankError(f"{work}: another job is at work on it; wait for that, or give another --output") from None
 
 
 @contextmanager

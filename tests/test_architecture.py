@@ -19,6 +19,7 @@ VERBS = {
     "generate",
     "train",
     "export",
+    "merge",
     "report",
     "reproduce",
     "serve",

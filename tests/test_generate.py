@@ -344,7 +344,7 @@ def test_a_job_that_is_killed_goes_on(job, tmp_path):
             time.sleep(0.05)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-    assert files(tmp_path) == sorted([*INPUTS, journal.name])
+        assert files(tmp_path) == sorted([*INPUTS, journal.name, f".{journal.name}.lock"])
     with serving(write) as server:
         assert main(at(server, job)) == 0
         assert sorted(map(number_of, server.requests)) == [4, 11]

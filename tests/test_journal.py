@@ -63,7 +63,21 @@ def test_of_a_key_added_twice_the_last_value_counts(tmp_path):
     journal = Journal(tmp_path / "j")
     journal.add("a", 1)
     journal.add("a", 2)
-    assert (len(journal), journal["a"], Journal(tmp_path / "j")["a"]) == (1, 2, 2)
+    assert (len(journal), journal["a"]) == (1, 2)
+    journal.close()
+    assert Journal(tmp_path / "j")["a"] == 2
+
+
+def test_a_second_job_is_refused_while_the_first_holds_it(tmp_path):
+    journal = Journal(tmp_path / "j")
+    with pytest.raises(RrarankError, match="j: another job is at work on it"):
+        Journal(tmp_path / "j")
+    journal.add("a", 1)
+    journal.close()
+    with Journal(tmp_path / "j") as again:
+        assert len(again) == 1
+    journal.remove()  # it is another job's by now
+    assert [path.name for path in tmp_path.iterdir()] == ["j"]
 
 
 def test_a_finished_journal_is_removed(tmp_path):
@@ -103,6 +117,7 @@ def test_a_note_is_kept_and_is_no_finished_work(tmp_path):
     journal = Journal(tmp_path / "j")
     journal.add(note_key("pace", "model"), [1.0])
     journal.add(work_key("a"), 1)
+    journal.close()
     again = Journal(tmp_path / "j")
     assert (len(again), again[note_key("pace", "model")]) == (1, [1.0])
     assert note_key("pace", "model") != note_key("pace", "other")

@@ -3,7 +3,12 @@
 import json
 
 import pytest
-from openai_server import Reply, answer, completion, serving
+from openai_server import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
+    Reply,
+    answer,
+    completion,
+    serving,
+)
 
 from rrarank.data import Candidate, LabelledRanking, Query
 from rrarank.distill.explaining import worth_explaining
@@ -80,7 +85,12 @@ def test_the_same_command_asks_only_for_what_has_no_answer(folder, capsys):
         assert "1 documents have no answer ('1 b'" in capsys.readouterr().err
         assert "b" not in read_set("out.jsonl")[0].reasons
     asked = []
-    with serving(lambda request, nth: asked.append(json.dumps(request)) or answer(request, nth)) as server:
+
+    def noting(request, nth):
+        asked.append(json.dumps(request))
+        return answer(request, nth)
+
+    with serving(noting) as server:
         assert explain(server) == 0
     assert len(asked) == 1
     assert "text b" in asked[0]

@@ -1,0 +1,33 @@
+"""One writer at a time: a lock beside what is written, which goes with the process, however that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rrarank.errors import RrarankError
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold `.<name>.lock` beside `path` while the block runs.
+
+    Raises:
+        RrarankError: another job holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock, blocking=False, thread_local=False).acquire()
+    except Timeout:
+        raise RrarankError(f"{path}: another job is at work on it; wait for that, or give another --output") from None
+    except OSError as error:
+        raise RrarankError(f"{path}: cannot be written ({error.strerror})") from error
+    with held:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held: who waits for this file then sees that it is gone

@@ -1,0 +1,139 @@
+"""Parts made by `rerank --shard`, joined: the same bytes as one job's."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rrarank.merge import main
+from rrarank.rerank import main as rerank
+from rrarank.sidecar import read_sidecar
+
+QUERIES = 41  # six blocks, the last of one query
+RUN = "".join(f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(QUERIES) for n in range(1, 5))
+TEXTS = "".join(json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in range(1, 5))
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch, cross_encoder_folder):
+    monkeypatch.chdir(tmp_path)
+    Path("bm25.trec").write_text(RUN)
+    Path("topics.tsv").write_text("".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(QUERIES)))
+    Path("texts.jsonl").write_text(TEXTS)
+    flags = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--depth", "3"]
+    return [*flags, "--reranker", "cross-encoder", "--model", str(cross_encoder_folder), "--device", "cpu"]
+
+
+@pytest.fixture
+def parts(job):
+    for number in (1, 2, 3):
+        assert rerank([*job, "--shard", f"{number}/3"]) == 0
+    return [f"bm25.cross-encoder.{number}-of-3.trec" for number in (1, 2, 3)]
+
+
+def test_the_whole_is_byte_identical_to_one_jobs_and_so_is_what_is_said_of_it(job, parts, capsys):
+    assert rerank([*job, "--output", "whole.trec"]) == 0
+    capsys.readouterr()
+    assert main([parts[1], parts[2], parts[0]]) == 0
+    assert capsys.readouterr().out == "bm25.cross-encoder.trec\n"
+    assert Path("bm25.cross-encoder.trec").read_bytes() == Path("whole.trec").read_bytes()
+    said, wanted = (dict(read_sidecar(Path(f"{name}.trec")).content) for name in ("bm25.cross-encoder", "whole"))
+    assert said.pop("timings")["parts"] == 3
+    del wanted["timings"], said["output"]["path"], wanted["output"]["path"]
+    assert said == wanted
+    assert rerank(["--run", "bm25.cross-encoder.trec", "--reranker", "bm25"]) == 0  # its sidecar names the texts
+
+
+def test_more_parts_than_blocks_leave_some_empty_and_the_whole_the_same(job, capsys):
+    for number in range(1, 9):
+        assert rerank([*job, "--shard", f"{number}/8"]) == 0
+    assert rerank([*job, "--output", "whole.trec"]) == 0
+    assert main([f"bm25.cross-encoder.{number}-of-8.trec" for number in range(1, 9)]) == 0
+    assert Path("bm25.cross-encoder.trec").read_bytes() == Path("whole.trec").read_bytes()
+
+
+def edit(path, change):
+    """The part made by other settings."""
+    sidecar = json.loads(Path(f"{path}.json").read_text())
+    change(sidecar)
+    Path(f"{path}.json").write_text(json.dumps(sidecar))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([0, 1], "1 of 3 parts are absent ('3/3'); give them too"),
+        ([0, 1, 2, 1], "part 2/3 is given 2 times"),
+        ([0, 1, "whole.trec"], "whole.trec: is no part: it was not made by rrarank.rerank --shard"),
+        ([0, 1, "other.trec"], "other.trec is part 1/2, bm25.cross-encoder.1-of-3.trec 1/3; give parts of one job"),
+        ([0, "bm25.trec"], "bm25.trec: no sidecar bm25.trec.json beside it"),
+        (["absent.trec"], "absent.trec: no such file"),
+    ],
+)
+def test_what_is_not_all_parts_of_one_job_is_refused(job, parts, given, said, capsys):
+    rerank([*job, "--output", "whole.trec"])
+    rerank([*job, "--shard", "1/2", "--output", "other.trec"])
+    capsys.readouterr()
+    assert main([parts[one] if isinstance(one, int) else one for one in given]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not Path("bm25.cross-encoder.trec").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s["config"].update(depth=2), "differ in config ('depth')"),
+        (lambda s: s["model"].update(fingerprint="x"), "differ in model ('fingerprint')"),
+        (lambda s: s.update(backend="onnx"), "differ in backend"),
+        (lambda s: s["inputs"]["topics"].update(sha256="0" * 64), "differ in inputs ('topics')"),
+    ],
+)
+def test_parts_of_other_settings_are_refused(parts, change, said, capsys):
+    edit(parts[1], change)
+    assert main(parts) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert parts[1] in err
+
+
+def test_other_threads_are_said_and_not_refused(parts, capsys):
+    edit(parts[1], lambda sidecar: sidecar.update(threads=7))
+    assert main(parts) == 0
+    assert f"note: {parts[1]} was made with other threads" in capsys.readouterr().err
+
+
+def test_a_part_that_was_changed_or_an_input_that_is_gone_is_refused(parts, capsys):
+    Path("topics.tsv").rename("elsewhere.tsv")
+    assert main(parts) == 2
+    assert "names topics topics.tsv" in capsys.readouterr().err
+    Path("elsewhere.tsv").rename("topics.tsv")
+    with open(parts[0], "a") as file:
+        file.write("0 Q0 d9 9 -9 x\n")
+    assert main(parts) == 2
+    assert "sha256 differs" in capsys.readouterr().err
+
+
+def test_an_existing_whole_needs_overwrite_and_a_part_is_never_replaced(parts, capsys):
+    Path("bm25.cross-encoder.trec").write_text("precious\n")
+    assert main(parts) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert main([*parts, "--output", parts[0], "--overwrite"]) == 2
+    assert "would replace the input" in capsys.readouterr().err
+    assert main([*parts, "--output", "-"]) == 0
+    assert capsys.readouterr().out.count("\n") == 4 * QUERIES
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--budget-ms", "5"], "--shard with --budget-ms"),
+        (["--submission", "--output", "x.trec"], "--shard with --submission"),
+        (["--backend", "auto"], "--shard with --backend auto"),
+        (["--output", "-"], "needs the part's sidecar"),
+    ],
+)
+def test_what_needs_the_whole_run_is_refused_of_a_part(job, flags, said, capsys):
+    assert rerank([*job, "--shard", "1/2", *flags]) == 2
+    assert said in capsys.readouterr().err
