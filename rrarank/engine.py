@@ -20,7 +20,7 @@ from rrarank.budget import Pace, measure_pace, within
 from rrarank.data import Candidate, Hit, Ranking, Run, blocks, ranking_of
 from rrarank.errors import RrarankError, shown
 from rrarank.journal import Journal, work_key
-from rrarank.passages import Passages, merge_passages, split_passages
+from rrarank.passages import WHOLE, Passages, merge_passages, split_passages
 from rrarank.sidecar import versions
 from rrarank.trec import best_first
 
@@ -255,11 +255,13 @@ def rerank_queries(
     config: RerankConfig = RerankConfig(),
     journal: Journal | None = None,
     pace: Pace | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
     Args:
         pace: what `config.budget_ms` is reckoned by; measured on the first queries if it is not given.
+        elsewhere: scores the blocks that the journal lacks; needs a journal, and no budget.
     """
     if config.budget_ms and pace is None:
         pace = pace_of(run, reranker, topics=topics, texts=texts, config=config)
@@ -269,10 +271,16 @@ def rerank_queries(
         begin = partial(_prepare_within, reranker=_pointwise(reranker), pace=pace, seconds=config.budget_ms / 1000)
         setting += [config.budget_ms, astuple(pace)]
 
-    def prepared() -> Iterator[tuple[list[str], Scoring]]:
+    def asked() -> Iterator[tuple[list[str], list[Ranking]]]:
         for qids in blocks(run, config.block_size):
-            block = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in qids]
+            yield qids, [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in qids]
+
+    def prepared() -> Iterator[tuple[list[str], Scoring]]:
+        for qids, block in asked():
             yield qids, _prepare(block, begin, journal, setting)
+
+    if elsewhere is not None and journal is not None:
+        _fill(journal, [(_block_key(block, setting), block) for _, block in asked()], elsewhere)
 
     for qids, finish in ahead(prepared()):
         for qid, hits in zip(qids, finish(), strict=True):
@@ -321,7 +329,7 @@ def _prepare(
     """What is left to do of a block: score it, unless the journal holds it already."""
     if journal is None:
         return begin(block)
-    key = work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
+    key = _block_key(block, setting)
     if key in journal:
         return lambda: _recorded(journal, key)
     score = begin(block)
@@ -334,6 +342,21 @@ def _prepare(
     return score_and_record
 
 
+def _block_key(block: Sequence[Ranking], setting: Sequence[object]) -> str:
+    return work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
+
+
+Elsewhere = Callable[[Sequence[Sequence[Ranking]]], Iterator[tuple[int, "list[list[Hit]]"]]]
+"""Scores blocks in other processes: (place, hits best first a query) of each, as they are finished."""
+
+
+def _fill(journal: Journal, keyed: Sequence[tuple[str, Sequence[Ranking]]], elsewhere: Elsewhere) -> None:
+    """Have every block scored that the journal lacks."""
+    left = [(key, block) for key, block in keyed if key not in journal]
+    for place, hits in elsewhere([block for _, block in left]):
+        journal.add(left[place][0], hits)
+
+
 def _recorded(journal: Journal, key: str) -> list[list[Hit]]:
     return [[Hit(docid, score) for docid, score in hits] for hits in journal[key]]
 
@@ -343,6 +366,15 @@ def _prepare_within(block: Sequence[Ranking], reranker: Pointwise, pace: Pace, s
     cut = [within(ranking, reranker, pace, seconds) for ranking in block]
     scorings = [_prepare_scoring([ranking], reranker, Passages()) for ranking in cut]
     return lambda: [hits for scoring in scorings for hits in scoring()]
+
+
+def rank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> list[list[Hit]]:
+    """The hits of each query of a block, best first: all that another process needs of the engine.
+
+    Raises:
+        RrarankError: the reranker lost, invented or repeated documents, or gave scores that are not finite.
+    """
+    return _prepare_scoring(block, reranker, passages)()
 
 
 def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> Scoring:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rrarank import registry
 from rrarank.asking import Asking
-from rrarank.cli import Arguments, Parser, add_threads, keeping, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, add_engine, add_threads, elsewhere, keeping, positive, run_verb, say
 from rrarank.data import LabelledRanking, Run
 from rrarank.dense import DenseIndex, refuse_other_model
 from rrarank.distill.audit import audit, table
@@ -27,7 +27,7 @@ from rrarank.distill.llm_teacher import TOKENS_A_REASON, LLMTeacher
 from rrarank.distill.preranker import ORDERS, RULES, Selection, StoredEmbeddings, worth_asking
 from rrarank.distill.teacher import FusedRuns, Scores, Teacher
 from rrarank.distillation_set import read_set, teacher_name, write_set
-from rrarank.engine import Reranker
+from rrarank.engine import Elsewhere, Reranker
 from rrarank.errors import PartialSuccess, RrarankError, shown
 from rrarank.files import find, is_file, stem
 from rrarank.formats import read_run_file
@@ -90,6 +90,7 @@ def _add_teacher(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", help="of pre-ranker and RERANKER: cpu, cuda, … (default: cuda if there is one)")
     group.add_argument("--batch-size", type=positive, help="most pairs scored at once (default: 32)")
     add_threads(group)
+    add_engine(group)
 
 
 def _add_llm(group: argparse._ArgumentGroup) -> None:
@@ -172,7 +173,14 @@ def _lists(
     if isinstance(teacher, Scores) and _judge(preranker) == _judge(teacher.reranker):
         raise RrarankError(f"{flags.preranker} is pre-ranker and teacher: the list would be chosen by its own judge")
     found = partial(
-        worth_asking, run, preranker, topics=inputs.topics, texts=inputs.texts, selection=selection, journal=journal
+        worth_asking,
+        run,
+        preranker,
+        topics=inputs.topics,
+        texts=inputs.texts,
+        selection=selection,
+        journal=journal,
+        elsewhere=_workers(flags, flags.preranker, flags.preranker_model, flags.preranker_index),
     )
     provenance = {"preranker": preranker.model_name or flags.preranker, "selection": asdict(selection)}
 
@@ -191,9 +199,19 @@ def _judge(reranker: Reranker) -> str:
     return encoder.fingerprint() if isinstance(encoder, Reranker) else ""
 
 
+def _settings(flags: argparse.Namespace, model: str | None) -> dict[str, object]:
+    own = {"device": flags.device, "batch_size": flags.batch_size, "threads": flags.threads}
+    return {**own, "model": model or None}
+
+
+def _workers(flags: argparse.Namespace, name: str, model: str | None, index: str | None) -> Elsewhere | None:
+    """Where --engine ray scores; what embeddings or the first stage know already is not worth the way."""
+    workers = elsewhere(flags, _settings(flags, model), reranker=name)
+    return None if index or name == "bm25" else workers
+
+
 def _load(flags: argparse.Namespace, name: str, model: str | None, index: str | None) -> Reranker:
-    settings = {"device": flags.device, "batch_size": flags.batch_size, "threads": flags.threads}
-    reranker = registry.load_reranker(name, model=model or None, **settings)
+    reranker = registry.load_reranker(name, **_settings(flags, model))
     if not index:
         return reranker
     from rrarank.rerankers.bi_encoder import BiEncoder
@@ -216,7 +234,8 @@ def _teacher(flags: argparse.Namespace, journal: Journal) -> Teacher:
             return LLMTeacher(ranking, journal)
         model, url = flags.reason_model or flags.model, flags.reason_base_url or flags.base_url
         return LLMTeacher(ranking, journal, _asking(flags, model, url, flags.reason_prompt, flags.reason_api_key_env))
-    return Scores(_load(flags, flags.teacher, flags.model, flags.teacher_index), flags.teacher, journal)
+    workers = _workers(flags, flags.teacher, flags.model, flags.teacher_index)
+    return Scores(_load(flags, flags.teacher, flags.model, flags.teacher_index), flags.teacher, journal, workers)
 
 
 def _asking(flags: argparse.Namespace, model: str, base_url: str, prompt: str, key_env: str = "") -> Asking:

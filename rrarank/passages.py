@@ -42,6 +42,10 @@ class Passages:
             )
 
 
+WHOLE = Passages()
+"""Documents as they are."""
+
+
 def split_passages(ranking: Ranking, passages: Passages) -> Ranking:
     """The ranking of passages `docid#0`, `docid#1`, …; the ranking itself where documents stay whole."""
     if not passages.words:

@@ -18,7 +18,9 @@ from rrarank.budget import Pace
 from rrarank.cli import (
     Arguments,
     Parser,
+    add_engine,
     add_reranker,
+    elsewhere,
     keeping,
     positive,
     refuse_reranker,
@@ -27,7 +29,7 @@ from rrarank.cli import (
     say,
 )
 from rrarank.data import Hit, Run
-from rrarank.engine import Explains, RerankConfig, Reranker, pace_of, rerank_queries
+from rrarank.engine import Elsewhere, Explains, RerankConfig, Reranker, pace_of, rerank_queries
 from rrarank.errors import RrarankError
 from rrarank.files import STDIO, is_file, stem
 from rrarank.inputs import Inputs, Origins, load_inputs
@@ -67,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
-    many = parser.add_argument_group("many machines")
+    many = parser.add_argument_group("many processes and machines")
+    add_engine(many)
     many.add_argument("--shard", default="", metavar="I/N", help="only part I of N of the queries; then rrarank.merge")
     out = parser.add_argument_group("output")
     out.add_argument("--output", help="the run to write; - for stdout (default: <run>.<reranker>.trec here)")
@@ -107,8 +110,10 @@ def _rerank(flags: argparse.Namespace) -> None:
         return _say_plan(flags, inputs, sum(pairs.values()), output)
     kept = keeping(output, f"finished blocks of {config.block_size} queries") if is_file(output) else nullcontext()
     with kept as journal:
-        reranker, tried = _load(flags, journal)
-        _finish(_Job(output, tag, inputs, reranker, config, shard, tried), flags, pairs, journal)
+        settings, tried = _settings(flags, journal)
+        reranker = registry.load_reranker(flags.reranker, **settings)
+        workers = elsewhere(flags, settings, reranker=flags.reranker, passages=config.passages)
+        _finish(_Job(output, tag, inputs, reranker, config, shard, workers, tried), flags, pairs, journal)
 
 
 def _whole(run: Run) -> Run:
@@ -125,6 +130,8 @@ def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
         _refuse_silent(flags.reranker, output)
     if flags.shard:
         _refuse_parted(flags, output)
+    if flags.engine == "ray":
+        _refuse_scattered(flags, output)
     refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
     return tag
 
@@ -146,6 +153,13 @@ def _refuse_parted(flags: argparse.Namespace, output: str) -> None:
         raise RrarankError("--shard: rrarank.merge needs the part's sidecar; give --output FILE")
 
 
+def _refuse_scattered(flags: argparse.Namespace, output: str) -> None:
+    if flags.budget_ms:
+        raise RrarankError("--engine ray with --budget-ms: the budget is of one process; leave one of the two out")
+    if not is_file(output):
+        raise RrarankError("--engine ray keeps finished blocks beside the run; give --output FILE")
+
+
 @dataclass(frozen=True)
 class _Job:
     output: str
@@ -154,6 +168,7 @@ class _Job:
     reranker: Reranker
     config: RerankConfig
     shard: Shard | None
+    workers: Elsewhere | None
     tried: Sequence[Mapping[str, object]]  # by --backend auto
 
 
@@ -182,7 +197,14 @@ def _write(job: _Job, pairs: Mapping[str, int], submission: bool, journal: Journ
     topics, texts = job.inputs.topics, job.inputs.texts
     pace = _pace(job, journal)
     ranked = rerank_queries(
-        job.inputs.run, job.reranker, topics=topics, texts=texts, config=job.config, journal=journal, pace=pace
+        job.inputs.run,
+        job.reranker,
+        topics=topics,
+        texts=texts,
+        config=job.config,
+        journal=journal,
+        pace=pace,
+        elsewhere=job.workers,
     )
     run = _with_progress(ranked, pairs)
     write_submission(Path(job.output), run, job.tag, topics) if submission else write_run(job.output, run, job.tag)
@@ -224,17 +246,18 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
     )
 
 
-def _load(flags: argparse.Namespace, journal: Journal | None) -> tuple[Reranker, Sequence[Mapping[str, object]]]:
-    """The reranker, and what --backend auto tried before it settled on that."""
+def _settings(
+    flags: argparse.Namespace, journal: Journal | None
+) -> tuple[dict[str, object], Sequence[Mapping[str, object]]]:
+    """Of the reranker, and what --backend auto tried before it settled on them."""
     settings = reranker_settings(flags)
     if flags.backend != "auto":
-        return registry.load_reranker(flags.reranker, **settings), []
+        return settings, []
     from rrarank.rerankers.auto import choose_backend
 
     choice = choose_backend(registry.configure(flags.reranker, **settings), journal)
     say(f"--backend auto: {choice}")
-    settings |= {"backend": choice.backend, "precision": choice.precision}
-    return registry.load_reranker(flags.reranker, **settings), choice.tried
+    return settings | {"backend": choice.backend, "precision": choice.precision}, choice.tried
 
 
 def _milliseconds(text: str) -> float:

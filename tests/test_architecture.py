@@ -24,7 +24,9 @@ VERBS = {
     "reproduce",
     "serve",
 }
-LAYERS = {"engine": 1, "rerankers": 2, "distill": 3, "training": 3, "serving": 3} | dict.fromkeys(VERBS, 4)
+LAYERS = {"engine": 1, "ray_engine": 1, "rerankers": 2, "distill": 3, "training": 3, "serving": 3} | dict.fromkeys(
+    VERBS, 4
+)
 # all else is a noun: 0
 OWNERS = {
     "jnius": {"lucene"},
@@ -39,6 +41,7 @@ OWNERS = {
     "uvicorn": {"serving"},
     "prometheus_client": {"serving"},
     "openai": {"llm_endpoint"},
+    "ray": {"ray_engine"},
     "onnxruntime": {"onnx_backend"},
     "openvino": {"openvino_backend"},
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rrarank.data import Candidate, LabelledRanking, Query, Ranking, Run
 from rrarank.dense import DenseIndex, Encoder
 from rrarank.distillation_set import collapse_equal_texts
-from rrarank.engine import RerankConfig, Reranker, reorder, rerank_queries
+from rrarank.engine import Elsewhere, RerankConfig, Reranker, reorder, rerank_queries
 from rrarank.errors import RrarankError
 from rrarank.journal import Journal
 
@@ -52,6 +52,7 @@ def worth_asking(
     texts: Mapping[str, str],
     selection: Selection = Selection(),
     journal: Journal | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[LabelledRanking]:
     """A list without labels for each query of the run, in its order; of equal texts the best-ranked one is kept.
 
@@ -67,7 +68,9 @@ def worth_asking(
             docids = {candidate.docid for candidate in kept}
             distinct[qid] = [hit for hit in hits if hit.docid in docids]
     whole = RerankConfig(depth=selection.depth, hits=selection.depth)
-    ranked = rerank_queries(Run(distinct), preranker, topics=topics, texts=texts, config=whole, journal=journal)
+    ranked = rerank_queries(
+        Run(distinct), preranker, topics=topics, texts=texts, config=whole, journal=journal, elsewhere=elsewhere
+    )
     for qid, hits in ranked:
         candidates = tuple(Candidate(hit.docid, texts[hit.docid], hit.score) for hit in hits)
         first_stage = [hit.docid for hit in distinct[qid]]

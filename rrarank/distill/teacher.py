@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rrarank.data import LabelledRanking, Ranking, Run, blocks
-from rrarank.engine import Reranker
+from rrarank.data import Hit, LabelledRanking, Ranking, Run, blocks
+from rrarank.engine import Elsewhere, Reranker, rank_block
 from rrarank.errors import RrarankError
 from rrarank.fusion import fuse_runs
 from rrarank.journal import Journal, work_key
@@ -85,19 +85,23 @@ class Scores(Teacher):
     kind = "scores"
     rule = "every candidate is scored: nothing is missing"
 
-    def __init__(self, reranker: Reranker, name: str, journal: Journal) -> None:
+    def __init__(self, reranker: Reranker, name: str, journal: Journal, elsewhere: Elsewhere | None = None) -> None:
         super().__init__()
         self.reranker, self.name, self.journal = reranker, name, journal
+        self._blocks = elsewhere or self._here
 
     def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
-        for block in blocks(lists, BLOCK):  # whole, as a score may hang on its block by a bit
-            if all(self._key(shown) in self.journal for shown in block):
-                continue
-            ranked = self.reranker.rerank_block([Ranking(shown.query, shown.shown) for shown in block])
-            for shown, ranking in zip(block, ranked, strict=True):
+        whole = blocks(lists, BLOCK)  # as a score may hang on its block by a bit
+        left = [block for block in whole if not all(self._key(shown) in self.journal for shown in block)]
+        for place, ranked in self._blocks([[Ranking(shown.query, shown.shown) for shown in block] for block in left]):
+            for shown, hits in zip(left[place], ranked, strict=True):
                 if (key := self._key(shown)) not in self.journal:
-                    self.journal.add(key, [[c.docid, c.score] for c in ranking.candidates])
+                    self.journal.add(key, hits)
                     yield shown.query.qid, None
+
+    def _here(self, asked: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
+        for place, block in enumerate(asked):
+            yield place, rank_block(block, self.reranker)
 
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
         if (key := self._key(shown)) not in self.journal:

@@ -1,0 +1,150 @@
+"""Workers of Ray on this machine: the bits of one process, also where a worker is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rrarank.cli import Parser, add_engine, elsewhere
+from rrarank.data import Candidate, Query, Ranking
+from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.label import main as label
+from rrarank.ray_engine import RayBlocks, RayConfig, _packed, _unpacked
+from rrarank.rerank import main
+
+QUERIES = 60
+RUN = "".join(f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(QUERIES) for n in range(1, 6))
+TOPICS = "".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(QUERIES))
+TEXTS = "".join(json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in range(1, 6))
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch, cross_encoder_folder):
+    monkeypatch.chdir(tmp_path)
+    Path("bm25.trec").write_text(RUN)
+    Path("topics.tsv").write_text(TOPICS)
+    Path("texts.jsonl").write_text(TEXTS)
+    return ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--threads", "1"]
+
+
+@pytest.fixture
+def model(cross_encoder_folder):
+    return ["--reranker", "cross-encoder", "--model", str(cross_encoder_folder), "--device", "cpu"]
+
+
+def test_a_block_comes_as_it_was_sent():
+    block = [Ranking(Query("q", "é"), (Candidate("d", "東\n", 0.1 + 0.2), Candidate("e", "", 5e-324)))]
+    assert _unpacked(_packed(block)) == block
+
+
+def flags_of(*given):
+    parser = Parser("rerank", "")
+    add_engine(parser)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--device")
+    return parser.parse_args(given)
+
+
+def test_one_process_needs_no_ray_and_its_flags_need_it():
+    assert elsewhere(flags_of(), {}, reranker="bm25") is None
+    for odd in (["--workers", "2"], ["--address", "auto"]):
+        with pytest.raises(RrarankError, match=f"{odd[0]} without --engine ray: give both or neither"):
+            elsewhere(flags_of(*odd), {}, reranker="bm25")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("rrarank.ray_engine.find_spec", lambda name: None)
+    with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[ray\]'"):
+        RayBlocks("bm25", {}, RayConfig())
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--budget-ms", "5"], "--engine ray with --budget-ms"),
+        (["--output", "-"], "--engine ray keeps finished blocks beside the run; give --output FILE"),
+    ],
+)
+def test_what_ray_cannot_do_is_refused(job, flags, said, capsys):
+    assert main([*job, "--reranker", "bm25", "--engine", "ray", *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_bytes_of_one_process_and_skip_what_is_done(job, model, capsys):
+    assert main([*job, *model, "--output", "whole.trec"]) == 0
+    assert main([*job, *model, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]) == 0
+    assert Path("ray.trec").read_bytes() == Path("whole.trec").read_bytes()
+    one, two = (json.loads(Path(f"{name}.trec.json").read_text()) for name in ("whole", "ray"))
+    assert one["config"] == two["config"]
+    assert not list(Path().glob("*.journal"))
+
+
+@pytest.mark.slow
+def test_labels_are_those_of_one_process(job, cross_encoder_folder, capsys):
+    teacher = ["--preranker", "bi-encoder", "--teacher", "cross-encoder", "--model", str(cross_encoder_folder)]
+    wanted = [*job, *teacher, "--device", "cpu", "--k-top", "2", "--k-bottom", "1", "--limit", "20"]
+    assert label([*wanted, "--output", "whole.jsonl"]) == 0
+    assert label([*wanted, "--output", "ray.jsonl", "--engine", "ray", "--workers", "2"]) == 0
+    assert Path("ray.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_started_again_and_the_job_completes(job, model, tmp_path):
+    """Each worker is slow, so that there is time; the first that scores is killed."""
+    (tmp_path / "slowly.py").write_text(
+        "import os, time\n"
+        "from rrarank.rerankers.cross_encoder import CrossEncoder as Fast\n"
+        "class CrossEncoder(Fast):\n"
+        "    def prepare_block(self, queries):\n"
+        "        finish = super().prepare_block(queries)\n"
+        "        def slowly():\n"
+        "            with open(os.environ['PIDS'], 'a') as file:\n"
+        "                file.write(f'{os.getpid()}\\n')\n"
+        "            time.sleep(0.5)\n"
+        "            return finish()\n"
+        "        return slowly\n"
+    )
+    assert main([*job, *model, "--output", "whole.trec"]) == 0
+    code = (
+        "import sys; from rrarank import ray_engine, rerank; import slowly;"
+        "ray_engine.load_reranker = lambda name, **settings: slowly.CrossEncoder(slowly.CrossEncoder.Config("
+        "**{key: value for key, value in settings.items() if value is not None}));"
+        "sys.exit(rerank.main(sys.argv[1:]))"
+    )
+    pids = tmp_path / "pids"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PIDS": str(pids)}
+    flags = [*job, *model, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]
+    killed = []
+
+    def kill_one():
+        while not pids.is_file() or len(lines := pids.read_text().split()) < 2:
+            time.sleep(0.05)
+        killed.append(int(lines[0]))
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_one, daemon=True)
+    thread.start()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *flags], check=False, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert killed
+    assert len(set(pids.read_text().split())) >= 3  # another took its place
+    assert Path("ray.trec").read_bytes() == Path("whole.trec").read_bytes()
+
+
+@pytest.mark.slow
+def test_what_a_worker_raises_for_users_is_one_line(job, tmp_path, capsys):
+    (tmp_path / "broken").mkdir()
+    assert main([*job, "--reranker", "cross-encoder", "--model", "absent/model", "--engine", "ray"]) == 4
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main([*job, "--reranker", "bm25", "--engine", "ray", "--address", "127.0.0.1:1", "--output", "x.trec"]) == 4
+    assert "error: no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
