@@ -8,19 +8,15 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
 
 from rrarank import registry
 from rrarank.errors import RrarankError
 from rrarank.files import FULL, remove_leftovers
 from rrarank.journal import Journal
-
-if TYPE_CHECKING:
-    from rrarank.engine import Elsewhere
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -154,36 +150,6 @@ def add_reranker(parser: argparse._ActionsContainer) -> None:
     option = "a setting of the reranker's own; repeatable"
     add("--option", action="append", default=[], metavar="KEY=VALUE", help=option)
     add_threads(parser)
-
-
-def add_engine(parser: argparse._ActionsContainer) -> None:
-    """All that `elsewhere` reads, but for --threads and --device."""
-    add = parser.add_argument
-    add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
-    add("--workers", type=positive, metavar="N", help="of Ray, each with --threads (default: 2)")
-    add("--address", default="", help="of a Ray cluster, such as auto or ray://HOST:10001 (default: one started here)")
-
-
-def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> Elsewhere | None:
-    """What --engine says scores blocks; None: this process.
-
-    Args:
-        settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
-
-    Raises:
-        RrarankError: flags of Ray without --engine ray.
-    """
-    if flags.engine != "ray":
-        if odd := next((name for name in ("workers", "address") if getattr(flags, name)), ""):
-            raise RrarankError(f"--{odd} without --engine ray: give both or neither")
-        return None
-    from rrarank.ray_engine import RayBlocks, RayConfig
-
-    workers = flags.workers or RayConfig.workers
-    threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
-    gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
-    config = RayConfig(workers, threads, flags.address, gpus)
-    return RayBlocks(settings=settings, config=config, **more)
 
 
 def refuse_reranker(flags: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rrarank import registry
 from rrarank.asking import Asking
-from rrarank.cli import Arguments, Parser, add_engine, add_threads, elsewhere, keeping, positive, run_verb, say
+from rrarank.cli import Arguments, Parser, add_threads, keeping, positive, run_verb, say
 from rrarank.data import LabelledRanking, Run
 from rrarank.dense import DenseIndex, refuse_other_model
 from rrarank.distill.audit import audit, table
@@ -37,6 +37,7 @@ from rrarank.llm import load_llm, public_name
 from rrarank.llm_cli import add_llm, cost, follow, is_partial, llm_config, unanswered
 from rrarank.names import TOPICS, file_or_id
 from rrarank.prompts import load_prompt
+from rrarank.ray_engine import add_engine, elsewhere
 from rrarank.sidecar import refuse_unsafe, sidecar_path, write_sidecar
 from rrarank.texts import load_qrels
 

@@ -6,6 +6,7 @@ A worker that dies is started again, and what it was at is done again.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -21,8 +22,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from rrarank.cli import positive
 from rrarank.data import Candidate, Hit, Query, Ranking
-from rrarank.engine import rank_block
+from rrarank.engine import Elsewhere, rank_block
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 from rrarank.passages import WHOLE, Passages
 from rrarank.registry import load_reranker
@@ -92,6 +94,40 @@ class RayBlocks:
             num_gpus=self._config.gpus or None,
         )
         yield from scored.iter_rows()
+
+
+# -- flags -------------------------------------------------------------------------------------------------------------
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """All that `elsewhere` reads, but for --threads and --device."""
+    add = parser.add_argument
+    add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
+    add("--workers", type=positive, metavar="N", help="of Ray, each with --threads (default: 2)")
+    add("--address", default="", help="of a Ray cluster, such as auto or ray://HOST:10001 (default: one started here)")
+
+
+def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> Elsewhere | None:
+    """What --engine says scores blocks; None: this process.
+
+    Args:
+        settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
+
+    Raises:
+        RrarankError: flags of Ray without --engine ray.
+    """
+    if flags.engine != "ray":
+        if odd := next((name for name in ("workers", "address") if getattr(flags, name)), ""):
+            raise RrarankError(f"--{odd} without --engine ray: give both or neither")
+        return None
+    workers = flags.workers or RayConfig.workers
+    threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
+    gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
+    config = RayConfig(workers, threads, flags.address, gpus)
+    return RayBlocks(settings=settings, config=config, **more)
+
+
+# -- here and there ----------------------------------------------------------------------------------------------------
 
 
 def _worker(name: str, settings: Mapping[str, object], passages: Passages) -> type:

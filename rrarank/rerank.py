@@ -18,9 +18,7 @@ from rrarank.budget import Pace
 from rrarank.cli import (
     Arguments,
     Parser,
-    add_engine,
     add_reranker,
-    elsewhere,
     keeping,
     positive,
     refuse_reranker,
@@ -36,6 +34,7 @@ from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.journal import Journal, note_key
 from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
+from rrarank.ray_engine import add_engine, elsewhere
 from rrarank.reasons import write_reasons
 from rrarank.shards import Shard
 from rrarank.sidecar import refuse_unsafe, write_sidecar

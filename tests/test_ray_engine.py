@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.cli import Parser, add_engine, elsewhere
+from rrarank.cli import Parser
 from rrarank.data import Candidate, Query, Ranking
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.label import main as label
-from rrarank.ray_engine import RayBlocks, RayConfig, _packed, _unpacked
+from rrarank.ray_engine import RayBlocks, RayConfig, _packed, _unpacked, add_engine, elsewhere
 from rrarank.rerank import main
 
 QUERIES = 60

@@ -160,9 +160,11 @@ def test_what_was_scored_before_a_crash_is_not_scored_again(tmp_path):
     whole = Scores(ByLetter(), "by-letter", Journal(tmp_path / "whole"))
     list(whole.ask(lists(20)))
 
-    asking = Scores(ByLetter(), "by-letter", Journal(tmp_path / "journal")).ask(lists(20))
+    journal = Journal(tmp_path / "journal")
+    asking = Scores(ByLetter(), "by-letter", journal).ask(lists(20))
     for _ in range(11):  # then it dies, in the middle of its second block
         next(asking)
+    journal.close()
     reranker = ByLetter()
     resumed = Scores(reranker, "by-letter", Journal(tmp_path / "journal"))
     assert [qid for qid, _ in resumed.ask(lists(20))] == [str(number) for number in range(11, 20)]
