@@ -39,7 +39,10 @@ def main() -> None:
         prepare(flags, Path(folder))
         seconds = {name: timed(flags, more, Path(folder, f"{n}.trec")) for n, (name, more) in enumerate(jobs.items())}
         runs = [Path(folder, f"{n}.trec").read_bytes() for n in range(len(jobs))]
-    rows = [[name, took, "same" if run == runs[0] else "OTHER"] for (name, took), run in zip(seconds.items(), runs)]
+    rows = [
+        [name, took, "same" if run == runs[0] else "OTHER"]
+        for (name, took), run in zip(seconds.items(), runs, strict=True)
+    ]
     print(tabulate(rows, ["", "seconds", "bytes"], floatfmt=".1f"))
     faults = [name for name, _, bytes_ in rows if bytes_ == "OTHER"]
     conclude(flags.output, machine(flags.threads), seconds=seconds, faults=faults)
