@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from rrarank.budget import Pace, measure_pace, within
 from rrarank.data import Candidate, Hit, Ranking, Run, blocks, ranking_of
@@ -346,8 +346,13 @@ def _block_key(block: Sequence[Ranking], setting: Sequence[object]) -> str:
     return work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
 
 
-Elsewhere = Callable[[Sequence[Sequence[Ranking]]], Iterator[tuple[int, "list[list[Hit]]"]]]
-"""Scores blocks in other processes: (place, hits best first a query) of each, as they are finished."""
+class Elsewhere(Protocol):
+    """Scores blocks in other processes, each of `threads` CPU threads."""
+
+    threads: int
+
+    def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
+        """(place, hits best first a query) of each, as they are finished."""
 
 
 def _fill(journal: Journal, keyed: Sequence[tuple[str, Sequence[Ranking]]], elsewhere: Elsewhere) -> None:

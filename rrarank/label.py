@@ -37,7 +37,7 @@ from rrarank.llm import load_llm, public_name
 from rrarank.llm_cli import add_llm, cost, follow, is_partial, llm_config, unanswered
 from rrarank.names import TOPICS, file_or_id
 from rrarank.prompts import load_prompt
-from rrarank.ray_engine import add_engine, elsewhere
+from rrarank.ray_engine import add_engine, elsewhere, refuse_engine
 from rrarank.sidecar import refuse_unsafe, sidecar_path, write_sidecar
 from rrarank.texts import load_qrels
 
@@ -154,6 +154,7 @@ def _ask(flags: argparse.Namespace, teacher: Teacher, lists: Lists) -> None:
 
 def _refuse_incomplete(flags: argparse.Namespace) -> None:
     """Before the texts are read, which may take minutes."""
+    refuse_engine(flags)
     if not flags.run:
         raise RrarankError("--run is needed: the first stage whose candidates are to be ranked")
     if flags.teacher == "llm" and not flags.model:

@@ -60,11 +60,9 @@ class RayBlocks:
     def __init__(
         self, reranker: str, settings: Mapping[str, object], config: RayConfig, passages: Passages = WHOLE
     ) -> None:
-        if find_spec("ray") is None:
-            raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
         model = settings.get("model")
         folder = {"model": str(Path(model).resolve())} if isinstance(model, str) and Path(model).is_dir() else {}
-        self._reranker, self._passages, self._config = reranker, passages, config
+        self._reranker, self._passages, self._config, self.threads = reranker, passages, config, config.threads
         self._settings = {**settings, **folder, "threads": config.threads}
 
     def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
@@ -107,18 +105,22 @@ def add_engine(parser: argparse._ActionsContainer) -> None:
     add("--address", default="", help="of a Ray cluster, such as auto or ray://HOST:10001 (default: one started here)")
 
 
+def refuse_engine(flags: argparse.Namespace) -> None:
+    """Raise what can be said against the flags of `add_engine` before anything is loaded."""
+    odd = next((name for name in ("workers", "address") if getattr(flags, name)), "")
+    if odd and flags.engine != "ray":
+        raise RrarankError(f"--{odd} without --engine ray: give both or neither")
+    if flags.engine == "ray" and find_spec("ray") is None:
+        raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
+
+
 def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> Elsewhere | None:
     """What --engine says scores blocks; None: this process.
 
     Args:
         settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
-
-    Raises:
-        RrarankError: flags of Ray without --engine ray.
     """
     if flags.engine != "ray":
-        if odd := next((name for name in ("workers", "address") if getattr(flags, name)), ""):
-            raise RrarankError(f"--{odd} without --engine ray: give both or neither")
         return None
     workers = flags.workers or RayConfig.workers
     threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))

@@ -34,7 +34,7 @@ from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.journal import Journal, note_key
 from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
-from rrarank.ray_engine import add_engine, elsewhere
+from rrarank.ray_engine import add_engine, elsewhere, refuse_engine
 from rrarank.reasons import write_reasons
 from rrarank.shards import Shard
 from rrarank.sidecar import refuse_unsafe, write_sidecar
@@ -122,6 +122,7 @@ def _whole(run: Run) -> Run:
 def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
     """Raise what can be said before anything is read; returns the tag."""
     refuse_reranker(flags)
+    refuse_engine(flags)
     tag = check_tag(flags.runtag or flags.reranker[:20])
     if flags.submission and output == STDIO:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
@@ -240,7 +241,7 @@ def _describe(job: _Job, flags: argparse.Namespace, seconds: float, pace: Pace |
         backend=job.reranker.config.backend,
         precision=job.reranker.config.precision,
         **({"tried": job.tried} if job.tried else {}),
-        threads=flags.threads,
+        threads=job.workers.threads if job.workers else flags.threads,
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 

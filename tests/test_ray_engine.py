@@ -15,7 +15,7 @@ from rrarank.cli import Parser
 from rrarank.data import Candidate, Query, Ranking
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.label import main as label
-from rrarank.ray_engine import RayBlocks, RayConfig, _packed, _unpacked, add_engine, elsewhere
+from rrarank.ray_engine import _packed, _unpacked, add_engine, elsewhere, refuse_engine
 from rrarank.rerank import main
 
 QUERIES = 60
@@ -52,17 +52,24 @@ def flags_of(*given):
 
 
 def test_one_process_needs_no_ray_and_its_flags_need_it():
+    refuse_engine(flags_of())
     assert elsewhere(flags_of(), {}, reranker="bm25") is None
     for odd in (["--workers", "2"], ["--address", "auto"]):
         with pytest.raises(RrarankError, match=f"{odd[0]} without --engine ray: give both or neither"):
-            elsewhere(flags_of(*odd), {}, reranker="bm25")
+            refuse_engine(flags_of(*odd))
+
+
+def test_each_worker_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for flags, threads in (([], 4), (["--workers", "3"], 2), (["--workers", "20"], 1), (["--threads", "5"], 5)):
+        assert elsewhere(flags_of("--engine", "ray", *flags), {}, reranker="bm25").threads == threads
+    assert elsewhere(flags_of("--engine", "ray", "--address", "auto"), {}, reranker="bm25").threads == 1
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr("rrarank.ray_engine.find_spec", lambda name: None)
     with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[ray\]'"):
-        RayBlocks("bm25", {}, RayConfig())
+        refuse_engine(flags_of("--engine", "ray"))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +91,7 @@ def test_two_workers_write_the_bytes_of_one_process_and_skip_what_is_done(job, m
     assert Path("ray.trec").read_bytes() == Path("whole.trec").read_bytes()
     one, two = (json.loads(Path(f"{name}.trec.json").read_text()) for name in ("whole", "ray"))
     assert one["config"] == two["config"]
+    assert one["threads"] == two["threads"] == 1
     assert not list(Path().glob("*.journal"))
 
 

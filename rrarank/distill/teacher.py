@@ -88,12 +88,12 @@ class Scores(Teacher):
     def __init__(self, reranker: Reranker, name: str, journal: Journal, elsewhere: Elsewhere | None = None) -> None:
         super().__init__()
         self.reranker, self.name, self.journal = reranker, name, journal
-        self._blocks = elsewhere or self._here
+        self._ranked = elsewhere or self._here
 
     def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
         whole = blocks(lists, BLOCK)  # as a score may hang on its block by a bit
         left = [block for block in whole if not all(self._key(shown) in self.journal for shown in block)]
-        for place, ranked in self._blocks([[Ranking(shown.query, shown.shown) for shown in block] for block in left]):
+        for place, ranked in self._ranked([[Ranking(shown.query, shown.shown) for shown in block] for block in left]):
             for shown, hits in zip(left[place], ranked, strict=True):
                 if (key := self._key(shown)) not in self.journal:
                     self.journal.add(key, hits)
