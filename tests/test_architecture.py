@@ -25,9 +25,15 @@ VERBS = {
     "reproduce",
     "serve",
 }
-LAYERS = {"engine": 1, "ray_engine": 1, "rerankers": 2, "distill": 3, "training": 3, "serving": 3} | dict.fromkeys(
-    VERBS, 4
-)
+LAYERS = {
+    "engine": 1,
+    "ray_engine": 1,
+    "rerankers": 2,
+    "distill": 3,
+    "training": 3,
+    "serving": 3,
+    "neighbours": 3,
+} | dict.fromkeys(VERBS, 4)
 # all else is a noun: 0
 OWNERS = {
     "jnius": {"lucene"},
@@ -43,6 +49,9 @@ OWNERS = {
     "prometheus_client": {"serving"},
     "openai": {"llm_endpoint"},
     "ray": {"ray_engine"},
+    "pyterrier": {"neighbours"},
+    "pandas": {"neighbours"},
+    "rerankers": {"neighbours"},
     "onnxruntime": {"onnx_backend"},
     "openvino": {"openvino_backend"},
 }
