@@ -66,7 +66,7 @@ def test_the_wheel_reranks_outside_the_tree(environment, tmp_path):
     assert "20 queries" in table
     shipped = "from rrarank.prompts import shipped; from rrarank.distill.queries import load_query_prompt as load"
     told = run(environment, "-c", f"{shipped}; print(shipped(), bool(load()))", cwd=tmp_path)
-    assert told == "['rank-all', 'reasons', 'relevant-only'] True\n"
+    assert told == "['rank-all', 'reasons', 'relevant-only', 'verdict-reason'] True\n"
 
 
 def test_a_plugin_reranks_by_its_name(environment, tmp_path):
