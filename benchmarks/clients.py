@@ -14,15 +14,18 @@ import math
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from serve_load import serving  # type: ignore[import-not-found]
-
-from rrarank.data import Candidate, Query, Ranking
-from rrarank.engine import rank_block
-from rrarank.registry import load_reranker
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "serving"))
+
+from server_process import serving  # type: ignore[import-not-found]  # noqa: E402
+
+from rrarank.data import Candidate, Query, Ranking  # noqa: E402
+from rrarank.engine import rank_block  # noqa: E402
+from rrarank.registry import load_reranker  # noqa: E402
+
 CLIENTS = ("curl.sh", "cohere_sdk.py", "langchain_rerank.py", "llamaindex_rerank.py")
 QUERY = "how long to boil an egg"
 TEXTS = (
@@ -39,7 +42,7 @@ def main() -> None:
     pythons = dict(given.split("=", 1) for given in flags.python)
     wanted = expected()
     print(f"ours: {wanted}")
-    with serving([]) as server:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         outcomes = {name: asked(name, pythons.get(name, sys.executable), server.url) for name in CLIENTS}
     for name, found in outcomes.items():
         print(f"{name}: {'the same' if found == wanted else found}")

@@ -1,6 +1,7 @@
 """Load on a server of ours on the loopback: throughput, latencies, refusals and memory.
 
-    python benchmarks/serve_load.py [--output F.json] [--clients 1 8 64] [--passages 10 100] [--seconds 30] [--flags …]
+    python benchmarks/serve_load.py [--output F.json] [--clients 1 8 64] [--passages 10 100] [--seconds 30]
+        [--soak 600] [--flags …]
 
 Starts `python -m rrarank.serve`, then for each number of clients and of passages has locust's users ask the sample's
 queries over and over, each without a pause. Below the queue's length no request may fail; then a server with a short
@@ -22,11 +23,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]
 import psutil
 from bench import conclude, machine  # type: ignore[import-not-found]
+from gevent import socket  # type: ignore[import-untyped]
 from locust import constant, task  # type: ignore[import-untyped]
 from locust.contrib.fasthttp import FastHttpUser  # type: ignore[import-untyped]
 from locust.env import Environment  # type: ignore[import-untyped]
@@ -36,6 +39,8 @@ from rrarank.cli import positive, say
 from rrarank.sample import sample_rankings
 
 SHORT_QUEUE = 2
+SOAKING = 8  # clients of --soak
+GROWTH = 1.1  # of the memory, at most
 MEBIBYTE = 2**20
 
 
@@ -44,6 +49,7 @@ def main() -> None:
     parser.add_argument("--clients", type=positive, nargs="+", default=[1, 8, 64])
     parser.add_argument("--passages", type=positive, nargs="+", default=[10, 100], help="per request")
     parser.add_argument("--seconds", type=positive, default=30, help="of each measurement")
+    parser.add_argument("--soak", type=positive, metavar="S", help="also ask for so long, and watch the memory")
     parser.add_argument("--threads", type=positive, default=os.cpu_count(), help="of the server's CPU")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="the rest: flags of rrarank.serve")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the figures as JSON")
@@ -56,7 +62,11 @@ def main() -> None:
         ]
     with serving([*common, "--queue", str(SHORT_QUEUE)]) as server:
         crowd = measure(server, max(*flags.clients, 8 * SHORT_QUEUE), min(flags.passages), flags.seconds)
-    faults = [*(f"{load}" for load in loads if set(load.statuses) != {"200"}), *faults_of_crowd(crowd)]
+    if flags.soak:
+        with serving([*common, "--queue", "64"]) as server, hanging_up(server.url):
+            loads.append(measure(server, SOAKING, min(flags.passages), flags.soak))
+    faults = [*(f"{load.statuses}" for load in loads if set(load.statuses) != {"200"}), *faults_of_crowd(crowd)]
+    faults += faults_of_memory(loads[-1].memory) if flags.soak else []
     show(loads, crowd)
     conclude(flags.output, machine(flags.threads), loads=[asdict(load) for load in [*loads, crowd]], faults=faults)
     sys.exit("\n".join(faults) if faults else 0)
@@ -85,6 +95,18 @@ def faults_of_crowd(crowd: Load) -> Iterator[str]:
         yield f"above the queue's length: {crowd.statuses}, expected 200 and 429 only"
     if not crowd.statuses.get("429"):
         yield f"above the queue's length: {crowd.statuses}, expected 429 among them"
+
+
+def faults_of_memory(memory: Sequence[float]) -> Iterator[str]:
+    """
+    Args:
+        memory: MiB, once a second; the first minute is that of the first requests of each length.
+    """
+    say(f"MiB, minute by minute: {[round(value) for value in memory[::60]]}")
+    later = memory[60:]
+    first, last = median(later[: len(later) // 3]), median(later[-len(later) // 3 :])
+    if last > GROWTH * first:
+        yield f"memory grows: {first:.0f} MiB after a minute, {last:.0f} at the end"
 
 
 # -- the server -------------------------------------------------------------------------------------------------------
@@ -161,6 +183,28 @@ def requests(passages: int) -> Iterator[dict[str, Any]]:
         own = [candidate.text for candidate in ranking.candidates]
         others = itertools.islice(itertools.cycle(texts[place:] + texts[:place]), passages)
         yield {"query": ranking.query.text, "documents": [*own, *others][:passages]}
+
+
+@contextmanager
+def hanging_up(url: str) -> Iterator[None]:
+    """Meanwhile a client sends a whole request once a second, and goes away before it is answered."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    [body, *_] = (json.dumps(one).encode() for one in requests(100))
+    head = f"POST /v1/rerank HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
+
+    def come_and_go() -> None:
+        while True:
+            with socket.create_connection((host, int(port)), timeout=60) as connection:
+                connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+                gevent.sleep(0.2)
+            gevent.sleep(0.8)
+
+    greenlet = gevent.spawn(come_and_go)
+    try:
+        yield
+    finally:
+        assert not greenlet.ready(), "the client that hangs up died"
+        greenlet.kill()
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
