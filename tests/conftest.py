@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background: the processes that we start would
     signal.signal(signal.SIGINT, signal.default_int_handler)  # inherit it, and tests interrupt some of them
 
+import json
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,22 @@ def rra_gpt_folder(tmp_path_factory, decoder_folder) -> Path:
     folder: Path = tmp_path_factory.mktemp("rra-gpt") / "model"
     save_model(base, tokenizer, folder, facts={"recipe": {"reasoning": {"reasons": 0.5}}}, head=head)
     return folder
+
+
+@pytest.fixture
+def make_job(tmp_path, monkeypatch, cross_encoder_folder):
+    """make_job(queries): a BM25 run of five hits a query, its topics and texts, in an empty working folder; flags that
+    have a tiny cross-encoder re-rank it."""
+
+    def make(queries: int) -> list[str]:
+        monkeypatch.chdir(tmp_path)
+        numbers = range(1, 6)
+        run = (f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(queries) for n in numbers)
+        texts = (json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in numbers)
+        Path("bm25.trec").write_text("".join(run))
+        Path("topics.tsv").write_text("".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(queries)))
+        Path("texts.jsonl").write_text("".join(texts))
+        flags = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--device", "cpu"]
+        return [*flags, "--reranker", "cross-encoder", "--model", str(cross_encoder_folder)]
+
+    return make

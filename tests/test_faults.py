@@ -1,6 +1,5 @@
 """What happens to a job from outside: signals, a full disk, a reader that goes away, a second writer."""
 
-import json
 import os
 import resource
 import signal
@@ -12,11 +11,6 @@ from pathlib import Path
 import pytest
 
 from rrarank.rerank import main
-
-QUERIES = 60
-RUN = "".join(f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(QUERIES) for n in range(1, 6))
-TOPICS = "".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(QUERIES))
-TEXTS = "".join(json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in range(1, 6))
 
 SLOW = """
 import sys, time
@@ -32,14 +26,9 @@ sys.exit(rerank.main(sys.argv[1:]))
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch, cross_encoder_folder):
+def job(make_job):
     """Flags of a job of eight blocks."""
-    monkeypatch.chdir(tmp_path)
-    Path("bm25.trec").write_text(RUN)
-    Path("topics.tsv").write_text(TOPICS)
-    Path("texts.jsonl").write_text(TEXTS)
-    flags = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl"]
-    return [*flags, "--reranker", "cross-encoder", "--model", str(cross_encoder_folder), "--device", "cpu"]
+    return make_job(60)
 
 
 @pytest.fixture

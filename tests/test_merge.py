@@ -10,18 +10,11 @@ from rrarank.rerank import main as rerank
 from rrarank.sidecar import read_sidecar
 
 QUERIES = 41  # six blocks, the last of one query
-RUN = "".join(f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(QUERIES) for n in range(1, 5))
-TEXTS = "".join(json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in range(1, 5))
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch, cross_encoder_folder):
-    monkeypatch.chdir(tmp_path)
-    Path("bm25.trec").write_text(RUN)
-    Path("topics.tsv").write_text("".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(QUERIES)))
-    Path("texts.jsonl").write_text(TEXTS)
-    flags = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--depth", "3"]
-    return [*flags, "--reranker", "cross-encoder", "--model", str(cross_encoder_folder), "--device", "cpu"]
+def job(make_job):
+    return [*make_job(QUERIES), "--depth", "3"]
 
 
 @pytest.fixture
@@ -122,7 +115,7 @@ def test_an_existing_whole_needs_overwrite_and_a_part_is_never_replaced(parts, c
     assert main([*parts, "--output", parts[0], "--overwrite"]) == 2
     assert "would replace the input" in capsys.readouterr().err
     assert main([*parts, "--output", "-"]) == 0
-    assert capsys.readouterr().out.count("\n") == 4 * QUERIES
+    assert capsys.readouterr().out.count("\n") == 5 * QUERIES
 
 
 @pytest.mark.parametrize(

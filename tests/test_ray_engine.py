@@ -18,24 +18,10 @@ from rrarank.label import main as label
 from rrarank.ray_engine import _packed, _unpacked, add_engine, elsewhere, refuse_engine
 from rrarank.rerank import main
 
-QUERIES = 60
-RUN = "".join(f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(QUERIES) for n in range(1, 6))
-TOPICS = "".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(QUERIES))
-TEXTS = "".join(json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in range(1, 6))
-
 
 @pytest.fixture
-def job(tmp_path, monkeypatch, cross_encoder_folder):
-    monkeypatch.chdir(tmp_path)
-    Path("bm25.trec").write_text(RUN)
-    Path("topics.tsv").write_text(TOPICS)
-    Path("texts.jsonl").write_text(TEXTS)
-    return ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--threads", "1"]
-
-
-@pytest.fixture
-def model(cross_encoder_folder):
-    return ["--reranker", "cross-encoder", "--model", str(cross_encoder_folder), "--device", "cpu"]
+def job(make_job):
+    return [*make_job(60), "--threads", "1"]
 
 
 def test_a_block_comes_as_it_was_sent():
@@ -85,9 +71,9 @@ def test_what_ray_cannot_do_is_refused(job, flags, said, capsys):
 
 
 @pytest.mark.slow
-def test_two_workers_write_the_bytes_of_one_process_and_skip_what_is_done(job, model, capsys):
-    assert main([*job, *model, "--output", "whole.trec"]) == 0
-    assert main([*job, *model, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]) == 0
+def test_two_workers_write_the_bytes_of_one_process_and_skip_what_is_done(job, capsys):
+    assert main([*job, "--output", "whole.trec"]) == 0
+    assert main([*job, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]) == 0
     assert Path("ray.trec").read_bytes() == Path("whole.trec").read_bytes()
     one, two = (json.loads(Path(f"{name}.trec.json").read_text()) for name in ("whole", "ray"))
     assert one["config"] == two["config"]
@@ -96,16 +82,18 @@ def test_two_workers_write_the_bytes_of_one_process_and_skip_what_is_done(job, m
 
 
 @pytest.mark.slow
-def test_labels_are_those_of_one_process(job, cross_encoder_folder, capsys):
-    teacher = ["--preranker", "bi-encoder", "--teacher", "cross-encoder", "--model", str(cross_encoder_folder)]
-    wanted = [*job, *teacher, "--device", "cpu", "--k-top", "2", "--k-bottom", "1", "--limit", "20"]
+def test_labels_are_those_of_one_process(make_job, cross_encoder_folder):
+    make_job(20)
+    wanted = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--threads", "1"]
+    wanted += ["--preranker", "bi-encoder", "--teacher", "cross-encoder", "--model", str(cross_encoder_folder)]
+    wanted += ["--device", "cpu", "--k-top", "2", "--k-bottom", "1"]
     assert label([*wanted, "--output", "whole.jsonl"]) == 0
     assert label([*wanted, "--output", "ray.jsonl", "--engine", "ray", "--workers", "2"]) == 0
     assert Path("ray.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_started_again_and_the_job_completes(job, model, tmp_path):
+def test_a_killed_worker_is_started_again_and_the_job_completes(job, tmp_path):
     """Each worker is slow, so that there is time; the first that scores is killed."""
     (tmp_path / "slowly.py").write_text(
         "import os, time\n"
@@ -120,7 +108,7 @@ def test_a_killed_worker_is_started_again_and_the_job_completes(job, model, tmp_
         "            return finish()\n"
         "        return slowly\n"
     )
-    assert main([*job, *model, "--output", "whole.trec"]) == 0
+    assert main([*job, "--output", "whole.trec"]) == 0
     code = (
         "import sys; from rrarank import ray_engine, rerank; import slowly;"
         "ray_engine.load_reranker = lambda name, **settings: slowly.CrossEncoder(slowly.CrossEncoder.Config("
@@ -129,7 +117,7 @@ def test_a_killed_worker_is_started_again_and_the_job_completes(job, model, tmp_
     )
     pids = tmp_path / "pids"
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PIDS": str(pids)}
-    flags = [*job, *model, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]
+    flags = [*job, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]
     killed = []
 
     def kill_one():
