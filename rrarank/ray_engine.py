@@ -102,7 +102,7 @@ def add_engine(parser: argparse._ActionsContainer) -> None:
     add = parser.add_argument
     add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
     add("--workers", type=positive, metavar="N", help="of Ray, each with --threads (default: 2)")
-    add("--address", default="", help="of a Ray cluster, such as auto or ray://HOST:10001 (default: one started here)")
+    add("--address", default="", help="of a Ray cluster: auto, or HOST:PORT (default: one started here)")
 
 
 def refuse_engine(flags: argparse.Namespace) -> None:
@@ -157,7 +157,9 @@ def _unpacked(text: str) -> list[Ranking]:
 
 @contextmanager
 def _ray(config: RayConfig) -> Iterator[None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
+    quiet = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **quiet}.items():  # nothing is told to anyone elsewhere
+        os.environ.setdefault(name, value)
     _refuse_silent_address(config.address)
     handler = signal.getsignal(signal.SIGTERM)
     import ray
