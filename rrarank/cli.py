@@ -49,7 +49,9 @@ def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.Argume
         say("interrupted; nothing is half-written")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush into the closed pipe
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # as with 2>&1; nothing is left to flush into the closed pipe
+            os.dup2(nowhere, stream.fileno())
         return CLOSED_PIPE
     except OSError as error:
         what = error.strerror or str(error).splitlines()[0]

@@ -27,8 +27,12 @@ sys.exit(rerank.main(sys.argv[1:]))
 
 @pytest.fixture
 def job(make_job):
-    """Flags of a job of eight blocks."""
-    return make_job(60)
+    """Flags of a job of eight blocks, which has one thread in this process and in others: the bits hang on that."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield [*make_job(60), "--threads", "1"]
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
