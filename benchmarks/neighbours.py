@@ -39,7 +39,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first, ours = our_runs(flags, Path(folder))
     qrels = {qid: grades for qid, grades in read_qrels(flags.data / "qrels.txt").items() if qid in first}
-    topics = {qid: text for qid, text in read_topics(flags.data / "topics.tsv").items() if qid in first}
+    asked = read_topics(flags.data / "topics.tsv")
+    topics = {qid: asked[qid] for qid in first}  # in the run's order: of other blocks, last digits differ
     frame = pd.DataFrame(topics.items(), columns=["qid", "query"])
     bm25, config = FirstStage(first), RerankConfig(depth=flags.depth)
     rows = Rerank(texts=flags.data / "corpus.jsonl.gz", config=config, threads=flags.threads)(bm25(frame))
