@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
-from rrarank.journal import work_key
-from rrarank.llm import LLM, Answer, Messages
+from rrarank.journal import Journal, work_key
+from rrarank.llm import LLM, Answer, Failure, Messages
 from rrarank.prompts import Prompt, estimate_tokens, fit, messages
 
+T = TypeVar("T")
 ENDED = ("stop", "", "eos", "eos_token", "stop_sequence", "end_turn")  # finish reasons of one that ended by itself
 TOKENS_AN_ID = 5  # `[12] > `
 
@@ -65,3 +67,32 @@ class Asking:
 def ended(answer: Answer) -> bool:
     """Whether the model ended its answer by itself."""
     return answer.finish_reason in ENDED
+
+
+def ask_new(
+    llm: LLM, journal: Journal, questions: Iterable[tuple[T, str, Messages]]
+) -> Iterator[tuple[T, Answer | Failure]]:
+    """(what it is about, outcome) of each (what, key, messages) without an answer on record, in order of completion.
+
+    Questions of one key are asked once, for the first of them. An answer goes to the journal before anything else
+    happens to it.
+    """
+    asked: set[str] = set()
+    waiting: dict[str, T] = {}
+
+    def unanswered() -> Iterator[tuple[str, Messages]]:
+        for what, key, said in questions:
+            if key not in journal and key not in asked:
+                asked.add(key)
+                waiting[key] = what
+                yield key, said
+
+    for key, outcome in llm.answers(unanswered()):
+        if isinstance(outcome, Answer):
+            journal.add(key, asdict(outcome))
+        yield waiting.pop(key), outcome
+
+
+def recorded(journal: Journal, key: str) -> Answer | None:
+    """The answer on record."""
+    return Answer(**journal[key]) if key in journal else None

@@ -238,24 +238,21 @@ def _explain(flags: argparse.Namespace) -> None:
     flags.overwrite = flags.overwrite or is_partial(flags.output)
     path, labels = _open(flags, [flags.output], packed=True)
     asking = Asking(load_llm(llm_config(flags, flags.model, flags.base_url)), load_prompt(flags.prompt), flags.prompt)
-    said = [{docid: answer.relevant for docid, answer in answers(one, ReasoningConfig()).items()} for one in labels]
-    wanted = [
-        worth_explaining(one, verdicts, flags.most, flags.seed) for one, verdicts in zip(labels, said, strict=True)
-    ]
+    wanted = []
+    for one in labels:
+        verdicts = {docid: answer.relevant for docid, answer in answers(one, ReasoningConfig()).items()}
+        wanted.append((one, worth_explaining(one, verdicts, flags.most, flags.seed)))
     with keeping(flags.output, "answers") as journal:
         explainer = Explainer(asking, journal)
-        failures = follow(explainer.ask(zip(labels, wanted, strict=True)), flags.price)
-        found = [explainer.explained(one, verdicts) for one, verdicts in zip(labels, wanted, strict=True)]
+        failures = follow(explainer.ask(wanted), flags.price)
+        failed, found = sorted(failures), [explainer.explained(*one) for one in wanted]
         write_set(flags.output, found)
         config = {name: getattr(flags, name) for name in ("most", "seed", "prompt")}
-        _describe(
-            flags.output, path, found, facts={"failed": sorted(failures)}, **config, model=public_name(flags.model)
-        )
-        say(
-            f"{flags.output}: {sum(len(one.reasons) for one in found):,} reasons of {sum(map(len, wanted)):,} asked for"
-        )
-        if failures:
-            raise PartialSuccess(unanswered("documents", sorted(failures), failures, flags.output))
+        _describe(flags.output, path, found, facts={"failed": failed}, **config, model=public_name(flags.model))
+        reasons, pairs = sum(len(one.reasons) for one in found), sum(len(verdicts) for _, verdicts in wanted)
+        say(f"{flags.output}: {reasons:,} reasons of {pairs:,} asked for")
+        if failed:
+            raise PartialSuccess(unanswered("documents", failed, failures, flags.output))
         journal.remove_used()
 
 

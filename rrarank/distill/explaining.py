@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from rrarank.asking import Asking, ended
+from rrarank.asking import Asking, ask_new, ended, recorded
 from rrarank.data import LabelledRanking
 from rrarank.journal import Journal
 from rrarank.llm import Answer, Failure, Messages
@@ -30,7 +30,7 @@ def worth_explaining(label: LabelledRanking, verdicts: Verdicts, most: int, seed
 
 @dataclass(frozen=True)
 class Explainer:
-    """Asks, and keeps each answer in the journal before anything else happens to it.
+    """Asks, keeps each answer in the journal, and reads it there.
 
     Args:
         asking: its prompt is filled with one passage and ends with the verdict.
@@ -41,32 +41,21 @@ class Explainer:
 
     def ask(self, wanted: Iterable[tuple[LabelledRanking, Verdicts]]) -> Iterator[tuple[str, Answer | Failure]]:
         """(`qid docid`, outcome) of each pair that has no answer yet, in order of completion."""
-        names: dict[str, str] = {}
-
-        def unanswered() -> Iterator[tuple[str, Messages]]:
-            for label, verdicts in wanted:
-                for docid, relevant in verdicts.items():
-                    key, said = self._question(label, docid, relevant)
-                    if key not in self.journal and key not in names:
-                        names[key] = f"{label.query.qid} {docid}"
-                        yield key, said
-
-        for key, outcome in self.asking.llm.answers(unanswered()):
-            if isinstance(outcome, Answer):
-                self.journal.add(key, asdict(outcome))
-            yield names[key], outcome
+        questions = (
+            (f"{label.query.qid} {docid}", *self._question(label, docid, relevant))
+            for label, verdicts in wanted
+            for docid, relevant in verdicts.items()
+        )
+        yield from ask_new(self.asking.llm, self.journal, questions)
 
     def explained(self, label: LabelledRanking, verdicts: Verdicts) -> LabelledRanking:
         """The label with a reason, `Relevant: …` or `Irrelevant: …`, for each pair that has a whole answer."""
-        answers = {docid: self._answer(label, docid, relevant) for docid, relevant in verdicts.items()}
+        keys = {docid: self._question(label, docid, relevant)[0] for docid, relevant in verdicts.items()}
+        answers = {docid: recorded(self.journal, key) for docid, key in keys.items()}
         found = {docid: _reason(answer) for docid, answer in answers.items() if answer}
         reasons = {docid: f"{NAMES[verdicts[docid]]}: {reason}" for docid, reason in found.items() if reason}
         provenance = {**label.provenance, "reasons": self.asking.described}
         return replace(label, reasons=reasons, provenance=provenance) if reasons else label
-
-    def _answer(self, label: LabelledRanking, docid: str, relevant: bool) -> Answer | None:
-        key, _ = self._question(label, docid, relevant)
-        return Answer(**self.journal[key]) if key in self.journal else None
 
     def _question(self, label: LabelledRanking, docid: str, relevant: bool) -> tuple[str, Messages]:
         text = next(candidate.text for candidate in label.shown if candidate.docid == docid)

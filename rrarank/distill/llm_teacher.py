@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from rrarank.asking import Asking, ended
+from rrarank.asking import Asking, ask_new, ended, recorded
 from rrarank.data import LabelledRanking
 from rrarank.distill.teacher import Teacher
 from rrarank.errors import RrarankError
@@ -49,27 +49,13 @@ class LLMTeacher(Teacher):
         question: Callable[[LabelledRanking], tuple[str, Messages]],
         lists: Iterable[LabelledRanking],
     ) -> Iterator[tuple[str, Answer | Failure | None]]:
-        """Each new answer goes to the journal before anything else happens to it."""
-        asked: set[str] = set()
-        waiting: dict[str, LabelledRanking] = {}
-
-        def unanswered() -> Iterator[tuple[str, Messages]]:
-            for shown in lists:
-                key, said = self._possible(question, shown)
-                if key and key not in self.journal and key not in asked:
-                    asked.add(key)
-                    waiting[key] = shown
-                    yield key, said
-
-        for key, outcome in asking.llm.answers(unanswered()):
-            shown = waiting.pop(key)
+        possible = ((shown, *self._possible(question, shown)) for shown in lists)
+        for shown, outcome in ask_new(asking.llm, self.journal, (one for one in possible if one[1])):
             if not isinstance(outcome, Answer):
                 self.failures[shown.query.qid] = outcome
-            else:
-                self.journal.add(key, asdict(outcome))
-                if asking is self.ranking:
-                    faults = read_answer(shown, outcome.text, finished=ended(outcome)).faults
-                    self.verdicts[faults[0] if faults else "ok"] += 1
+            elif asking is self.ranking:
+                faults = read_answer(shown, outcome.text, finished=ended(outcome)).faults
+                self.verdicts[faults[0] if faults else "ok"] += 1
             yield shown.query.qid, outcome
 
     def _possible(
@@ -86,21 +72,18 @@ class LLMTeacher(Teacher):
         label = self._ranked(shown)
         if not (self.reasons and label and label.listed):
             return label
-        answer = self._recorded(self._possible(self._why, label)[0])
+        answer = recorded(self.journal, self._possible(self._why, label)[0])
         if answer is None:
             return None
         model = {"reasons": self.reasons.provenance(answer)}
         return replace(label, reasons=parse_reasons(answer.text, label), provenance={**label.provenance, **model})
 
     def _ranked(self, shown: LabelledRanking) -> LabelledRanking | None:
-        answer = self._recorded(self._possible(self._which, shown)[0])
+        answer = recorded(self.journal, self._possible(self._which, shown)[0])
         if answer is None:
             return None
         label = read_answer(shown, answer.text, finished=ended(answer))
         return replace(label, provenance=self.described(shown, **self.ranking.provenance(answer)))
-
-    def _recorded(self, key: str) -> Answer | None:
-        return Answer(**self.journal[key]) if key in self.journal else None
 
     def _which(self, shown: LabelledRanking) -> tuple[str, Messages]:
         return self.ranking.question(shown.query.text, [candidate.text for candidate in shown.shown])

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from string import Formatter
 
-from rrarank.asking import ended
+from rrarank.asking import ask_new, ended, recorded
 from rrarank.errors import RrarankError, shown
 from rrarank.files import find, read_lines
 from rrarank.journal import Journal, work_key
@@ -195,24 +195,13 @@ class QueryWriter:
     def ask(self, passages: Mapping[str, str], journal: Journal) -> Iterator[tuple[str, Answer | Failure]]:
         """(docid, outcome) of every passage without an answer on record, in order of completion; each answer goes to
         the journal before anything else happens to it."""
-        docids: dict[str, str] = {}
-
-        def unanswered() -> Iterator[tuple[str, Messages]]:
-            for docid, passage in passages.items():
-                key, said = self.question(passage)
-                if key not in journal and key not in docids:
-                    docids[key] = docid
-                    yield key, said
-
-        for key, outcome in self.llm.answers(unanswered()):
-            if isinstance(outcome, Answer):
-                journal.add(key, asdict(outcome))
-            yield docids[key], outcome
+        questions = ((docid, *self.question(passage)) for docid, passage in passages.items())
+        yield from ask_new(self.llm, journal, questions)
 
     def answers(self, passages: Mapping[str, str], journal: Journal) -> dict[str, Answer]:
         """docid -> the answer on record, in the order of the passages; those without one are left out."""
-        keys = {docid: self.question(passage)[0] for docid, passage in passages.items()}
-        return {docid: Answer(**journal[key]) for docid, key in keys.items() if key in journal}
+        found = {docid: recorded(journal, self.question(passage)[0]) for docid, passage in passages.items()}
+        return {docid: answer for docid, answer in found.items() if answer is not None}
 
 
 # -- what is answered -------------------------------------------------------------------------------------------------
