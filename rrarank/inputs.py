@@ -58,7 +58,7 @@ def load_inputs(
     depth: int = 100,
     skip_missing: bool = False,
     command: str = "rerank",
-    part: Callable[[Run], Run] = lambda run: run,
+    part: Callable[[Run], Run] | None = None,
 ) -> Inputs:
     """Read a run, find its queries and gather the texts of its top `depth`.
 
@@ -67,7 +67,7 @@ def load_inputs(
         skip_missing: leave candidates without text (and queries without a topic) in first-stage order
             instead of refusing the job.
         command: the verb, with what flags it needs, to be typed again where topics or texts are unknown.
-        part: what of the run is wanted.
+        part: what of the run is wanted; None: all.
 
     Raises:
         RrarankError: a file is malformed or unknown, or texts or topics are missing.
@@ -77,7 +77,7 @@ def load_inputs(
     _refuse_unknown(path, places, command)
     carried = found if found.topics or "requests" not in places else read_run_file(places["requests"])
     asked = {**carried.topics, **topics_of(places)}
-    hits = part(found.run)
+    hits = part(found.run) if part else found.run
     wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
     texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))

@@ -26,7 +26,7 @@ from rrarank.cli import (
     run_verb,
     say,
 )
-from rrarank.data import Hit, Run
+from rrarank.data import Hit
 from rrarank.engine import Elsewhere, Explains, RerankConfig, Reranker, pace_of, rerank_queries
 from rrarank.errors import RrarankError
 from rrarank.files import STDIO, is_file, stem
@@ -101,7 +101,7 @@ def _rerank(flags: argparse.Namespace) -> None:
         budget_ms=flags.budget_ms,
     )
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
-    part = partial(shard.part, block_size=config.block_size) if shard else _whole
+    part = partial(shard.part, block_size=config.block_size) if shard else None
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing, part=part)
     refuse_unsafe(output, flags.overwrite, inputs.origins.values())
     pairs = _pairs(inputs, flags.depth)
@@ -113,10 +113,6 @@ def _rerank(flags: argparse.Namespace) -> None:
         reranker = registry.load_reranker(flags.reranker, **settings)
         workers = elsewhere(flags, settings, reranker=flags.reranker, passages=config.passages)
         _finish(_Job(output, tag, inputs, reranker, config, shard, workers, tried), flags, pairs, journal)
-
-
-def _whole(run: Run) -> Run:
-    return run
 
 
 def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
