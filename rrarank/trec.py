@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FLOAT32_MAX = 3.4028236e38  # above it, float32 is infinite
+_LAST_PLACE = 10**9 - 1
 TAG = r"[A-Za-z0-9_.-]{1,20}"
 _ASCII_SPACE = re.compile(r"[ \t\n\v\f\r]+")
 
@@ -152,11 +153,25 @@ def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
     """One query's lines, in the order given."""
     if len({hit.docid for hit in hits}) < len(hits):
         raise RrarankError(f"query {qid!r} holds a docid twice; a run cannot")
-    scores = strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # numpy prints the shortest float32
-    for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
+    for rank, (hit, score) in enumerate(zip(hits, written_scores(hits), strict=True), start=1):
         if not hit.docid or not qid or _ASCII_SPACE.search(hit.docid) or (rank == 1 and _ASCII_SPACE.search(qid)):
             raise RrarankError(f"query {qid!r}, docid {hit.docid!r}: ids in a TREC run cannot be empty or hold spaces")
         yield f"{qid} Q0 {hit.docid} {rank} {score} {tag}\n"
+
+
+def written_scores(hits: Sequence[Hit]) -> list[str]:
+    """The scores of one query as a run holds them: strictly falling float32, each in its shortest form."""
+    return strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # type: ignore[no-any-return]
+
+
+def falling_docid(place: int) -> str:
+    """A docid for each place from 0 to 999,999,999: by the rule on ties, equal scores then keep the order of places."""
+    return f"{_LAST_PLACE - place:09}"
+
+
+def place_of(docid: str) -> int:
+    """The place that `falling_docid` made it of."""
+    return _LAST_PLACE - int(docid)
 
 
 def check_tag(tag: str) -> str:

@@ -7,7 +7,7 @@ Scores are those that `rrarank.rerank` would write, block by block, so an Experi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from rrarank.engine import RerankConfig, Reranker, rerank_run
 from rrarank.errors import RrarankError, shown
 from rrarank.inputs import Origins, places_of, sources_of
 from rrarank.texts import gather
-from rrarank.trec import best_first, read_run, strictly_falling
+from rrarank.trec import best_first, read_run, written_scores
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -108,19 +108,15 @@ def _run(results: DataFrame) -> Run:
 
 
 def _frame(run: Run, queries: Mapping[str, str]) -> DataFrame:
-    """Scores as a written run holds them: float32 in its shortest form, each below the one before it."""
+    """Scores as a written run holds them."""
     import pandas as pd
 
     rows = [
         (qid, queries[qid], hit.docid, float(score), rank)
         for qid, hits in run.items()
-        for rank, (hit, score) in enumerate(zip(hits, _written(hits), strict=True))
+        for rank, (hit, score) in enumerate(zip(hits, written_scores(hits), strict=True))
     ]
     return pd.DataFrame(rows, columns=["qid", "query", "docno", "score", "rank"])
-
-
-def _written(hits: Sequence[Hit]) -> list[str]:
-    return strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # type: ignore[no-any-return]
 
 
 def _refuse(frame: DataFrame, columns: list[str]) -> None:

@@ -16,8 +16,7 @@ from rerankers.utils import prep_docs
 from rrarank import registry
 from rrarank.data import Candidate, Query, Ranking
 from rrarank.engine import Reranker, rank_block
-
-_LAST = 10**10 - 1
+from rrarank.trec import falling_docid, place_of
 
 
 class RrarankRanker(BaseRanker):  # type: ignore[misc]  # the library has no types
@@ -51,11 +50,10 @@ class RrarankRanker(BaseRanker):  # type: ignore[misc]  # the library has no typ
     ) -> RankedResults:
         """Best first, ranks from 1; equal scores keep the order given."""
         given = prep_docs([docs] if isinstance(docs, str) else docs, doc_ids, metadata) if docs else []
-        # docids fall with the place, so that `trec`'s rule on ties keeps the order given
-        places = {f"{_LAST - place:010}": document for place, document in enumerate(given)}
-        candidates = tuple(Candidate(place, document.text, 0.0) for place, document in places.items())
+        candidates = tuple(Candidate(falling_docid(place), one.text, 0.0) for place, one in enumerate(given))
         [hits] = rank_block([Ranking(Query("", query), candidates)], self.reranker)
-        found = [Result(places[hit.docid], score=hit.score, rank=rank) for rank, hit in enumerate(hits, start=1)]
+        ranked = ((given[place_of(hit.docid)], hit.score) for hit in hits)
+        found = [Result(document, score=score, rank=rank) for rank, (document, score) in enumerate(ranked, start=1)]
         return RankedResults(found, query, has_scores=True)
 
     def score(self, query: str, doc: str) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from rrarank.data import Hit, Run
 from rrarank.engine import Pointwise, RerankConfig, Reranker, rerank_run
+from rrarank.trec import falling_docid, place_of
 
 BATCH_PAIRS = 256  # most pairs scored together: those behind them wait a few seconds on a CPU, not minutes
 
@@ -162,21 +163,13 @@ def score_together(reranker: Reranker, requests: Sequence[Asked]) -> list[Ranked
     most = max(len(asked.texts) for asked in requests) or 1
     config = RerankConfig(depth=most, hits=most, block_size=len(requests))
     run = rerank_run(Run(hits), reranker, topics=topics, texts=texts, config=config)
-    orders = [[(_place(hit.docid), hit.score) for hit in run[qid]] for qid in hits]
+    orders = [[(place_of(hit.docid.partition(".")[2]), hit.score) for hit in run[qid]] for qid in hits]
     return [Ranked(o, _tokens(reranker, r), len(requests)) for o, r in zip(orders, requests, strict=True)]
 
 
-_LAST = 10**9 - 1
-
-
 def _hits(number: int, asked: Asked) -> list[Hit]:
-    """Docids fall with the place, so that `trec`'s rule on ties (docids falling) keeps the order asked."""
     scores = asked.scores or [-float(place) for place in range(len(asked.texts))]
-    return [Hit(f"{number}.{_LAST - place:09}", score) for place, score in enumerate(scores)]
-
-
-def _place(docid: str) -> int:
-    return _LAST - int(docid.partition(".")[2])
+    return [Hit(f"{number}.{falling_docid(place)}", score) for place, score in enumerate(scores)]
 
 
 def _tokens(reranker: Reranker, asked: Asked) -> int:
