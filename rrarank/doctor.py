@@ -18,6 +18,7 @@ from rrarank import checks, machine
 from rrarank.checks import FAIL, WARN, Check, Look
 from rrarank.cli import Arguments, Parser, run_verb, say
 from rrarank.errors import MissingPrerequisite
+from rrarank.models import SHIPPED
 
 LOOKS: dict[str, Look] = {
     "python": checks.python,
@@ -25,7 +26,7 @@ LOOKS: dict[str, Look] = {
     "extras": checks.extras,
     "java": checks.java,
     "anserini": checks.anserini,
-    f"model {checks.SHIPPED}": checks.shipped_model,
+    f"model {SHIPPED}": checks.shipped_model,
     "bi-encoder": checks.bi_encoder,
     "model hub": checks.hub,
     "ir_datasets home": machine.data_sets,

@@ -118,10 +118,10 @@ def _plan(flags: argparse.Namespace) -> _Job:
     given = {name: getattr(flags, name) for name in ("examples", "prompt") if getattr(flags, name)}
     given["collection"] = in_folder(flags.collection, CORPUS)
     inputs = {"index": Path(flags.index), **{name: find(path) for name, path in given.items()}}
-    replaceable = flags.overwrite or is_partial(str(topics))
+    language = _language(inputs["index"], inputs["collection"], flags.language)
+    replaceable = flags.overwrite or is_partial(str(topics), _config(flags, language))
     for output in (topics, qrels):
         refuse_unsafe(output, replaceable, inputs.values())
-    language = _language(inputs["index"], inputs["collection"], flags.language)
     collection = Collection(inputs["collection"])
     prompt = load_query_prompt(flags.prompt)
     llm = load_llm(llm_config(flags, flags.model, flags.base_url))
@@ -134,6 +134,12 @@ def _plan(flags: argparse.Namespace) -> _Job:
         QueryWriter(llm, prompt, tuple(examples), flags.passage_tokens),
         language,
     )
+
+
+def _config(flags: argparse.Namespace, language: str) -> dict[str, object]:
+    """What of the flags decides which queries are made and kept."""
+    names = ("passages", "seed", "shortest_passage", "longest_query", "keep_top")
+    return {name: getattr(flags, name) for name in names} | {"language": language, "bm25": asdict(BM25())}
 
 
 def _outputs(output: str) -> tuple[Path, Path]:
@@ -212,9 +218,8 @@ def _write(
     write_qrels(job.qrels, {attempt.qid: {attempt.docid: 1} for attempt in kept})
     with atomic_write(job.topics) as file:
         file.writelines(f"{attempt.qid}\t{attempt.query}\n" for attempt in kept)
-    names = ("passages", "seed", "shortest_passage", "longest_query", "keep_top")
     facts = {
-        "config": {name: getattr(flags, name) for name in names} | {"language": job.language, "bm25": asdict(BM25())},
+        "config": _config(flags, job.language),
         "llm": {"prompt": stem(flags.prompt or "query"), **job.writer.provenance(answers.values())},
         "teacher": f"llm: {job.writer.llm.fingerprint()['model']}",  # as `label` names it
         "counts": _counts(attempts),

@@ -118,7 +118,7 @@ def unanswered(what: str, failed: Sequence[str], failures: Mapping[str, Failure]
     return f"{said}; the answers of the others are kept in {output}.journal: the same command asks only for these"
 
 
-def is_partial(output: str, config: Mapping[str, object] | None = None) -> bool:
+def is_partial(output: str, config: Mapping[str, object]) -> bool:
     """Whether the output is of a job that some answers failed, or that was killed before its sidecar was there: the
     same command goes on with it.
 
@@ -128,5 +128,5 @@ def is_partial(output: str, config: Mapping[str, object] | None = None) -> bool:
     sidecar = read_sidecar(Path(output)) if Path(output).is_file() else None
     if sidecar is None:
         return Path(f"{output}.journal").is_file()
-    same = config is None or sidecar.content.get("config") == json.loads(json.dumps(config))
+    same = sidecar.content.get("config") == json.loads(json.dumps(config))
     return same and bool(sidecar.content.get("failed"))

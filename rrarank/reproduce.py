@@ -23,7 +23,7 @@ from rrarank.files import atomic_write, sha256
 from rrarank.journal import work_key
 from rrarank.measures import evaluate_runs
 from rrarank.model_facts import count_parameters, teacher_of
-from rrarank.models import fingerprint, locate
+from rrarank.models import fingerprint, locate, minilm
 from rrarank.report_page import Material, PageConfig, write_report
 from rrarank.sidecar import read_sidecar
 from rrarank.table import Cell, Column, Model, Table, as_json, markdown
@@ -166,9 +166,7 @@ def _row(name: str, row: RowConfig, given: Mapping[str, str], allow_pickle: bool
 def _default(reranker: str) -> str:
     """The model that the reranker takes where none is given."""
     if reranker == "bi-encoder":
-        from rrarank.rerankers.bi_encoder import default_model
-
-        return default_model()
+        return minilm()
     return registry.configure(reranker).model
 
 

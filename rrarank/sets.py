@@ -235,7 +235,9 @@ def _explain(flags: argparse.Namespace) -> None:
 
     if not is_file(flags.output):
         raise RrarankError("explain keeps its answers beside the set; give --output FILE")
-    flags.overwrite = flags.overwrite or is_partial(flags.output)
+    config = {name: getattr(flags, name) for name in ("most", "seed", "prompt")}
+    config |= {"model": public_name(flags.model)}
+    flags.overwrite = flags.overwrite or is_partial(flags.output, config)
     path, labels = _open(flags, [flags.output], packed=True)
     asking = Asking(load_llm(llm_config(flags, flags.model, flags.base_url)), load_prompt(flags.prompt), flags.prompt)
     wanted = []
@@ -247,8 +249,7 @@ def _explain(flags: argparse.Namespace) -> None:
         failures = follow(explainer.ask(wanted), flags.price)
         failed, found = sorted(failures), [explainer.explained(*one) for one in wanted]
         write_set(flags.output, found)
-        config = {name: getattr(flags, name) for name in ("most", "seed", "prompt")}
-        _describe(flags.output, path, found, facts={"failed": failed}, **config, model=public_name(flags.model))
+        _describe(flags.output, path, found, facts={"failed": failed}, **config)
         reasons, pairs = sum(len(one.reasons) for one in found), sum(len(verdicts) for _, verdicts in wanted)
         say(f"{flags.output}: {reasons:,} reasons of {pairs:,} asked for")
         if failed:

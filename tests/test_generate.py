@@ -320,6 +320,8 @@ def test_failed_passages_are_named_and_the_same_command_asks_only_for_them(job, 
     assert sorted(json.loads(Path("synthetic.qrels.txt.json").read_text())["failed"]) == ["d11", "d4"]
 
     with serving(write) as server:
+        assert main(at(server, job, "--seed", "7")) == 2  # another job does not replace what this one has
+        assert "synthetic.topics.tsv: exists already" in capsys.readouterr().err
         assert main(at(server, job)) == 0  # without --overwrite
         assert sorted(map(number_of, server.requests)) == [4, 11]
     assert "going on from synthetic.topics.tsv.journal, which holds 28 answers" in capsys.readouterr().err

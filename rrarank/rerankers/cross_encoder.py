@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from rrarank.engine import Batch, Ids, Pointwise
 from rrarank.errors import RrarankError
-from rrarank.models import fingerprint, loading, locate
+from rrarank.models import SHIPPED, fingerprint, loading, locate
 from rrarank.rerankers.backends import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend, tokens_at_once
 from rrarank.rerankers.exported import FILES
 from rrarank.rerankers.pairs import PairEncoder
@@ -69,7 +69,7 @@ class MonoBERT(CrossEncoder):
 
 @dataclass(frozen=True)
 class RRABERTConfig(CrossEncoderConfig):
-    model: str = "rra-bert-mini"  # ships with the package; `recipes/rra-bert-mini` makes it
+    model: str = SHIPPED
 
 
 class RRABERT(CrossEncoder):

@@ -9,8 +9,7 @@ from typing import Any
 
 from rrarank.distillation_set import one_line, read_set, teacher_name
 from rrarank.files import find, read_lines, sha256
-from rrarank.models import fingerprint, locate
-from rrarank.rerankers.bi_encoder import MINILM, default_model
+from rrarank.models import MINILM, fingerprint, locate, minilm
 from rrarank.training.config import TrainConfig
 from rrarank.trec import json_object
 
@@ -69,10 +68,10 @@ def _file(path: str, folder: str = "") -> dict[str, object]:
 
 
 def _base(name: str) -> dict[str, object]:
-    folder = locate(name or default_model())
+    folder = locate(name or minilm())
     path = folder / "config.json"
     config: Any = json_object("".join(read_lines(path)), str(path))
-    known = MINILM if folder == locate(default_model()) else folder.resolve().name if Path(name).is_dir() else name
+    known = MINILM if folder == locate(minilm()) else folder.resolve().name if Path(name).is_dir() else name
     return {"name": known, "sha256": fingerprint(folder), **config.get("rrarank", {})}
 
 

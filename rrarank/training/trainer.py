@@ -38,10 +38,9 @@ from rrarank.errors import RrarankError, shown
 from rrarank.files import atomic_write, find
 from rrarank.inputs import Inputs, Origins, load_inputs
 from rrarank.measures import evaluate_runs
-from rrarank.models import loading, locate
+from rrarank.models import loading, locate, minilm
 from rrarank.registry import load_reranker
 from rrarank.rerankers.backends import with_pad_token
-from rrarank.rerankers.bi_encoder import default_model
 from rrarank.rerankers.cross_encoder import longest_input
 from rrarank.texts import load_qrels
 from rrarank.training.card import recipe
@@ -148,7 +147,7 @@ def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], th
     """Tokenizer, sequence classifier, whose head is new unless the base is a student, or grafted, or prompted, and what
     a prompted language model speaks by."""
     head = None
-    folder = locate(config.base or default_model())
+    folder = locate(config.base or minilm())
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
         _refuse_unfit(config, AutoConfig.from_pretrained(folder))

@@ -84,6 +84,8 @@ def test_the_same_command_asks_only_for_what_has_no_answer(folder, capsys):
         assert explain(server) == 7
         assert "1 documents have no answer ('1 b'" in capsys.readouterr().err
         assert "b" not in read_set("out.jsonl")[0].reasons
+        assert explain(server, "--most", "3") == 2  # another job does not replace what this one has
+        assert "out.jsonl: exists already" in capsys.readouterr().err
     asked = []
 
     def noting(request, nth):
