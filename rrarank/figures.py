@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -119,20 +119,21 @@ def _efficiency(systems: Mapping[str, System], baseline: str, measure: str) -> A
     """Times are multiples of the baseline's."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.0), layout="constrained")
     panel = figure.subplots()
     panel.set_xscale("log")
-    panel.margins(x=0.15, y=0.1)
-    for name, system in systems.items():
-        color, quality = ORANGE if name == baseline else BLUE, system.quality
-        panel.errorbar(system.time, quality.mean, quality.offsets(), fmt="o", color=color, capsize=2, lw=1)
+    panel.margins(x=0.1, y=0.1)
+    for system, (color, marker) in zip(systems.values(), _looks(), strict=False):
+        mean, offsets = system.quality.mean, system.quality.offsets()
+        panel.errorbar(system.time, mean, offsets, fmt=marker, color=color, capsize=2, lw=1, label=system.name)
     panel.set_xticks(*_ratio_ticks(*panel.get_xlim()))
     panel.minorticks_off()
     panel.set_xlabel(f"inference time, {baseline} = 1", parse_math=False)
     panel.set_ylabel(measure)
     panel.grid(color="#e2e8f0", linewidth=0.6)
     panel.set_axisbelow(True)
-    _label(panel, {name: (system.time, system.quality.mean) for name, system in systems.items()})
+    for text in figure.legend(loc="outside upper center", ncols=2, fontsize=8).get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -142,30 +143,6 @@ def _ratio_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     ticks = sorted(step * 10.0**power for step, power in product(steps, range(-6, 10)))
     inside = [tick for tick in ticks if low <= tick <= high]
     return inside, [f"{tick:,.6g}×" for tick in inside]
-
-
-def _label(panel: Any, places: Mapping[str, tuple[float, float]]) -> None:
-    """Names beside their points, each at the first side where it covers no other name and no point."""
-    figure = panel.get_figure()
-    figure.draw_without_rendering()  # places the axes, so that sizes are known
-    points = [panel.transData.transform(place) for place in places.values()]
-    taken: list[Any] = []  # bounding boxes
-    for name, place in places.items():
-        for dx, dy in ((7, 4), (7, -11), (-7, 4), (-7, -11), (7, 16), (-7, 16), (7, -23), (-7, -23)):
-            side = "left" if dx > 0 else "right"
-            text = panel.annotate(
-                name, place, (dx, dy), textcoords="offset points", ha=side, fontsize=8, parse_math=False
-            )
-            box = text.get_window_extent()
-            free = not any(box.overlaps(other) for other in taken) and not any(box.contains(*p) for p in points)
-            if free and panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1:
-                break
-            text.remove()
-        else:
-            panel.annotate(name, place, (7, 4), textcoords="offset points", fontsize=8, parse_math=False)
-            continue
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5})  # over others' intervals
-        taken.append(box)
 
 
 # -- scores of one graph ----------------------------------------------------------------------------------------------
@@ -223,8 +200,8 @@ def _draw_scores(axes: Any, panel: ScorePanel) -> None:
 
 
 def _looks() -> Iterator[tuple[str, str]]:
-    """(color, marker): told apart without color too."""
-    return zip((BLUE, ORANGE, GREEN, "#6b46c1", "#2d3748"), "os^Dv", strict=True)
+    """(color, marker), the first 35 of which differ; told apart without color too."""
+    return zip(cycle((BLUE, ORANGE, GREEN, "#6b46c1", "#2d3748")), cycle("os^DvPX"), strict=False)
 
 
 # -- training ---------------------------------------------------------------------------------------------------------

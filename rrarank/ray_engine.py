@@ -163,6 +163,7 @@ def _ray(config: RayConfig) -> Iterator[None]:
     _refuse_silent_address(config.address)
     handler = signal.getsignal(signal.SIGTERM)
     import ray
+    from ray.exceptions import AuthenticationError
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     told: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -170,6 +171,11 @@ def _ray(config: RayConfig) -> Iterator[None]:
         told |= {"num_cpus": config.workers * config.threads, "include_dashboard": False}
     try:
         ray.init(address=config.address or "local", **told)
+    except AuthenticationError:
+        raise MissingResource(
+            f"the Ray cluster at {config.address} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where "
+            "~/.ray/auth_token does not hold it"
+        ) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingResource(f"no Ray cluster at {config.address or 'this machine'} ({said})") from None
