@@ -171,14 +171,10 @@ def _ray(config: RayConfig) -> Iterator[None]:
         told |= {"num_cpus": config.workers * config.threads, "include_dashboard": False}
     try:
         ray.init(address=config.address or "local", **told)
-    except AuthenticationError:
-        raise MissingResource(
-            f"the Ray cluster at {config.address} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where "
-            "~/.ray/auth_token does not hold it"
-        ) from None
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingResource(f"no Ray cluster at {config.address or 'this machine'} ({said})") from None
+    except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
+        said = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
+        hint = "; if it asks for its token, set RAY_AUTH_MODE=token (and RAY_AUTH_TOKEN)" if config.address else ""
+        raise MissingResource(f"no Ray cluster at {config.address or 'this machine'} ({said}){hint}") from None
     logging.getLogger("ray").setLevel(logging.ERROR)  # which init sets anew
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end the job without a word

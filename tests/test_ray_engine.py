@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -144,3 +146,42 @@ def test_what_a_worker_raises_for_users_is_one_line(job, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert main([*job, "--reranker", "bm25", "--engine", "ray", "--address", "127.0.0.1:1", "--output", "x.trec"]) == 4
     assert "error: no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """The address of a cluster that runs, and the token it asks for."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    flags = ["--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
+    command = [str(Path(sys.executable).with_name("ray")), "start", *flags, "--include-dashboard=false"]
+    with open(tmp_path / "ray.log", "w+") as log:
+        head = subprocess.Popen(command, env=os.environ | token, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        while "Ray runtime started" not in (tmp_path / "ray.log").read_text():
+            assert head.poll() is None, (tmp_path / "ray.log").read_text()
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}", token
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_runs_works_for_those_who_have_its_token(job, cluster):
+    address, token = cluster
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    flags = [*job, "--engine", "ray", "--workers", "1", "--address", address, "--output", "ray.trec"]
+
+    def rerank(more):
+        command = [sys.executable, "-m", "rrarank.rerank", *flags]
+        return subprocess.run(command, check=False, env=environment | more, capture_output=True, text=True, timeout=200)
+
+    refused = rerank({})
+    assert (refused.returncode, Path("ray.trec").exists()) == (4, False)
+    assert re.search(f"error: no Ray cluster at {address} .*set RAY_AUTH_MODE=token", refused.stderr.splitlines()[-1])
+    done = rerank(token)
+    assert done.returncode == 0, done.stderr
+    assert main([*job, "--output", "whole.trec"]) == 0
+    assert Path("ray.trec").read_bytes() == Path("whole.trec").read_bytes()
