@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", default="table", metavar="FOLDER", help="runs, table.md, table.json, figures, reports"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print each command, and what cannot be reached")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="make the candidates and print each command; re-rank nothing"
+    )
     return parser
 
 
