@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import sys
 import tempfile
 import zlib
@@ -114,8 +115,9 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
 def remove_leftovers(path: str | Path) -> None:
     """What writers of `path` that were killed left beside it; only for one that holds its lock."""
     target = Path(path).resolve()
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        left.unlink(missing_ok=True)
+    for name in (target.name, f"{target.name}.json"):
+        for left in target.parent.glob(f".{glob.escape(name)}.????????.tmp"):  # eight, as tempfile draws them
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
@@ -141,7 +143,7 @@ def stem(path: str | Path) -> str:
     name = Path(path).name
     for suffix in (".gz", ".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
         name = name.removesuffix(suffix)
-    return name or "run"
+    return "stdin" if name == STDIO else name or "run"
 
 
 def is_file(output: str | Path) -> bool:

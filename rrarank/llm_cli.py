@@ -15,7 +15,7 @@ from rrarank.cli import positive, say
 from rrarank.errors import shown
 from rrarank.files import is_file
 from rrarank.llm import Answer, Failure, LLMConfig
-from rrarank.sidecar import read_sidecar
+from rrarank.sidecar import is_unfinished, read_sidecar
 
 
 def add_llm(group: argparse._ActionsContainer, *, max_tokens: int = LLMConfig.max_tokens) -> None:
@@ -125,8 +125,10 @@ def is_partial(output: str, config: Mapping[str, object]) -> bool:
     Args:
         config: this job's; of another one the output is not continued.
     """
+    if is_unfinished(output):
+        return True
     sidecar = read_sidecar(Path(output)) if Path(output).is_file() else None
     if sidecar is None:
-        return Path(f"{output}.journal").is_file()
+        return False
     same = sidecar.content.get("config") == json.loads(json.dumps(config))
     return same and bool(sidecar.content.get("failed"))

@@ -125,6 +125,8 @@ def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more:
     workers = flags.workers or RayConfig.workers
     threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
     gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
+    if gpus:
+        settings = {**settings, "device": "cuda"}  # a worker sees only the one that Ray gives it
     config = RayConfig(workers, threads, flags.address, gpus)
     return RayBlocks(settings=settings, config=config, **more)
 

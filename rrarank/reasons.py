@@ -15,6 +15,10 @@ Explain = Callable[[str, Sequence[str]], Iterable[str]]
 """A query and texts -> text by text, whether and why it is relevant."""
 
 
+def reasons_path(output: str) -> str:
+    return f"{output}.reasons.jsonl"
+
+
 def write_reasons(
     output: str, explain: Explain, topics: Mapping[str, str], texts: Mapping[str, str], first: int
 ) -> str:
@@ -25,7 +29,7 @@ def write_reasons(
         explain: of the reranker that made it (`engine.Explains`).
         first: so many documents of each query; those without a text are left out.
     """
-    path = f"{output}.reasons.jsonl"
+    path = reasons_path(output)
     rows = _reasons(read_run(output), explain, topics, texts, first)
     write_rows(path, tqdm(rows, unit=" reasons", disable=None))
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
@@ -35,9 +35,9 @@ from rrarank.journal import Journal, note_key
 from rrarank.models import locate
 from rrarank.passages import AGGREGATES, Passages
 from rrarank.ray_engine import add_engine, elsewhere, refuse_engine
-from rrarank.reasons import write_reasons
+from rrarank.reasons import reasons_path, write_reasons
 from rrarank.shards import Shard
-from rrarank.sidecar import refuse_unsafe, write_sidecar
+from rrarank.sidecar import is_unfinished, refuse_unsafe, write_sidecar
 from rrarank.submission import write_submission
 from rrarank.trec import check_tag, write_run
 
@@ -103,12 +103,13 @@ def _rerank(flags: argparse.Namespace) -> None:
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     part = partial(shard.part, block_size=config.block_size) if shard else None
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing, part=part)
-    refuse_unsafe(output, flags.overwrite, inputs.origins.values())
+    _refuse_replacing(flags, output, inputs.origins.values())
     pairs = _pairs(inputs, flags.depth)
     if flags.dry_run:
         return _say_plan(flags, inputs, sum(pairs.values()), output)
     kept = keeping(output, f"finished blocks of {config.block_size} queries") if is_file(output) else nullcontext()
     with kept as journal:
+        _refuse_replacing(flags, output, inputs.origins.values())  # what another job made before it let the lock go
         settings, tried = _settings(flags, journal)
         reranker = registry.load_reranker(flags.reranker, **settings)
         workers = elsewhere(flags, settings, reranker=flags.reranker, passages=config.passages)
@@ -128,8 +129,16 @@ def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
         _refuse_parted(flags, output)
     if flags.engine == "ray":
         _refuse_scattered(flags, output)
-    refuse_unsafe(output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
+    _refuse_replacing(flags, output, [])  # before the texts are read, and again when all inputs are known
     return tag
+
+
+def _refuse_replacing(flags: argparse.Namespace, output: str, inputs: Iterable[object]) -> None:
+    """What is there stays, unless it is this job's own, stopped just before its end."""
+    overwrite = flags.overwrite or (is_file(output) and is_unfinished(output))
+    refuse_unsafe(output, overwrite, inputs)
+    if flags.explain:
+        refuse_unsafe(reasons_path(output), overwrite, inputs)
 
 
 def _refuse_silent(name: str, output: str) -> None:
@@ -145,6 +154,8 @@ def _refuse_parted(flags: argparse.Namespace, output: str) -> None:
     given["--backend auto"] = flags.backend == "auto"
     if odd := [flag for flag, value in given.items() if value]:
         raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
+    if flags.run == STDIO:
+        raise RrarankError("--shard with --run -: rrarank.merge could not tell whether all read one run; give a file")
     if not is_file(output):
         raise RrarankError("--shard: rrarank.merge needs the part's sidecar; give --output FILE")
 
@@ -176,13 +187,14 @@ def _finish(job: _Job, flags: argparse.Namespace, pairs: Mapping[str, int], jour
     started = time.perf_counter()
     pace = _write(job, pairs, flags.submission, journal)
     seconds = time.perf_counter() - started
-    if journal is not None:
-        _describe(job, flags, seconds, pace)
-        journal.remove()
-        print(job.output)
+    written = [job.output]
     if isinstance(job.reranker, Explains) and flags.explain:
         topics, texts = job.inputs.topics, job.inputs.texts
-        print(write_reasons(job.output, job.reranker.explain, topics, texts, flags.explain))
+        written.append(write_reasons(job.output, job.reranker.explain, topics, texts, flags.explain))
+    if journal is not None:
+        _describe(job, flags, seconds, pace)
+        journal.remove()  # last: until then the same command goes on
+        print(*written, sep="\n")
     rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(job.inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     say(f"{done}, {len(job.inputs.missing):,} without text")

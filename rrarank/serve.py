@@ -52,7 +52,7 @@ def _serve(flags: argparse.Namespace) -> None:
     from rrarank.serving.app import create_app
     from rrarank.serving.metrics import Metrics
     from rrarank.serving.search import Search
-    from rrarank.serving.server import bind, serve, url_of
+    from rrarank.serving.server import bind, listen, serve, url_of
     from rrarank.serving.service import Service
     from rrarank.serving.worker import Worker
 
@@ -71,7 +71,7 @@ def _serve(flags: argparse.Namespace) -> None:
         search=Search(flags.index, limits.queue) if flags.index else None,
         log=say,
     )
-    sock.listen(2048)  # from here on clients wait instead of being refused
+    listen(sock)
     print(url_of(sock), flush=True)
     serve(create_app(service), sock, drain_s=limits.timeout_s + 5)
     say("stopped; all that was accepted is answered")

@@ -108,6 +108,13 @@ def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object],
         raise RrarankError(f"{beside}: in the way of the sidecar of {output}, and not one; give another --output")
 
 
+def is_unfinished(output: str | Path) -> bool:
+    """Whether a job was stopped before it had described its output: its journal holds something, and there is no
+    sidecar."""
+    journal = Path(f"{output}.journal")
+    return journal.is_file() and journal.stat().st_size > 0 and not sidecar_path(output).is_file()
+
+
 def _is_described(path: Path) -> bool:
     """Whether a sidecar of it would make sense: it is a file or an index."""
     return path.is_file() or any(path.glob("segments_*")) or (path / DENSE_MANIFEST).is_file()

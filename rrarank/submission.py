@@ -47,7 +47,7 @@ def _check(flags: argparse.Namespace) -> None:
 def write_submission(output: Path, run: Iterable[tuple[str, Sequence[Hit]]], tag: str, wanted: Collection[str]) -> None:
     """Write the run, but only if it passes the check."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as work:
         unchecked = Path(work, output.name)
         write_run(unchecked, run, tag)
         refuse_faulty(unchecked, wanted, name=str(output))

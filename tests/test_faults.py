@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rrarank import rerank
 from rrarank.rerank import main
 
 SLOW = """
@@ -97,6 +98,33 @@ def limit_files(bytes_):
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
     return limit
+
+
+def test_a_job_stopped_between_its_run_and_its_sidecar_goes_on_by_the_same_command(job, whole, monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr("rrarank.rerank._describe", stopped)
+        assert main([*job, "--output", "out.trec"]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert main([*job, "--output", "out.trec"]) == 0
+    assert Path("out.trec").read_bytes() == whole
+    assert Path("out.trec.json").is_file()
+    assert not Path("out.trec.journal").exists()
+    assert main([*job, "--output", "out.trec"]) == 2  # it is done: now it needs --overwrite
+
+
+def test_what_another_job_wrote_meanwhile_is_not_replaced(job, whole, monkeypatch, capsys):
+    def meanwhile(inputs, depth):
+        Path("out.trec").write_text("precious\n")
+        return pairs(inputs, depth)
+
+    pairs = rerank._pairs
+    monkeypatch.setattr(rerank, "_pairs", meanwhile)
+    assert main([*job, "--output", "out.trec"]) == 2
+    assert "out.trec: exists already" in capsys.readouterr().err
+    assert Path("out.trec").read_text() == "precious\n"
 
 
 def test_a_full_disk_keeps_what_is_finished(job, whole, capsys):

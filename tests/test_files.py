@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.files import atomic_write, find, read_lines, sha256, stem
+from rrarank.files import atomic_write, find, read_lines, remove_leftovers, sha256, stem
 
 # -- find --------------------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ def test_a_path_below_a_file_cannot_be_written(tmp_path):
         ("a.tsv.gz", "a"),
         ("bm25", "bm25"),
         ("runs/.trec", "run"),
-        ("-", "-"),
+        ("-", "stdin"),
     ],
 )
 def test_stem_is_the_name_of_a_run_in_a_table(path, name):
@@ -207,3 +207,14 @@ def test_gzip_without_its_suffix_and_folders_say_so(tmp_path):
         list(read_lines(tmp_path / "run"))
     with pytest.raises(RrarankError, match="is a folder, expected a file"):
         find(tmp_path)
+
+
+def test_leftovers_are_those_of_the_output_and_no_one_elses(tmp_path):
+    (tmp_path / ".run.abcd1234.tmp").mkdir()  # of --submission
+    (tmp_path / ".run.abcd1234.tmp" / "run").touch()
+    (tmp_path / ".run.json.abcd1234.tmp").touch()
+    others = [tmp_path / name for name in (".run.v2.abcd1234.tmp", ".run.lock", "run", "run.json")]
+    for other in others:
+        other.touch()
+    remove_leftovers(tmp_path / "run")
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -125,6 +125,7 @@ def test_an_existing_whole_needs_overwrite_and_a_part_is_never_replaced(parts, c
         (["--submission", "--output", "x.trec"], "--shard with --submission"),
         (["--backend", "auto"], "--shard with --backend auto"),
         (["--output", "-"], "needs the part's sidecar"),
+        (["--run", "-"], "could not tell whether all read one run; give a file"),
     ],
 )
 def test_what_needs_the_whole_run_is_refused_of_a_part(job, flags, said, capsys):

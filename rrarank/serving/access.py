@@ -42,7 +42,7 @@ def read_keys(path: str = "") -> Keys:
     """
     where = path or VARIABLE
     try:
-        keys = (Path(path).read_text(encoding="utf-8") if path else os.environ.get(VARIABLE, "")).split()
+        keys = (Path(path).read_text(encoding="utf-8-sig") if path else os.environ.get(VARIABLE, "")).split()
     except UnicodeDecodeError:
         raise RrarankError(f"{where}: not UTF-8; expected one API key a line") from None
     if path and not keys:

@@ -27,6 +27,15 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
+def listen(sock: socket.socket) -> None:
+    """From here on clients wait instead of being refused."""
+    try:
+        sock.listen(2048)
+    except OSError as error:  # another that was started meanwhile
+        host, port = sock.getsockname()[:2]
+        raise RrarankError(f"--host {host} --port {port}: {error.strerror}; give another") from None
+
+
 def url_of(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
