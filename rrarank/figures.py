@@ -111,11 +111,11 @@ def plot_efficiency(systems: Sequence[System], baseline: str, measure: str, path
         raise RrarankError(f"{path}: no system named {baseline!r} to set times against (known: {', '.join(times)})")
     if odd := [name for name, time in times.items() if not 0 < time < math.inf]:
         raise RrarankError(f"{path}: {shown(odd)} has no time above 0; a ratio needs one")
-    ratios = {system.name: replace(system, time=system.time / times[baseline]) for system in systems}
+    ratios = [replace(system, time=system.time / times[baseline]) for system in systems]
     _write(_efficiency(ratios, baseline, measure), path)
 
 
-def _efficiency(systems: Mapping[str, System], baseline: str, measure: str) -> Any:
+def _efficiency(systems: Sequence[System], baseline: str, measure: str) -> Any:
     """Times are multiples of the baseline's."""
     from matplotlib.figure import Figure
 
@@ -123,7 +123,7 @@ def _efficiency(systems: Mapping[str, System], baseline: str, measure: str) -> A
     panel = figure.subplots()
     panel.set_xscale("log")
     panel.margins(x=0.1, y=0.1)
-    for system, (color, marker) in zip(systems.values(), _looks(), strict=False):
+    for system, (color, marker) in zip(systems, _looks(), strict=False):
         mean, offsets = system.quality.mean, system.quality.offsets()
         panel.errorbar(system.time, mean, offsets, fmt=marker, color=color, capsize=2, lw=1, label=system.name)
     panel.set_xticks(*_ratio_ticks(*panel.get_xlim()))

@@ -125,10 +125,8 @@ def is_partial(output: str, config: Mapping[str, object]) -> bool:
     Args:
         config: this job's; of another one the output is not continued.
     """
-    if is_unfinished(output):
-        return True
     sidecar = read_sidecar(Path(output)) if Path(output).is_file() else None
     if sidecar is None:
-        return False
+        return is_unfinished(output)
     same = sidecar.content.get("config") == json.loads(json.dumps(config))
     return same and bool(sidecar.content.get("failed"))

@@ -27,7 +27,7 @@ FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
 LANGUAGE_HEAD = (
     "language_head.safetensors"  # of a decoder that explains: its output matrix, where that is one of its own
 )
-SHIPPED = "rra-bert-mini"  # `recipes/rra-bert-mini` makes it
+SHIPPED = "rra-bert-mini"  # with the package; `recipes/rra-bert-mini` makes it
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
 EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # what `rrarank.export` puts into a model folder

@@ -63,7 +63,8 @@ class RayBlocks:
         model = settings.get("model")
         folder = {"model": str(Path(model).resolve())} if isinstance(model, str) and Path(model).is_dir() else {}
         self._reranker, self._passages, self._config, self.threads = reranker, passages, config, config.threads
-        self._settings = {**settings, **folder, "threads": config.threads}
+        device = {"device": "cuda"} if config.gpus else {}  # a worker sees only the one that Ray gives it
+        self._settings = {**settings, **folder, **device, "threads": config.threads}
 
     def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
         """
@@ -125,8 +126,6 @@ def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more:
     workers = flags.workers or RayConfig.workers
     threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
     gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
-    if gpus:
-        settings = {**settings, "device": "cuda"}  # a worker sees only the one that Ray gives it
     config = RayConfig(workers, threads, flags.address, gpus)
     return RayBlocks(settings=settings, config=config, **more)
 

@@ -135,7 +135,7 @@ def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
 
 def _refuse_replacing(flags: argparse.Namespace, output: str, inputs: Iterable[object]) -> None:
     """What is there stays, unless it is this job's own, stopped just before its end."""
-    overwrite = flags.overwrite or (is_file(output) and is_unfinished(output))
+    overwrite = flags.overwrite or is_unfinished(output)
     refuse_unsafe(output, overwrite, inputs)
     if flags.explain:
         refuse_unsafe(reasons_path(output), overwrite, inputs)

@@ -54,6 +54,13 @@ def test_each_worker_has_threads_of_its_own(monkeypatch):
     assert elsewhere(flags_of("--engine", "ray", "--address", "auto"), {}, reranker="bm25").threads == 1
 
 
+def test_a_worker_sees_one_gpu_whichever_was_named():
+    given = {"device": "cuda:1"}
+    blocks = elsewhere(flags_of("--engine", "ray", "--device", "cuda:1"), given, reranker="bm25")
+    assert (blocks._config.gpus, blocks._settings["device"]) == (1.0, "cuda")
+    assert elsewhere(flags_of("--engine", "ray"), {"device": "cpu"}, reranker="bm25")._settings["device"] == "cpu"
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("rrarank.ray_engine.find_spec", lambda name: None)
     with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[ray\]'"):

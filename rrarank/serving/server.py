@@ -23,7 +23,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except OSError as error:
-        raise RrarankError(f"--host {host} --port {port}: {error.strerror}; give another") from None
+        raise _unfit(host, port, error) from None
     return sock
 
 
@@ -33,7 +33,11 @@ def listen(sock: socket.socket) -> None:
         sock.listen(2048)
     except OSError as error:  # another that was started meanwhile
         host, port = sock.getsockname()[:2]
-        raise RrarankError(f"--host {host} --port {port}: {error.strerror}; give another") from None
+        raise _unfit(host, port, error) from None
+
+
+def _unfit(host: str, port: int, error: OSError) -> RrarankError:
+    return RrarankError(f"--host {host} --port {port}: {error.strerror}; give another")
 
 
 def url_of(sock: socket.socket) -> str:

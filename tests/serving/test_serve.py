@@ -18,8 +18,11 @@ from server_process import serving  # type: ignore[import-not-found]  # pytest f
 
 import rrarank
 from rrarank.data import Hit, Run
+from rrarank.errors import RrarankError
 from rrarank.lucene import build_index
 from rrarank.serve import main
+from rrarank.serving.access import read_keys
+from rrarank.serving.server import bind, listen
 
 QUERY = "what is a cat"
 KEY = "a-key-of-these-tests"
@@ -388,6 +391,20 @@ def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path, capsys, flags
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_of_two_servers_that_start_at_once_the_later_one_says_why():
+    first = bind("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    with first, bind("127.0.0.1", port) as second:
+        listen(first)
+        with pytest.raises(RrarankError, match=f"--host 127.0.0.1 --port {port}: Address already in use; give another"):
+            listen(second)
+
+
+def test_a_file_of_keys_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "keys").write_text(f"{KEY}\n", encoding="utf-8-sig")
+    assert read_keys(str(tmp_path / "keys")).allow(KEY.encode())
 
 
 def test_keys_come_from_the_environment_too(sleeper):
