@@ -201,6 +201,7 @@ def start_java() -> None:
         "-Dslf4j.internal.verbosity=WARN",
         "--enable-native-access=ALL-UNNAMED",
         "-Xrs",  # Ctrl-C stays Python's, so that what was begun is cleaned up
+        "-Xss8m",  # Java puts a fence this far down the main thread's stack: at its default of 1 MB, Python dies at it
     )
     import jnius  # importing it starts Java
 

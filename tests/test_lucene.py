@@ -1,6 +1,8 @@
 """Real Lucene, on the Java that this machine or pip brings."""
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 
@@ -94,6 +96,18 @@ def test_a_bad_collection_leaves_no_index(documents, message, tmp_path):
     with pytest.raises(RrarankError, match=message):
         build_index(documents, tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_java_leaves_the_main_thread_its_stack():
+    """Beyond Java's own 1 MB, 20,000 nested lists, there would be a segmentation fault without a word."""
+    code = (
+        "import json, sys; from rrarank.lucene import start_java; start_java(); sys.setrecursionlimit(10**6)\n"
+        "nested = []\n"
+        "for _ in range(20_000): nested = [nested]\n"
+        "print(len(json.dumps(nested)))"
+    )
+    job = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (job.returncode, job.stdout) == (0, "40002\n"), job.stderr
 
 
 def test_a_folder_that_is_no_index(tmp_path):
