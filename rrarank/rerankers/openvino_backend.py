@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class OpenvinoBackend:
     def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> None:
         path = exported_file(folder, name, config)
         try:
-            model = openvino.Core().compile_model(path, "CPU", _settings(config))
+            model = _core().compile_model(path, "CPU", _settings(config))
         except Exception as error:  # openvino raises RuntimeError for all
             raise unreadable(path, error) from error
         self._request = model.create_infer_request()
@@ -38,7 +39,18 @@ class OpenvinoBackend:
 
 def convert(source: Path, target: Path) -> None:
     """An ONNX file as OpenVINO's `target` (.xml, with its .bin), in the precision that it has."""
-    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)
+    openvino.save_model(_core().read_model(source), target, compress_to_fp16=False)
+
+
+@cache
+def _core() -> Any:
+    """The process's one Core, which is never let go.
+
+    Its plugin for CPUs gives the thread that first compiles a stack for signals (`sigaltstack`), and unmaps it at its
+    own end even where it is in use: as another Core's old one, or from another thread. The next signal then is a
+    segmentation fault.
+    """
+    return openvino.Core()
 
 
 def _settings(config: RerankerConfig) -> dict[str, object]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from rrarank.rerankers.backends import CrossEncoderConfig
@@ -24,3 +27,21 @@ def test_bfloat16_is_the_float32_file_otherwise_computed(exported_folder):
     fp32 = CrossEncoder(CrossEncoderConfig(str(exported_folder), backend="openvino"))
     assert bf16.backend.identity == fp32.backend.identity
     assert bf16.fingerprint() != fp32.fingerprint()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_signal_is_heard_after_two_models_have_gone(exported_folder):
+    """Each Core of OpenVINO's gives the thread a stack for signals and frees it at its end, used or not."""
+    code = (
+        "import os, signal, sys\n"
+        "from rrarank.rerankers.backends import CrossEncoderConfig\n"
+        "from rrarank.rerankers.cross_encoder import CrossEncoder\n"
+        "load = lambda: CrossEncoder(CrossEncoderConfig(sys.argv[1], backend='openvino', threads=1))\n"
+        "first, second = load(), load()\n"
+        "del first\n"
+        "del second\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('heard'))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    job = subprocess.run([sys.executable, "-c", code, str(exported_folder)], capture_output=True, text=True)
+    assert (job.returncode, job.stdout) == (0, "heard\n"), job.stderr
