@@ -16,7 +16,8 @@ from types import FrameType
 from rrarank import registry
 from rrarank.errors import RrarankError
 from rrarank.files import FULL, remove_leftovers
-from rrarank.journal import Journal
+from rrarank.journal import Journal, journal_path
+from rrarank.sidecar import sidecar_path
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -85,8 +86,8 @@ def keeping(output: str | Path, what: str) -> Iterator[Journal]:
     Args:
         what: its records are, such as `answers`.
     """
-    with Journal(Path(f"{output}.journal")) as journal:
-        remove_leftovers(output)
+    with Journal(journal_path(output)) as journal:
+        remove_leftovers(output, sidecar_path(output))
         if len(journal):
             say(f"going on from {journal.path}, which holds {len(journal):,} {what}")
         try:

@@ -112,11 +112,10 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         raise
 
 
-def remove_leftovers(path: str | Path) -> None:
-    """What writers of `path` that were killed left beside it; only for one that holds its lock."""
-    target = Path(path).resolve()
-    for name in (target.name, f"{target.name}.json"):
-        for left in target.parent.glob(f".{glob.escape(name)}.????????.tmp"):  # eight, as tempfile draws them
+def remove_leftovers(*paths: str | Path) -> None:
+    """What writers of these that were killed left beside them; only for one that holds their lock."""
+    for target in (Path(path).resolve() for path in paths):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"):  # eight, as tempfile draws them
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 

@@ -119,6 +119,16 @@ def _key(line: bytes) -> str | None:
     return key if isinstance(key, str) else None
 
 
+def journal_path(output: str | Path) -> Path:
+    return Path(f"{output}.journal")
+
+
+def is_begun(output: str | Path) -> bool:
+    """Whether its journal holds something: a job was stopped, or runs."""
+    path = journal_path(output)
+    return path.is_file() and path.stat().st_size > 0
+
+
 def work_key(*determinants: Any) -> str:
     """sha256 of all that determines a piece of work, given as JSON values."""
     return hashlib.sha256(json.dumps(determinants, ensure_ascii=False).encode()).hexdigest()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from rrarank.cli import positive, say
 from rrarank.errors import shown
 from rrarank.files import is_file
+from rrarank.journal import journal_path
 from rrarank.llm import Answer, Failure, LLMConfig
 from rrarank.sidecar import is_unfinished, read_sidecar
 
@@ -115,7 +116,7 @@ def unanswered(what: str, failed: Sequence[str], failures: Mapping[str, Failure]
     said = f"{len(failed):,} {what} have no answer ({shown(failed)}{reason})"
     if not is_file(output):
         return f"{said}; give --output FILE, to ask again only for these"
-    return f"{said}; the answers of the others are kept in {output}.journal: the same command asks only for these"
+    return f"{said}; the answers of the others are kept in {journal_path(output)}: the same command asks only for these"
 
 
 def is_partial(output: str, config: Mapping[str, object]) -> bool:

@@ -20,7 +20,7 @@ from rrarank.engine import RerankerConfig
 from rrarank.errors import MissingPrerequisite, MissingResource, PartialSuccess, RrarankError, shown
 from rrarank.figures import Estimate, System, plot_differences, plot_efficiency
 from rrarank.files import atomic_write, sha256
-from rrarank.journal import work_key
+from rrarank.journal import is_begun, work_key
 from rrarank.measures import evaluate_runs
 from rrarank.model_facts import count_parameters, teacher_of
 from rrarank.models import fingerprint, locate, minilm
@@ -268,8 +268,7 @@ def _rerank(output: Path, arguments: Sequence[str], key: str) -> float:
     """
     done = output.with_name(f"{output.name}.key")
     if not _is_done(output, done, key):
-        journal = Path(f"{output}.journal")
-        resumed = journal.is_file() and journal.stat().st_size > 0
+        resumed = is_begun(output)
         _run([*arguments, *(["--overwrite"] if output.exists() else [])], output)
         with atomic_write(done) as file:
             file.write(key + (_RESUMED if resumed else ""))

@@ -17,6 +17,7 @@ from typing import Any
 
 from rrarank.errors import RrarankError
 from rrarank.files import atomic_write, is_file, sha256
+from rrarank.journal import is_begun
 
 FORMAT = "rrarank.sidecar/1"
 DENSE_MANIFEST = "dense.json"  # in the folder of a dense index: names its files by their sha256
@@ -109,10 +110,8 @@ def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object],
 
 
 def is_unfinished(output: str | Path) -> bool:
-    """Whether a job was stopped before it had described its output: its journal holds something, and there is no
-    sidecar."""
-    journal = Path(f"{output}.journal")
-    return journal.is_file() and journal.stat().st_size > 0 and not sidecar_path(output).is_file()
+    """Whether a job was stopped before it had described its output."""
+    return is_begun(output) and not sidecar_path(output).is_file()
 
 
 def _is_described(path: Path) -> bool:

@@ -216,5 +216,5 @@ def test_leftovers_are_those_of_the_output_and_no_one_elses(tmp_path):
     others = [tmp_path / name for name in (".run.v2.abcd1234.tmp", ".run.lock", "run", "run.json")]
     for other in others:
         other.touch()
-    remove_leftovers(tmp_path / "run")
+    remove_leftovers(tmp_path / "run", tmp_path / "run.json")
     assert sorted(tmp_path.iterdir()) == sorted(others)
