@@ -35,28 +35,30 @@ from arms_report import (  # type: ignore[import-not-found]
     markdown,
     pooled,
 )
+from graph import load_graph
 from tqdm import tqdm
 
-from rrarank import label
-from rrarank.cli import positive, run_verb, say
-from rrarank.data import Hit, LabelledRanking, Qrels, Ranking, Run, ranking_of
-from rrarank.distill.statistics import statistics
-from rrarank.distillation_set import pairs, read_set, teacher_name, write_set
-from rrarank.engine import RerankConfig, reorder, rerank_queries
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import run_verb, say
+from rrarank.data.distillation_set import pairs, read_set, teacher_name, write_set
+from rrarank.data.types import Hit, LabelledRanking, Qrels, Ranking, Run, ranking_of
+from rrarank.engine.blocks import RerankConfig, rerank_queries
+from rrarank.engine.registry import load_reranker
+from rrarank.engine.reranker import reorder
 from rrarank.errors import RrarankError
-from rrarank.files import atomic_write
-from rrarank.inputs import Origins, load_inputs
-from rrarank.journal import Journal, work_key
-from rrarank.measures import judged_at, per_query_scores, random_floor
-from rrarank.models import locate, quiet
-from rrarank.registry import load_reranker
-from rrarank.sidecar import read_sidecar, versions
-from rrarank.texts import Collection, gather, load_qrels
-from rrarank.training.card import recipe
-from rrarank.training.config import TrainConfig, load_config
-from rrarank.training.graph import load_graph
-from rrarank.training.lists import training_list
-from rrarank.training.trainer import read_logs, train_model
+from rrarank.label import __main__ as label
+from rrarank.measures.scores import judged_at, per_query_scores, random_floor
+from rrarank.sets.statistics import statistics
+from rrarank.sources.inputs import Origins, load_inputs
+from rrarank.sources.texts import Collection, gather, load_qrels
+from rrarank.storage.files import atomic_write
+from rrarank.storage.journal import Journal, work_key
+from rrarank.storage.model_folders import locate, quiet
+from rrarank.storage.sidecar import read_sidecar, versions
+from rrarank.train.card import recipe
+from rrarank.train.config import TrainConfig, load_config
+from rrarank.train.lists import training_list
+from rrarank.train.trainer import read_logs, train_model
 
 ARMS = {
     "A": "RankGPT (bert)",

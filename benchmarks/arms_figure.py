@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms_report import interval  # type: ignore[import-not-found]
+from arms_report import interval
 
-from rrarank.cli import run_verb
+from rrarank.cli.verbs import run_verb
 from rrarank.errors import RrarankError
-from rrarank.figures import Estimate, ScorePanel, plot_scores
-from rrarank.files import find
-from rrarank.sidecar import refuse_unsafe
+from rrarank.measures.figures import Estimate, ScorePanel, plot_scores
+from rrarank.storage.files import find
+from rrarank.storage.sidecar import refuse_unsafe
 
 SCORES = ("s_base", "s_TCL", "sum")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from rrarank.significance import ALPHA, RESAMPLES, SEED, Comparison, compare
+from rrarank.measures.significance import ALPHA, RESAMPLES, SEED, Comparison, compare
 
 DIFFERENCES = (("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"))
 NO_LOSS = 0.01  # the interval of (sum - s_base) must lie so near to 0

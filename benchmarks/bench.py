@@ -20,8 +20,8 @@ from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import IO, Any, TypeVar
 
-from rrarank.cli import say
-from rrarank.data import Ranking, ranking_of
+from rrarank.cli.verbs import say
+from rrarank.data.types import Ranking, ranking_of
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -38,7 +38,7 @@ def load_rankings(
     data: Path, queries: int, depth: int, *, run: str = "runs/bm25.trec", topics: str = "topics.tsv"
 ) -> list[Ranking]:
     """The first queries of a run with their top candidates, as `rrarank.rerank` would read them; 0 queries: all."""
-    from rrarank.inputs import Origins, load_inputs
+    from rrarank.sources.inputs import Origins, load_inputs
 
     origins = Origins(topics=data / topics, collection=data / "corpus.jsonl.gz")
     inputs = load_inputs(data / run, origins, depth=depth)

@@ -37,12 +37,13 @@ from sides import (  # type: ignore[import-not-found]
     load_ours,
 )
 
-from rrarank.cli import positive, run_verb, say
-from rrarank.data import Ranking
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import run_verb, say
+from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError
 
 if TYPE_CHECKING:
-    from rrarank.budget import Pace
+    from rrarank.engine.budget import Pace
 
 BUDGETS = (10.0, 25.0, 50.0, 100.0, 0.0)
 SIDES = ("rrarank-torch-fp32", "rrarank-torch-bf16")
@@ -117,8 +118,8 @@ class Point:
 
 def limited(rankings: Sequence[Ranking], flags: argparse.Namespace) -> Iterator[Point]:
     """Every side under every budget, each side at its pace on the first queries."""
-    from rrarank.budget import within
-    from rrarank.engine import pace_of
+    from rrarank.engine.blocks import pace_of
+    from rrarank.engine.budget import within
 
     for name in flags.sides:
         side, job = load_ours(_setting(flags), *_parts(name)), Job.of(rankings)

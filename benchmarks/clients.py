@@ -18,13 +18,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "serving"))
+sys.path.insert(0, str(ROOT / "tests" / "serve"))
 
 from server_process import serving  # type: ignore[import-not-found]  # noqa: E402
 
-from rrarank.data import Candidate, Query, Ranking  # noqa: E402
-from rrarank.engine import rank_block  # noqa: E402
-from rrarank.registry import load_reranker  # noqa: E402
+from rrarank.data.types import Candidate, Query, Ranking  # noqa: E402
+from rrarank.engine.blocks import rank_block  # noqa: E402
+from rrarank.engine.registry import load_reranker  # noqa: E402
 
 CLIENTS = ("curl.sh", "cohere_sdk.py", "langchain_rerank.py", "llamaindex_rerank.py")
 QUERY = "how long to boil an egg"

@@ -50,8 +50,9 @@ from bench import (  # type: ignore[import-not-found]
 from flops import Shape, ceiling  # type: ignore[import-not-found]
 from sides import NAMES, OURS, Predict, Setting, Side, load_side, seconds, token_counts  # type: ignore[import-not-found]
 
-from rrarank.cli import positive, say
-from rrarank.data import Ranking
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import say
+from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError
 
 REFERENCE = "one-by-one"

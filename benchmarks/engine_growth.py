@@ -23,9 +23,10 @@ from typing import Any
 from bench import conclude, interleaved, load_rankings, machine, show, without_repeats  # type: ignore[import-not-found]
 from sides import Setting, load_side, seconds, token_counts  # type: ignore[import-not-found]
 
-from rrarank.cli import positive, run_verb
-from rrarank.data import Candidate, Query, Ranking
-from rrarank.texts import Collection
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import run_verb
+from rrarank.data.types import Candidate, Query, Ranking
+from rrarank.sources.texts import Collection
 
 SIDES = {"rrarank": "rrarank-torch-fp32", "predict": "predict-default"}
 QUERIES, DEPTHS, LENGTHS = (1, 2, 4), (10, 100, 1000), (32, 64, 128, 256, 512)

@@ -28,8 +28,9 @@ import fidelity  # type: ignore[import-not-found]
 from bench import conclude, interleaved, load_rankings, machine, show  # type: ignore[import-not-found]
 from sides import Ours, Setting, load_cascade, load_ours  # type: ignore[import-not-found]
 
-from rrarank.cli import positive, run_verb
-from rrarank.data import Ranking
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import run_verb
+from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError
 
 DROPS = ((2, 0.0), (2, 0.5), (4, 0.0), (4, 0.5))
@@ -97,8 +98,8 @@ def _cut(setting: Setting, *, drop_after: int = 0, above: float = 0.0, layers: i
     """Our engine, but with a forward pass that leaves something out."""
     import torch
 
-    from rrarank.rerankers.backends import load_whole
-    from rrarank.rerankers.packed_bert import PackedBert, Rows
+    from rrarank.rerankers.backends.packed_bert import PackedBert, Rows
+    from rrarank.rerankers.backends.torch import load_whole
 
     class Fewer(PackedBert):
         def __call__(self, rows: Rows) -> torch.Tensor:
@@ -123,7 +124,7 @@ def _dropped(states: Any, rows: Any, above: float) -> tuple[Any, Any]:
     import torch
     from torch.nn.functional import normalize, pad
 
-    from rrarank.rerankers.packed_bert import ROUND, Rows
+    from rrarank.rerankers.backends.packed_bert import ROUND, Rows
 
     unit, segments = normalize(states, dim=-1), rows.tokens[1]
     kept = torch.ones(len(states), dtype=torch.bool)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from rrarank.data import Hit, Ranking
+from rrarank.data.types import Hit, Ranking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ def agreement(found: Sequence[Sequence[float]], reference: Sequence[Sequence[flo
     """Over queries: the largest difference of a score, the sum of order changes, and means of the rest."""
     import numpy as np
 
-    from rrarank.agreement import agreement as compare_scores
+    from rrarank.engine.agreement import agreement as compare_scores
 
     alike = compare_scores(found, reference)
     pairs = [(np.array(ours), np.array(theirs)) for ours, theirs in zip(found, reference, strict=True)]
@@ -54,7 +54,7 @@ def quality(
     qrels: Path,
 ) -> dict[str, float]:
     """nDCG@10 over the judged queries; its difference to that of reference, with a 95 % interval over queries."""
-    from rrarank.significance import compare
+    from rrarank.measures.significance import compare
 
     ours, theirs = ndcg(found, rankings, qrels), ndcg(reference, rankings, qrels)
     difference = compare("", "ndcg@10", list(ours.values()), list(theirs.values()))
@@ -68,9 +68,9 @@ def quality(
 
 def ndcg(scores: Sequence[Sequence[float]], rankings: Sequence[Ranking], qrels: Path) -> dict[str, float]:
     """qid -> nDCG@10, of the queries that have judgments."""
-    from rrarank.data import Run
-    from rrarank.measures import per_query_scores
-    from rrarank.trec import best_first, read_qrels
+    from rrarank.data.trec import best_first, read_qrels
+    from rrarank.data.types import Run
+    from rrarank.measures.scores import per_query_scores
 
     run = {
         ranking.query.qid: best_first(Hit(c.docid, score) for c, score in zip(ranking.candidates, values, strict=True))

@@ -30,17 +30,22 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from tabulate import tabulate
 
-SERVING = Path(__file__).resolve().parents[1] / "tests" / "serving"
+SERVING = Path(__file__).resolve().parents[1] / "tests" / "serve"
 sys.path.insert(0, str(SERVING))
 
 from server_process import serving  # type: ignore[import-not-found]  # noqa: E402
 from test_wire import asks, near, requests  # type: ignore[import-not-found]  # noqa: E402
 
-from rrarank import convert, evaluate, merge, reproduce, rerank, sets, train  # noqa: E402
-from rrarank.cli import positive, say  # noqa: E402
-from rrarank.data import Candidate, LabelledRanking, Query  # noqa: E402
-from rrarank.distillation_set import write_set  # noqa: E402
-from rrarank.submission import main as check_run  # noqa: E402
+from rrarank import convert, evaluate, merge  # noqa: E402
+from rrarank.cli.flags import positive  # noqa: E402
+from rrarank.cli.verbs import say  # noqa: E402
+from rrarank.data.distillation_set import write_set  # noqa: E402
+from rrarank.data.types import Candidate, LabelledRanking, Query  # noqa: E402
+from rrarank.reproduce import __main__ as reproduce  # noqa: E402
+from rrarank.rerank import __main__ as rerank  # noqa: E402
+from rrarank.sets import __main__ as sets  # noqa: E402
+from rrarank.train import __main__ as train  # noqa: E402
+from rrarank.trec import main as check_run  # noqa: E402
 
 CODES = (0, 2, 3, 4, 7)
 RUN = "".join(f"{qid} Q0 d{n} {n} {9 - n} bm25\n" for qid in range(1, 4) for n in range(1, 5))

@@ -35,8 +35,8 @@ from bench import (  # type: ignore[import-not-found]
 from flops import Shape, ceiling  # type: ignore[import-not-found]
 from sides import Ours, Predict, Setting, load_ours, seconds, token_counts  # type: ignore[import-not-found]
 
-from rrarank.cli import positive
-from rrarank.data import Candidate, Query, Ranking
+from rrarank.cli.flags import positive
+from rrarank.data.types import Candidate, Query, Ranking
 
 SIZES = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "max_position_embeddings": 512}
 BATCH_SIZES = (32, 64, 128, 256, 512)

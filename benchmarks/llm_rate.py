@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rrarank.llm import Answer, LLMConfig, load_llm
+from rrarank.llm.base import Answer, LLMConfig
+from rrarank.llm.load import load_llm
 
 SERVER = Path(__file__).resolve().parents[1] / "tests" / "openai_server.py"
 WORDS = "a passage of some length about tea, and how it is made in many lands of this earth. " * 6

@@ -17,19 +17,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slices import FEWEST, WORDS, Case, SliceGain, by_words, quartiles, rarest_idf, slice_gains
 from tabulate import tabulate
 
-from rrarank.cli import run_verb
+from rrarank.cli.verbs import run_verb
+from rrarank.data.run_files import read_run_file
+from rrarank.data.trec import read_topics
 from rrarank.errors import RrarankError
-from rrarank.files import STDIO, atomic_write
-from rrarank.formats import read_run_file
-from rrarank.lucene import LuceneIndex
-from rrarank.measures import per_query_scores
-from rrarank.sidecar import refuse_unsafe
-from rrarank.significance import RESAMPLES
-from rrarank.slices import FEWEST, WORDS, Case, SliceGain, by_words, quartiles, rarest_idf, slice_gains
-from rrarank.texts import load_qrels
-from rrarank.trec import read_topics
+from rrarank.measures.scores import per_query_scores
+from rrarank.measures.significance import RESAMPLES
+from rrarank.sources.lucene import LuceneIndex
+from rrarank.sources.texts import load_qrels
+from rrarank.storage.files import STDIO, atomic_write
+from rrarank.storage.sidecar import refuse_unsafe
 
 PARTS = ("NAME", "TOPICS", "QRELS", "FIRST", "RERANKED", "MEASURE")
 

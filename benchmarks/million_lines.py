@@ -86,7 +86,7 @@ def prepare(tool: str, step: str, path: Path, output: Path) -> Callable[[], obje
 
         read = partial(read_csv, path, sep=" ", header=None, dtype=COLUMNS, keep_default_na=False)
         return read if step == "read" else partial(read().to_csv, output, sep=" ", header=False, index=False)
-    from rrarank import submission, trec
+    from rrarank.data import submission, trec
 
     if step == "check":
         return partial(submission.refuse_faulty, path, {line.split()[0] for line in path.open()})

@@ -26,7 +26,7 @@ from statistics import median
 
 from bench import conclude, interleaved, machine, make_bert, random_texts, show, vocabulary  # type: ignore[import-not-found]
 
-from rrarank.cli import positive
+from rrarank.cli.flags import positive
 
 WORDS, TOKENS = 500, 40  # different words; most tokens of a pair
 RERANKERS = {"cross-encoder": ["--model", "model"], "bm25": []}

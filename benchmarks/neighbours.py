@@ -19,12 +19,12 @@ import pandas as pd
 import pyterrier as pt
 from tabulate import tabulate
 
-from rrarank.cli import positive
-from rrarank.data import Hit, Run
-from rrarank.engine import RerankConfig
-from rrarank.measures import evaluate_runs
-from rrarank.neighbours.pyterrier import FirstStage, Rerank
-from rrarank.trec import read_qrels, read_run, read_topics, write_run
+from rrarank.cli.flags import positive
+from rrarank.data.trec import read_qrels, read_run, read_topics, write_run
+from rrarank.data.types import Hit, Run
+from rrarank.engine.blocks import RerankConfig
+from rrarank.integrations.pyterrier import FirstStage, Rerank
+from rrarank.measures.scores import evaluate_runs
 
 MEASURES = {"ndcg_cut_5": "ndcg@5", "ndcg_cut_10": "ndcg@10", "recip_rank": "mrr"}
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from bench import conclude, machine  # type: ignore[import-not-found]
 from tabulate import tabulate
 
-from rrarank.cli import positive
-from rrarank.data import Run
-from rrarank.trec import read_run, write_run
+from rrarank.cli.flags import positive
+from rrarank.data.trec import read_run, write_run
+from rrarank.data.types import Run
 
 
 def main() -> None:

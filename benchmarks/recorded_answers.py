@@ -18,11 +18,11 @@ from pathlib import Path
 from tabulate import tabulate
 
 from rrarank import Candidate, Hit, Query, Run, fuse_runs, read_qrels, read_run
-from rrarank.data import LabelledRanking
-from rrarank.distill.audit import audit, table
-from rrarank.distill.grades import Steps, agreement, grade, merge_windows, system_tau
-from rrarank.distill.llm_teacher import read_answer
-from rrarank.distillation_set import levels
+from rrarank.data.distillation_set import levels
+from rrarank.data.types import LabelledRanking
+from rrarank.label.audit import audit, table
+from rrarank.label.llm_teacher import read_answer
+from rrarank.sets.grades import Steps, agreement, grade, merge_windows, system_tau
 
 MODEL = "output_v2_aug_vicuna_7b"
 STEPS = Steps.parse("3:5,2:10,1:20")  # set beforehand: a few highly relevant, most of 100 not

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from bench import conclude, machine  # type: ignore[import-not-found]
 
-from rrarank.cli import positive, say
-from rrarank.data import Hit, Run
-from rrarank.sample import sample_rankings
-from rrarank.trec import write_run
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import say
+from rrarank.data.trec import write_run
+from rrarank.data.types import Hit, Run
+from rrarank.sources.sample import sample_rankings
 
 SOONEST_S = 0.2
 

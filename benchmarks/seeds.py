@@ -17,11 +17,11 @@ import numpy as np
 from arms_report import difference, reading  # type: ignore[import-not-found]
 from tabulate import tabulate
 
-from rrarank.cli import run_verb
+from rrarank.cli.verbs import run_verb
+from rrarank.data.run_files import read_run_file
 from rrarank.errors import RrarankError
-from rrarank.formats import read_run_file
-from rrarank.measures import per_query_scores
-from rrarank.texts import load_qrels
+from rrarank.measures.scores import per_query_scores
+from rrarank.sources.texts import load_qrels
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,8 +35,9 @@ from locust.contrib.fasthttp import FastHttpUser  # type: ignore[import-untyped]
 from locust.env import Environment  # type: ignore[import-untyped]
 from tabulate import tabulate
 
-from rrarank.cli import positive, say
-from rrarank.sample import sample_rankings
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import say
+from rrarank.sources.sample import sample_rankings
 
 SHORT_QUEUE = 2
 SOAKING = 8  # clients of --soak

@@ -19,10 +19,11 @@ from statistics import median
 import numpy as np
 from bench import conclude, interleaved, load_rankings, machine, show, without_repeats  # type: ignore[import-not-found]
 
-from rrarank.cli import positive, run_verb
-from rrarank.data import Ranking
-from rrarank.engine import Pointwise
-from rrarank.registry import load_reranker
+from rrarank.cli.flags import positive
+from rrarank.cli.verbs import run_verb
+from rrarank.data.types import Ranking
+from rrarank.engine.registry import load_reranker
+from rrarank.engine.reranker import Pointwise
 
 
 def main() -> int:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rrarank.data import Hit, Ranking, Run
+from rrarank.data.types import Hit, Ranking, Run
 from rrarank.errors import RrarankError
 
 if TYPE_CHECKING:
-    from rrarank.budget import Pace
-    from rrarank.engine import RerankConfig, Reranker
+    from rrarank.engine.blocks import RerankConfig
+    from rrarank.engine.budget import Pace
+    from rrarank.engine.reranker import Reranker
     from rrarank.rerankers.cross_encoder import CrossEncoder
 
 Scores = list[list[float]]
@@ -103,7 +104,7 @@ class Ours(Side):
 
     def within(self, rankings: Sequence[Ranking], budget_ms: float = 0.0, pace: Pace | None = None) -> Scores:
         """With a budget, what is not scored gets scores below all others, in first-stage order."""
-        from rrarank.engine import rerank_queries
+        from rrarank.engine.blocks import rerank_queries
 
         job = Job.of(rankings)
         config = replace(job.config, budget_ms=budget_ms)
@@ -132,7 +133,7 @@ class Job:
 
     @classmethod
     def of(cls, rankings: Sequence[Ranking]) -> Job:
-        from rrarank.engine import RerankConfig
+        from rrarank.engine.blocks import RerankConfig
 
         depth = max(len(ranking.candidates) for ranking in rankings)
         return cls(

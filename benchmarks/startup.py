@@ -21,7 +21,7 @@ from statistics import median
 from bench import conclude, interleaved, machine  # type: ignore[import-not-found]
 from sides import seconds  # type: ignore[import-not-found]
 
-from rrarank.cli import positive
+from rrarank.cli.flags import positive
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {

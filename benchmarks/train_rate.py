@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench import processor  # type: ignore[import-not-found]
 
-from rrarank.cli import positive
+from rrarank.cli.flags import positive
 
 if TYPE_CHECKING:
-    from rrarank.training.config import StageConfig
-    from rrarank.training.lists import TrainingList
+    from rrarank.train.config import StageConfig
+    from rrarank.train.lists import TrainingList
 
 ARMS = {
     "rrarank": "rrarank",
@@ -203,7 +203,7 @@ class Clock:
 
 def prepare(arm: str, flags: argparse.Namespace, folder: Path) -> Callable[[], object]:
     """The call that trains for the warm-up and the timed steps."""
-    from rrarank.training.config import StageConfig
+    from rrarank.train.config import StageConfig
 
     stage = StageConfig((str(flags.set),), lists=flags.lists, documents=flags.documents, max_queries=flags.queries)
     wholes, wanted = whole_lists(stage), flags.lists * (flags.warm_up + flags.steps)
@@ -215,16 +215,16 @@ def prepare(arm: str, flags: argparse.Namespace, folder: Path) -> Callable[[], o
 
 
 def whole_lists(stage: "StageConfig") -> "list[TrainingList]":
-    from rrarank.distillation_set import read_set
-    from rrarank.training.lists import training_list
+    from rrarank.data.distillation_set import read_set
+    from rrarank.train.lists import training_list
 
     labels: Iterator[Any] = chain.from_iterable(read_set(path)[: stage.max_queries] for path in stage.sets)
     return [found for label in labels if (found := training_list(label, stage.missing, Random(0)))]
 
 
 def one_epoch(wholes: "Sequence[TrainingList]", documents: int, number: int) -> "list[TrainingList]":
-    from rrarank.training.config import TrainConfig
-    from rrarank.training.lists import epoch
+    from rrarank.train.config import TrainConfig
+    from rrarank.train.lists import epoch
 
     return epoch(wholes, documents, TrainConfig.seed, number)
 
@@ -235,10 +235,10 @@ def prepare_ours(
     """`train_model` as `rrarank.train` calls it; it loads the model itself, before the first step."""
     from dataclasses import replace
 
-    from rrarank.models import quiet
-    from rrarank.training.config import TrainConfig
-    from rrarank.training.term_control import TermControlConfig
-    from rrarank.training.trainer import train_model
+    from rrarank.storage.model_folders import quiet
+    from rrarank.train.config import TrainConfig
+    from rrarank.train.term_control import TermControlConfig
+    from rrarank.train.trainer import train_model
 
     config: TrainConfig = TrainConfig(
         stages=(replace(stage, epochs=epochs),),
@@ -272,7 +272,7 @@ def prepare_theirs(
     from sentence_transformers.cross_encoder.losses import RankNetLoss
     from torch.utils.data import SequentialSampler
 
-    from rrarank.models import locate, minilm, quiet
+    from rrarank.storage.model_folders import locate, minilm, quiet
 
     disable_progress_bars()
     with quiet():

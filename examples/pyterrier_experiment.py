@@ -7,7 +7,7 @@ import pandas as pd
 import pyterrier as pt
 
 from rrarank import read_qrels, read_topics
-from rrarank.neighbours.pyterrier import FirstStage, Rerank
+from rrarank.integrations.pyterrier import FirstStage, Rerank
 
 topics = pd.DataFrame(read_topics("prebuilt/sample/topics.tsv").items(), columns=["qid", "query"])
 qrels = [

@@ -3,7 +3,7 @@
 pip install -c constraints.txt '.[rerankers]' && python examples/rerankers_adapter.py
 """
 
-from rrarank.neighbours.rerankers import RrarankRanker
+from rrarank.integrations.rerankers import RrarankRanker
 
 ranker = RrarankRanker()  # the model that ships; or RrarankRanker("FOLDER_OR_HUB_ID", reranker="cross-encoder")
 found = ranker.rank(

@@ -12,46 +12,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.py compares
-    from rrarank.data import Candidate as Candidate
-    from rrarank.data import Hit as Hit
-    from rrarank.data import Query as Query
-    from rrarank.data import Ranking as Ranking
-    from rrarank.data import Run as Run
-    from rrarank.engine import Pointwise as Pointwise
-    from rrarank.engine import RerankConfig as RerankConfig
-    from rrarank.engine import Reranker as Reranker
-    from rrarank.engine import RerankerConfig as RerankerConfig
-    from rrarank.engine import reorder as reorder
-    from rrarank.engine import rerank_run as rerank_run
+    from rrarank.data.run_files import RunFile as RunFile
+    from rrarank.data.run_files import read_run_file as read_run_file
+    from rrarank.data.run_files import write_run_file as write_run_file
+    from rrarank.data.trec import parse_qrels as parse_qrels
+    from rrarank.data.trec import parse_run as parse_run
+    from rrarank.data.trec import read_qrels as read_qrels
+    from rrarank.data.trec import read_run as read_run
+    from rrarank.data.trec import read_topics as read_topics
+    from rrarank.data.trec import write_run as write_run
+    from rrarank.data.types import Candidate as Candidate
+    from rrarank.data.types import Hit as Hit
+    from rrarank.data.types import Query as Query
+    from rrarank.data.types import Ranking as Ranking
+    from rrarank.data.types import Run as Run
+    from rrarank.engine.blocks import RerankConfig as RerankConfig
+    from rrarank.engine.blocks import rerank_run as rerank_run
+    from rrarank.engine.registry import load_reranker as load_reranker
+    from rrarank.engine.registry import register as register
+    from rrarank.engine.reranker import Pointwise as Pointwise
+    from rrarank.engine.reranker import Reranker as Reranker
+    from rrarank.engine.reranker import RerankerConfig as RerankerConfig
+    from rrarank.engine.reranker import reorder as reorder
     from rrarank.errors import RrarankError as RrarankError
-    from rrarank.formats import RunFile as RunFile
-    from rrarank.formats import read_run_file as read_run_file
-    from rrarank.formats import write_run_file as write_run_file
-    from rrarank.fusion import fuse_runs as fuse_runs
-    from rrarank.inputs import Inputs as Inputs
-    from rrarank.inputs import Origins as Origins
-    from rrarank.inputs import load_inputs as load_inputs
-    from rrarank.measures import Evaluation as Evaluation
-    from rrarank.measures import evaluate_runs as evaluate_runs
-    from rrarank.registry import load_reranker as load_reranker
-    from rrarank.registry import register as register
-    from rrarank.trec import parse_qrels as parse_qrels
-    from rrarank.trec import parse_run as parse_run
-    from rrarank.trec import read_qrels as read_qrels
-    from rrarank.trec import read_run as read_run
-    from rrarank.trec import read_topics as read_topics
-    from rrarank.trec import write_run as write_run
+    from rrarank.measures.fusion import fuse_runs as fuse_runs
+    from rrarank.measures.scores import Evaluation as Evaluation
+    from rrarank.measures.scores import evaluate_runs as evaluate_runs
+    from rrarank.sources.inputs import Inputs as Inputs
+    from rrarank.sources.inputs import Origins as Origins
+    from rrarank.sources.inputs import load_inputs as load_inputs
 
 _HOMES = {
-    "data": ("Candidate", "Hit", "Query", "Ranking", "Run"),
-    "engine": ("Pointwise", "RerankConfig", "Reranker", "RerankerConfig", "reorder", "rerank_run"),
+    "data.run_files": ("RunFile", "read_run_file", "write_run_file"),
+    "data.trec": ("parse_qrels", "parse_run", "read_qrels", "read_run", "read_topics", "write_run"),
+    "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
+    "engine.blocks": ("RerankConfig", "rerank_run"),
+    "engine.registry": ("load_reranker", "register"),
+    "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
     "errors": ("RrarankError",),
-    "formats": ("RunFile", "read_run_file", "write_run_file"),
-    "fusion": ("fuse_runs",),
-    "inputs": ("Inputs", "Origins", "load_inputs"),
-    "measures": ("Evaluation", "evaluate_runs"),
-    "registry": ("load_reranker", "register"),
-    "trec": ("parse_qrels", "parse_run", "read_qrels", "read_run", "read_topics", "write_run"),
+    "measures.fusion": ("fuse_runs",),
+    "measures.scores": ("Evaluation", "evaluate_runs"),
+    "sources.inputs": ("Inputs", "Origins", "load_inputs"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # one table says what is public and where it lives

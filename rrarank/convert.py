@@ -9,24 +9,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rrarank.beir import CORPUS, in_folder, write_beir
-from rrarank.cli import Arguments, Parser, positive, run_verb, say
-from rrarank.data import Run
+from rrarank.cli.flags import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.data.beir import CORPUS, in_folder, write_beir
+from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
+from rrarank.data.trec import check_tag
+from rrarank.data.types import Run
 from rrarank.errors import RrarankError
-from rrarank.files import STDIO, find, is_file
-from rrarank.formats import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
-from rrarank.inputs import Origins, load_inputs, load_run
-from rrarank.names import TOPICS, file_or_id
-from rrarank.sidecar import read_sidecar, refuse_unsafe, write_sidecar
-from rrarank.texts import Collection, load_qrels, load_topics
-from rrarank.trec import check_tag
+from rrarank.sources.inputs import Origins, load_inputs, load_run
+from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.texts import Collection, load_qrels, load_topics
+from rrarank.storage.files import STDIO, find, is_file
+from rrarank.storage.sidecar import read_sidecar, refuse_unsafe, write_sidecar
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_convert, _parser(), arguments)
+    return run_verb(_convert, parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = Parser("convert", "Convert a run (--run), judgments (--qrels), or all of a test collection (--beir).")
     parser.add_argument("--run", default="", help="a run: TREC, MS MARCO, .jsonl, .json; or - for stdin")
     parser.add_argument("--qrels", default="", help="judgments: TREC, BEIR or ranx, or a name such as dl19-passage")

@@ -12,25 +12,26 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rrarank.cli import Arguments, Parser, add_threads, positive, run_verb, say
-from rrarank.data import Run
+from rrarank.cli.flags import Parser, add_threads, positive
+from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.data.run_files import read_run_file
+from rrarank.data.types import Run
 from rrarank.errors import RrarankError, shown
-from rrarank.figures import SUFFIXES as FIGURES
-from rrarank.figures import plot_differences
-from rrarank.files import STDIO, atomic_write, find, stem
-from rrarank.formats import read_run_file
-from rrarank.measures import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
-from rrarank.names import TOPICS, file_or_id
-from rrarank.sidecar import read_sidecar, refuse_unsafe
-from rrarank.significance import SEED, Comparison, rests_on
-from rrarank.texts import load_qrels
+from rrarank.measures.figures import SUFFIXES as FIGURES
+from rrarank.measures.figures import plot_differences
+from rrarank.measures.scores import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
+from rrarank.measures.significance import SEED, Comparison, rests_on
+from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.texts import load_qrels
+from rrarank.storage.files import STDIO, atomic_write, find, stem
+from rrarank.storage.sidecar import read_sidecar, refuse_unsafe
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_evaluate, _parser(), arguments)
+    return run_verb(_evaluate, parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = Parser("evaluate", "Measure runs against judgments, and test them against a baseline.")
     parser.add_argument(
         "--qrels",

@@ -7,20 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrarank.cli import Arguments, Parser, positive, run_verb, say
+from rrarank.cli.flags import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.data.run_files import read_run_file
+from rrarank.data.trec import check_tag, write_run
 from rrarank.errors import RrarankError
-from rrarank.files import find, is_file
-from rrarank.formats import read_run_file
-from rrarank.fusion import METHODS, NORMS, fuse_runs
-from rrarank.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
-from rrarank.trec import check_tag, write_run
+from rrarank.measures.fusion import METHODS, NORMS, fuse_runs
+from rrarank.storage.files import find, is_file
+from rrarank.storage.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_fuse, _parser(), arguments)
+    return run_verb(_fuse, parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = Parser("fuse", "Fuse runs of the same topics, by ranx.")
     parser.add_argument(
         "--runs", required=True, nargs="+", metavar="RUN", help="two or more; bare names also in ./runs/"

@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rrarank.cli import Arguments, Parser, run_verb, say
+from rrarank.cli.flags import Parser
+from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown
-from rrarank.files import atomic_write, is_file, read_lines
-from rrarank.shards import Shard
-from rrarank.sidecar import Sidecar, read_sidecar, refuse_unsafe, write_sidecar
+from rrarank.storage.files import atomic_write, is_file, read_lines
+from rrarank.storage.sidecar import Sidecar, read_sidecar, refuse_unsafe, write_sidecar
 
 ALIKE = ("inputs", "config", "model", "backend", "precision")
 TOLD = ("threads", "versions")  # rarely change a bit: said, not refused
 
 
 def main(arguments: Arguments = None) -> int:
-    return run_verb(_merge, _parser(), arguments)
+    return run_verb(_merge, parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = Parser("merge", "Join what `rrarank.rerank --shard` made: all parts of one job, in any order.")
     parser.add_argument("shards", nargs="+", metavar="RUN", help="the parts, each with its sidecar beside it")
     parser.add_argument("--output", metavar="RUN", help="the run to write; - for stdout (default: as one job's)")

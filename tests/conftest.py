@@ -90,7 +90,7 @@ def steady_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
 @pytest.fixture(scope="session")
 def exported_folder(tmp_path_factory, steady_folder) -> Path:
     """The same with every export beside it."""
-    from rrarank.export import main
+    from rrarank.export.__main__ import main
 
     for library in ("onnxruntime", "onnxscript", "openvino"):
         pytest.importorskip(library, reason="the extras `onnx` and `openvino` are not installed")
@@ -168,8 +168,8 @@ def decoder_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def rra_gpt_folder(tmp_path_factory, decoder_folder) -> Path:
     """That Llama as a student with a dense ranking layer, as if it had been trained to give reasons."""
-    from rrarank.training.prompted import PromptConfig, prompted
-    from rrarank.training.saved_model import save_model
+    from rrarank.train.prompted import PromptConfig, prompted
+    from rrarank.train.saved_model import save_model
 
     prompt = PromptConfig("Say.\nQuery: {query}\nPassage: {document}\nYes or No:")
     tokenizer, base, head = prompted(decoder_folder, "decoder", prompt)

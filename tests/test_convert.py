@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from rrarank.convert import main
+from rrarank.data.run_files import CARRYING, SUFFIXES, read_run_file
+from rrarank.data.trec import read_run
 from rrarank.evaluate import main as evaluate
-from rrarank.formats import CARRYING, SUFFIXES, read_run_file
-from rrarank.inputs import load_inputs
-from rrarank.rerank import main as rerank
-from rrarank.sidecar import write_sidecar
-from rrarank.submission import main as check
-from rrarank.texts import load_qrels
-from rrarank.trec import read_run
+from rrarank.rerank.__main__ import main as rerank
+from rrarank.sources.inputs import load_inputs
+from rrarank.sources.texts import load_qrels
+from rrarank.storage.sidecar import write_sidecar
+from rrarank.trec import main as check
 
 RUN = "2 Q0 a 1 9.1 my-bm25\n2 Q0 b 2 9.1 my-bm25\n2 Q0 c 3 7 my-bm25\n1 Q0 c 1 5 my-bm25\n"
 QRELS = {"1": {"c": 2}, "2": {"a": 0, "b": 1}}

@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from rrarank import lucene
-from rrarank.lucene import LuceneIndex, build_index
-from rrarank.measures import per_query_scores
-from rrarank.rerank import main
-from rrarank.texts import Collection
-from rrarank.trec import read_qrels, read_run, read_topics, write_run
+from rrarank.data.trec import read_qrels, read_run, read_topics, write_run
+from rrarank.measures.scores import per_query_scores
+from rrarank.rerank.__main__ import main
+from rrarank.sources import lucene
+from rrarank.sources.lucene import LuceneIndex, build_index
+from rrarank.sources.texts import Collection
 
 
 @pytest.fixture(scope="module")

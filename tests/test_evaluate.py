@@ -72,7 +72,7 @@ def test_relevance_level_is_said_in_the_measures_name(job, capsys):
 def test_a_row_whose_teacher_wrote_the_judgments_is_marked(job, capsys):
     from pathlib import Path
 
-    from rrarank.sidecar import write_sidecar
+    from rrarank.storage.sidecar import write_sidecar
 
     for name in ("q.txt", "better.trec"):
         write_sidecar(Path(name), inputs={}, teacher="some-llm")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rrarank import rerank
-from rrarank.rerank import main
+from rrarank.rerank import __main__ as rerank
+from rrarank.rerank.__main__ import main
 
 SLOW = """
 import sys, time
@@ -105,7 +105,7 @@ def test_a_job_stopped_between_its_run_and_its_sidecar_goes_on_by_the_same_comma
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr("rrarank.rerank._describe", stopped)
+        context.setattr("rrarank.rerank.__main__._describe", stopped)
         assert main([*job, "--output", "out.trec"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert main([*job, "--output", "out.trec"]) == 0

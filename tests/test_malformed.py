@@ -7,7 +7,10 @@ import json
 
 import pytest
 
-from rrarank import evaluate, lucene, rerank, retrieve
+from rrarank import evaluate
+from rrarank.rerank import __main__ as rerank
+from rrarank.retrieve import __main__ as retrieve
+from rrarank.sources import lucene
 
 HIT = b"1 Q0 d1 1 3 x\n"
 RUN = HIT + b"1 Q0 d2 2 2 x\n2 Q0 d2 1 2 x\n2 Q0 d1 2 1 x\n"

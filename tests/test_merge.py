@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rrarank.merge import main
-from rrarank.rerank import main as rerank
-from rrarank.sidecar import read_sidecar
+from rrarank.rerank.__main__ import main as rerank
+from rrarank.storage.sidecar import read_sidecar
 
 QUERIES = 41  # six blocks, the last of one query
 

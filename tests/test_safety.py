@@ -7,12 +7,12 @@ import pytest
 
 import rrarank
 from rrarank.errors import RrarankError
-from rrarank.files import find
-from rrarank.models import locate
-from rrarank.prompts import load_prompt
-from rrarank.settings import read_yaml
-from rrarank.table_config import load_table
-from rrarank.training.config import load_config
+from rrarank.llm.prompts import load_prompt
+from rrarank.reproduce.config import load_table
+from rrarank.storage.files import find
+from rrarank.storage.model_folders import locate
+from rrarank.storage.yaml_settings import read_yaml
+from rrarank.train.config import load_config
 
 FILES = sorted(Path(rrarank.__file__).parent.rglob("*.py"))
 NEVER = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}

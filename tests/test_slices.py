@@ -3,8 +3,7 @@ import random
 from pathlib import Path
 
 import pytest
-
-from rrarank.slices import Case, SliceGain, by_words, difference, quartiles, rarest_idf, slice_gains, without_set_means
+from slices import Case, SliceGain, by_words, difference, quartiles, rarest_idf, slice_gains, without_set_means
 
 BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
 
@@ -93,7 +92,7 @@ def test_the_interval_is_that_of_a_bootstrap_of_either_side():
 
 def test_an_index_counts_documents_by_the_terms_of_its_analyser(tmp_path):
     from rrarank.errors import MissingPrerequisite
-    from rrarank.lucene import LuceneIndex, build_index, find_java
+    from rrarank.sources.lucene import LuceneIndex, build_index, find_java
 
     try:
         find_java()
@@ -113,7 +112,7 @@ def test_an_index_counts_documents_by_the_terms_of_its_analyser(tmp_path):
 @pytest.fixture
 def long_tail(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    import long_tail  # type: ignore[import-not-found]
+    import long_tail
 
     return long_tail
 

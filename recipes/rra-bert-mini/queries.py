@@ -9,9 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-from rrarank.files import atomic_write
-from rrarank.texts import Collection
-from rrarank.trec import read_topics
+from rrarank.data.trec import read_topics
+from rrarank.sources.texts import Collection
+from rrarank.storage.files import atomic_write
 
 OPENING = re.compile(r"(what|whats|who|how|when|where|why|which|is|are|can|does|do|did|was|were|will|should)\b", re.I)
 QUESTION = range(4, 15)  # words

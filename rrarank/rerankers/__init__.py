@@ -1,1 +1,1 @@
-"""The rerankers themselves, one family a file; found by name through `rrarank.registry`."""
+"""The rerankers, one family a file; `rrarank.engine.registry` finds them by name."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from rrarank.data import Ranking
-from rrarank.engine import Reranker, RerankerConfig, reorder
+from rrarank.data.types import Ranking
+from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.models import MINILM, fingerprint, loading, locate, minilm
+from rrarank.storage.model_folders import MINILM, fingerprint, loading, locate, minilm
 
 
 class BiEncoder(Reranker):

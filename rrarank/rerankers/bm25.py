@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rrarank.data import Ranking
-from rrarank.engine import Reranker
+from rrarank.data.types import Ranking
+from rrarank.engine.reranker import Reranker
 
 
 class FirstStage(Reranker):

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from rrarank.data import Candidate, Hit, Ranking
-from rrarank.engine import Reranker, with_tail
+from rrarank.data.types import Candidate, Hit, Ranking
+from rrarank.engine.blocks import with_tail
+from rrarank.engine.registry import load_reranker
+from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
-from rrarank.registry import load_reranker
-from rrarank.rerankers.backends import CrossEncoderConfig
+from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder, RRABERTConfig
 
 

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer
 
-from rrarank.engine import Batch, Ids, Pointwise
+from rrarank.engine.batches import Batch, Ids
+from rrarank.engine.reranker import Pointwise
 from rrarank.errors import RrarankError
-from rrarank.models import SHIPPED, fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend, tokens_at_once
-from rrarank.rerankers.exported import FILES
+from rrarank.rerankers.backends.exported import FILES
+from rrarank.rerankers.backends.torch import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend, tokens_at_once
 from rrarank.rerankers.pairs import PairEncoder
+from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
 
 class CrossEncoder(Pointwise):

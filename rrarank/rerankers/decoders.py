@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rrarank.engine import Batch, Ids, score_in_batches
+from rrarank.engine.batches import Batch, Ids, score_in_batches
 
 
 class LastStates:

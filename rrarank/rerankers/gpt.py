@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from rrarank.engine import Batch
+from rrarank.engine.batches import Batch
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends import TORCH_DTYPES
+from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.prompted import Prompted, PromptedConfig
 

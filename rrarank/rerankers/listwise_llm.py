@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rrarank.asking import Asking, ended
-from rrarank.data import Candidate, Ranking
-from rrarank.engine import Reranker, RerankerConfig
+from rrarank.data.types import Candidate, Ranking
+from rrarank.engine.reranker import Reranker, RerankerConfig
 from rrarank.errors import MissingResource, RrarankError
-from rrarank.listwise import parse_answer, reappend, windows
-from rrarank.llm import Answer, Failure, LLMConfig, Messages, load_llm
-from rrarank.prompts import load_prompt
+from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
+from rrarank.llm.listwise import parse_answer, reappend, windows
+from rrarank.llm.load import load_llm
+from rrarank.llm.prompts import load_prompt
+from rrarank.llm.questions import Asking, ended
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from rrarank.engine import Batch
+from rrarank.engine.batches import Batch
 from rrarank.errors import RrarankError
 from rrarank.rerankers.decoders import right_padded
 from rrarank.rerankers.prompted import Prompted, PromptedConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rrarank.engine import Ids
+from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError
 
 KEPT_CHARACTERS = 16_000_000  # of texts whose ids are remembered: some ten megabytes of them

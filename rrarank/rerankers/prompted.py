@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 from transformers import AutoTokenizer
 
-from rrarank.engine import Ids, Pointwise, RerankerConfig
-from rrarank.models import fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, device_of, tokens_at_once
+from rrarank.engine.batches import Ids
+from rrarank.engine.reranker import Pointwise, RerankerConfig
+from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, tokens_at_once
 from rrarank.rerankers.pairs import PairEncoder, prompt_template
+from rrarank.storage.model_folders import fingerprint, loading, locate
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from rrarank.engine import Batch, Explains, Ids, Pointwise, RerankerConfig
+from rrarank.engine.batches import Batch, Ids
+from rrarank.engine.reranker import Explains, Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
-from rrarank.models import LANGUAGE_HEAD, fingerprint, loading, locate
-from rrarank.rerankers.backends import TORCH_DTYPES, device_of, load_whole, tokens_at_once
+from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, load_whole, tokens_at_once
 from rrarank.rerankers.cross_encoder import longest_input
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.pairs import PairEncoder
+from rrarank.storage.model_folders import LANGUAGE_HEAD, fingerprint, loading, locate
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from rrarank import Candidate, Query, Ranking
-from rrarank.registry import load_reranker
+from rrarank.engine.registry import load_reranker
 
 TEXTS = ["the cat sat", "tea", "a document about dogs " * 30]
 

@@ -1,8 +1,8 @@
 import pytest
 
 from rrarank import Candidate, Query, Ranking, RrarankError
-from rrarank.registry import load_reranker
-from rrarank.rerankers.backends import CrossEncoderConfig
+from rrarank.engine.registry import load_reranker
+from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.cascade import Cascade, CascadeConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 

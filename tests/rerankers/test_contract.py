@@ -11,8 +11,8 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
 )
 
 from rrarank import Candidate, Query, Ranking
+from rrarank.engine.registry import load_reranker, names
 from rrarank.errors import RrarankError
-from rrarank.registry import load_reranker, names
 
 TEXTS = ["the cat sat", "why dogs", "tea", "bread is long", "a long long document about cats and dogs " * 4, "mat", ""]
 

@@ -14,12 +14,12 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
     serving,
 )
 
-from rrarank.data import Candidate, Query, Ranking
+from rrarank.data.trec import read_run
+from rrarank.data.types import Candidate, Query, Ranking
+from rrarank.engine.registry import load_reranker
 from rrarank.errors import MissingResource, RrarankError
-from rrarank.listwise import windows
-from rrarank.registry import load_reranker
-from rrarank.rerank import main
-from rrarank.trec import read_run
+from rrarank.llm.listwise import windows
+from rrarank.rerank.__main__ import main
 
 
 @pytest.fixture(autouse=True)

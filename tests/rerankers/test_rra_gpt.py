@@ -8,7 +8,7 @@ import torch
 from sentence_transformers import CrossEncoder as PeerCrossEncoder
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from rrarank.data import Candidate, Query, Ranking
+from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.errors import RrarankError
 from rrarank.rerankers.rra_gpt import RRAGPT, RRAGPTConfig
 

@@ -14,8 +14,8 @@ from transformers import AutoModelForSequenceClassification
 
 from rrarank import load_reranker
 from rrarank.rerankers.cross_encoder import RRABERT, RRABERTConfig
-from rrarank.sample import sample_rankings
-from rrarank.texts import load_qrels
+from rrarank.sources.sample import sample_rankings
+from rrarank.sources.texts import load_qrels
 
 FOLDER = Path(str(resources.files("rrarank.prebuilt"))) / "rra-bert-mini"
 

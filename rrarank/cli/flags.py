@@ -1,0 +1,114 @@
+"""Flags that several verbs share; nothing heavy is imported to define them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from rrarank.engine import registry
+from rrarank.engine.blocks import Elsewhere
+from rrarank.engine.ray import RayBlocks, RayConfig
+from rrarank.errors import MissingPrerequisite, RrarankError
+
+BACKENDS = ("torch", "onnx", "openvino", "auto")
+
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+
+
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults in the help, but only those that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        unsaid = action.default in (None, False, "") or "(default:" in (action.help or "")
+        return action.help if unsaid else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line usage errors, defaults in the help, and no abbreviated flags."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(
+            prog=f"python -m rrarank.{verb}",
+            description=description,
+            formatter_class=_Defaults,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def positive(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,10}", text) or not 1 <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 to 2147483647")
+    return int(text)
+
+
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
+
+
+def add_reranker(parser: argparse._ActionsContainer) -> None:
+    """All that `reranker_settings` reads, and --reranker itself."""
+    add = parser.add_argument
+    add("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
+    add("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
+    add("--allow-pickle", action="store_true", help="read weights that are there as a pickle only; off: safetensors")
+    add("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
+    add("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
+    add("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
+    add("--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: see which is fastest")
+    add("--precision", choices=PRECISIONS, help="of its matrix products (default: fp32)")
+    option = "a setting of the reranker's own; repeatable"
+    add("--option", action="append", default=[], metavar="KEY=VALUE", help=option)
+    add_threads(parser)
+
+
+def refuse_reranker(flags: argparse.Namespace) -> None:
+    """Raise what can be said against the flags of `add_reranker` before anything is loaded."""
+    registry.refuse_unknown(flags.reranker)
+    if flags.backend == "auto" and flags.precision:
+        raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
+
+
+def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
+    """The flags of `add_reranker` as settings for `registry.load_reranker`."""
+    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
+    return {name: getattr(flags, name) for name in names} | registry.parse_options(flags.reranker, flags.option)
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """All that `elsewhere` reads, but for --threads and --device."""
+    add = parser.add_argument
+    add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
+    add("--workers", type=positive, metavar="N", help="of Ray, each with --threads (default: 2)")
+    add("--address", default="", help="of a Ray cluster: auto, or HOST:PORT (default: one started here)")
+
+
+def refuse_engine(flags: argparse.Namespace) -> None:
+    """Raise what can be said against the flags of `add_engine` before anything is loaded."""
+    odd = next((name for name in ("workers", "address") if getattr(flags, name)), "")
+    if odd and flags.engine != "ray":
+        raise RrarankError(f"--{odd} without --engine ray: give both or neither")
+    if flags.engine == "ray" and find_spec("ray") is None:
+        raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
+
+
+def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> Elsewhere | None:
+    """What --engine says scores blocks; None: this process.
+
+    Args:
+        settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
+    """
+    if flags.engine != "ray":
+        return None
+    workers = flags.workers or RayConfig.workers
+    threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
+    gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
+    config = RayConfig(workers, threads, flags.address, gpus)
+    return RayBlocks(settings=settings, config=config, **more)

@@ -1,0 +1,121 @@
+"""What every verb shares: one-line errors, exit codes, flags that stand for nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rrarank.errors import RrarankError
+from rrarank.storage.files import FULL, remove_leftovers
+from rrarank.storage.journal import Journal, journal_path
+from rrarank.storage.sidecar import sidecar_path
+
+VERBS = {
+    "retrieve": "first stage: index a collection and search it with BM25 or a bi-encoder",
+    "fuse": "fuse several runs into one",
+    "rerank": "re-rank a run",
+    "merge": "join the parts of a sharded run",
+    "evaluate": "measure runs and test their differences",
+    "report": "write an HTML page that shows what changed, query by query",
+    "reproduce": "fill a table of systems and test sets, such as RRADistill's",
+    "label": "have a teacher rank lists: make a distillation set",
+    "sets": "check, count, convert and extend distillation sets",
+    "generate": "have an LLM write queries for passages",
+    "train": "train a student on distillation sets",
+    "export": "export a cross-encoder for a faster back end",
+    "serve": "serve a reranker over HTTP",
+    "convert": "convert runs, judgments and collections",
+    "trec": "check a run by TREC's rules",
+    "doctor": "check this machine",
+}
+"""Verb -> what it does. The module of a verb is `rrarank.<verb>`; it defines `parser()` and `main(arguments)`."""
+
+Arguments = Sequence[str] | None
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+CLOSED_PIPE = 141  # 128 + SIGPIPE
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it: ends a job as Ctrl-C does."""
+
+
+def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
+    """Parse and run; what a user can cause becomes one line and an exit code, a bug keeps its traceback."""
+    try:
+        with _terminable():
+            verb(parser.parse_args(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except RrarankError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except Terminated:
+        say("terminated; nothing is half-written")
+        return TERMINATED
+    except KeyboardInterrupt:
+        say("interrupted; nothing is half-written")
+        return INTERRUPTED
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # as with 2>&1; nothing is left to flush into the closed pipe
+            os.dup2(nowhere, stream.fileno())
+        return CLOSED_PIPE
+    except OSError as error:
+        what = error.strerror or str(error).splitlines()[0]
+        todo = "; make room there, or write elsewhere, and type the command again" if error.errno in FULL else ""
+        say(f"error: {error.filename or 'system'}: {what}{todo}")
+        return RrarankError.exit_code
+    return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, where signals can be handled: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def keeping(output: str | Path, what: str) -> Iterator[Journal]:
+    """The journal of a job that makes `output`, which says how to go on; gone again if nothing is in it.
+
+    Args:
+        what: its records are, such as `answers`.
+    """
+    with Journal(journal_path(output)) as journal:
+        remove_leftovers(output, sidecar_path(output))
+        if len(journal):
+            say(f"going on from {journal.path}, which holds {len(journal):,} {what}")
+        try:
+            yield journal
+        except (KeyboardInterrupt, OSError):
+            if len(journal):
+                say(f"{journal.path} keeps {len(journal):,} {what}; the same command goes on from there")
+            raise
+        finally:
+            if journal.is_empty:
+                journal.remove()
+
+
+def say(line: str) -> None:
+    """News goes to stderr; stdout is for results."""
+    print(line, file=sys.stderr)

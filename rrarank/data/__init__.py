@@ -1,0 +1,1 @@
+"""What flows between rooms, and its file formats."""

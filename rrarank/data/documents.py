@@ -1,0 +1,43 @@
+"""JSON documents: which fields hold the id and the text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from rrarank.errors import RrarankError, shown
+
+ID_FIELDS = ("id", "_id", "docid", "doc_id")
+
+
+TEXT_FIELDS = ("text", "segment", "contents", "content", "body", "passage")  # rank_llm's order
+
+
+def document_text(row: Mapping[str, object], where: str) -> str:
+    """A JSON document's text; a title comes before it, as BEIR's loaders do."""
+    text = field(row, TEXT_FIELDS, where)
+    return f"{field(row, ('title',), where)} {text}".strip() if row.get("title") else text
+
+
+def json_object(line: str, where: str) -> Mapping[str, object]:
+    try:
+        row = json.loads(line.rstrip("\r\n"))
+    except json.JSONDecodeError as error:
+        raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        raise RrarankError(f"{where}: JSON that cannot be held ({error})") from error
+    if not isinstance(row, dict):
+        raise RrarankError(f"{where}: a JSON {type(row).__name__}, expected an object")
+    if "\\ud" in line.lower() and any("\ud800" <= char <= "\udfff" for char in json.dumps(row, ensure_ascii=False)):
+        raise RrarankError(f"{where}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
+    return row
+
+
+def field(row: Mapping[str, object], names: Sequence[str], where: str) -> str:
+    """The first of `names` that the row has, as a string."""
+    for name in names:
+        if (value := row.get(name)) is not None:
+            if not isinstance(value, str | int) or isinstance(value, bool):
+                raise RrarankError(f"{where}: field {name!r} is a {type(value).__name__}, expected a string")
+            return str(value)
+    raise RrarankError(f"{where}: fields {shown(row)}; expected one of {shown(names, len(names))}")

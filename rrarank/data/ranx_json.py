@@ -1,0 +1,98 @@
+"""ranx JSON, `{qid: {docid: number}}`: the scores of a run or the grades of judgments."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from rrarank.data.trec import FLOAT32_MAX, best_first, columns
+from rrarank.data.types import Hit, Qrels, Run
+from rrarank.errors import RrarankError
+from rrarank.storage.files import read_lines
+
+_LIKE_GRADES = range(-9, 10)
+
+
+def read_ranx_qrels(path: str | Path) -> Qrels:
+    """qid -> docid -> grade; a query without judgments counts as not judged, as in a TREC file."""
+    qrels: dict[str, dict[str, int]] = {}
+    for qid, judged in _tables(read_json(path), path, "{qid: {docid: grade}}").items():
+        for docid, grade in judged.items():
+            if type(grade) is not int or not abs(grade) < 1_000_000:
+                hint = "; this looks like a run" if isinstance(grade, float) else ""
+                seen = f"query {qid!r}, docid {docid!r}: grade {grade!r}"
+                raise RrarankError(f"{path}: {seen}, expected a whole number{hint}")
+            qrels.setdefault(qid, {})[docid] = grade
+    if not qrels:
+        raise RrarankError(f"{path}: no judgments; expected {{qid: {{docid: grade}}}}")
+    return qrels
+
+
+def ranx_run(content: object, where: str | Path) -> Run:
+    """A run from what `read_json` gave; a JSON object has no order, so ties fall as in a TREC run."""
+    tables = _tables(content, where, "{qid: {docid: score}}")
+    scores = [(qid, docid, score) for qid, table in tables.items() for docid, score in table.items()]
+    for qid, docid, score in scores:
+        if type(score) not in (int, float) or not abs(score) < FLOAT32_MAX:
+            seen = f"query {qid!r}, docid {docid!r}: score {score!r}"
+            raise RrarankError(f"{where}: {seen}, expected a number that is finite as float32")
+    if scores and all(type(score) is int and score in _LIKE_GRADES for *_, score in scores):
+        raise RrarankError(f"{where}: grades, not scores: all are small whole numbers; a run's are written as 3.0")
+    return Run(
+        {qid: best_first(Hit(docid, float(score)) for docid, score in table.items()) for qid, table in tables.items()}
+    )
+
+
+def _tables(content: object, where: str | Path, expected: str) -> Mapping[str, Mapping[str, float]]:
+    """The content itself, once it is known to be an object of objects whose keys are ids."""
+    if not isinstance(content, dict) or not content:
+        raise RrarankError(f"{where}: {_seen(content)}, expected {expected}")
+    for qid, table in content.items():
+        if not isinstance(table, dict):
+            raise RrarankError(f"{where}: query {qid!r} holds {_seen(table)}, expected {expected}")
+        for name in (qid, *table):
+            if columns(name) != [name]:
+                raise RrarankError(f"{where}: the id {name!r} is empty or holds a space, which a run cannot hold")
+    return content
+
+
+def _seen(content: object) -> str:
+    kind = {dict: "object", list: "list", str: "string", type(None): "null"}.get(type(content), "number")
+    return f"{'an empty' if content in ({}, []) else 'a'} JSON {kind}"
+
+
+def read_json(path: str | Path) -> object:
+    """The one JSON value of a file, plain or `.gz`.
+
+    Raises:
+        RrarankError: it is not JSON, a key stands twice in one object, or the file is a sidecar of ours.
+    """
+    text = "".join(read_lines(path))
+    if not text.strip():
+        raise RrarankError(f"{path}: empty, expected JSON")
+    try:
+        content = json.loads(text, object_pairs_hook=lambda pairs: _no_key_twice(pairs, path))
+    except json.JSONDecodeError as error:
+        hint = "; JSON lines belong in a file named .jsonl" if error.msg == "Extra data" else ""
+        where = f"{path}:{error.lineno}"
+        raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno}){hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise RrarankError(f"{path}: JSON that cannot be held ({error})") from error
+    if re.search(r"\\u[dD][89a-fA-F]", text) and re.search("[\ud800-\udfff]", json.dumps(content, ensure_ascii=False)):
+        raise RrarankError(f"{path}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
+    if isinstance(content, dict) and str(content.get("format")).startswith("rrarank.sidecar/"):
+        described = str(path).removesuffix(".json")
+        raise RrarankError(f"{path}: the sidecar of {described}, which only describes it; give {described} itself")
+    return content
+
+
+def _no_key_twice(pairs: list[tuple[str, object]], where: str | Path) -> dict[str, object]:
+    """JSON's own reader would keep the last of two, silently."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise RrarankError(f"{where}: {twice!r} stands twice in one JSON object; keep one")
+    return content

@@ -1,0 +1,293 @@
+"""TREC files: runs, qrels and topics, read, checked and written by trec_eval's rules.
+
+trec_eval ignores the rank column, keeps scores as float32, sorts them falling and breaks ties by docid, falling
+(`form_res_rels.c`). Every order in this package follows that rule, and it is settled here alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import gt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rrarank.data.documents import field, json_object
+from rrarank.data.types import Hit, PackedHits, Qrels, Run, make_hit
+from rrarank.errors import RrarankError
+from rrarank.storage.files import atomic_write, read_lines
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FLOAT32_MAX = 3.4028236e38  # above it, float32 is infinite
+_LAST_PLACE = 10**9 - 1
+TAG = r"[A-Za-z0-9_.-]{1,20}"
+_ASCII_SPACE = re.compile(r"[ \t\n\v\f\r]+")
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def read_run(path: str | Path) -> Run:
+    """A run from a TREC or MS MARCO file: plain, `.gz`, or `-` for stdin.
+
+    Raises:
+        RrarankError: naming file and line, what was seen and what was expected.
+    """
+    return parse_run(read_lines(path), where=str(path))
+
+
+def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
+    """A run from its lines (or one string of them): six columns `qid Q0 docid rank score tag`, or MS MARCO's three,
+    `qid docid rank`, which score 1/rank as in Pyserini's converter. Hits come best first by trec_eval's rule."""
+    run = PackedHits()
+    hits: dict[str, float] = {}  # of the current query
+    scattered: dict[str, dict[str, float]] = {}  # of queries whose lines do not stand together
+    tag, current = "", ""
+    width = 0
+    for number, line in enumerate(_split_lines(lines), start=1):
+        fields = columns(line)
+        if not fields:
+            continue
+        width = width or (3 if len(fields) == 3 else 6)
+        if len(fields) != width:
+            raise RrarankError(f"{where}:{number}: {_wrong_width(fields, width)}")
+        if width == 6:
+            qid, _, docid, _, score, tag = fields
+            value = parse_score(score, where, number)
+        else:
+            qid, docid, rank = fields
+            value = 1 / _rank(rank, f"{where}:{number}")
+        if qid != current:
+            _keep(run, scattered, current, hits)
+            hits, current = _hits_so_far(run, scattered, qid), qid
+        if docid in hits:
+            raise RrarankError(f"{where}:{number}: docid {docid!r} stands twice under query {qid!r}; keep one line")
+        hits[docid] = value
+    if not hits:
+        raise RrarankError(f"{where}: no hits; expected lines of 6 columns (qid Q0 docid rank score tag)")
+    _keep(run, scattered, current, hits)
+    for qid, found in scattered.items():
+        _pack(run, qid, found)
+    return Run(run, tag)
+
+
+def _keep(run: PackedHits, scattered: Mapping[str, object], qid: str, hits: Mapping[str, float]) -> None:
+    """Pack what was read of a query, unless its lines are known to come in parts."""
+    if hits and qid not in scattered:
+        _pack(run, qid, hits)
+
+
+def _pack(run: PackedHits, qid: str, hits: Mapping[str, float]) -> None:
+    run.add(qid, best_first(map(make_hit, hits.items())))
+
+
+def _hits_so_far(run: PackedHits, scattered: dict[str, dict[str, float]], qid: str) -> dict[str, float]:
+    """docid -> score; a query that comes back stays unpacked from then on."""
+    if qid in run and qid not in scattered:
+        scattered[qid] = dict(run[qid])
+    return scattered.get(qid, {})
+
+
+def best_first(hits: Iterable[Hit]) -> list[Hit]:
+    """Hits in the order in which trec_eval reads them: float32 scores falling, equal scores by docid, falling."""
+    hits = list(hits)
+    keys = array("f", [hit.score for hit in hits])  # rounds to float32
+    if all(map(gt, keys, islice(keys, 1, None))):  # as in most files
+        return hits
+    by_docid = sorted(hits, key=lambda hit: hit.docid, reverse=True)
+    keys = array("f", [hit.score for hit in by_docid])
+    order = sorted(range(len(by_docid)), key=keys.__getitem__, reverse=True)
+    return [by_docid[i] for i in order]
+
+
+def strictly_falling(scores: Sequence[float]) -> np.ndarray:
+    """Scores as float32, each below the one before it: what a written run must hold.
+
+    A score that already falls is only rounded; one that does not becomes the next float32 below its predecessor. So
+    trec_eval, ranx and a float32 sort all read the order that was meant.
+
+    Returns:
+        (len(scores),) float32.
+    """
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        falling = np.array(scores, dtype=np.float32)
+        _refuse_infinite(falling, scores)
+        for i in np.flatnonzero(falling[1:] >= falling[:-1]) + 1:
+            while i < len(falling) and falling[i] >= falling[i - 1]:  # each step down may reach the score below
+                falling[i] = np.nextafter(falling[i - 1], np.float32(-np.inf))
+                i += 1
+    _refuse_infinite(falling, scores)  # the lowest float32 has none below it
+    return falling
+
+
+def _refuse_infinite(rounded: np.ndarray, scores: Sequence[float]) -> None:
+    for score, kept in zip(scores, rounded.tolist(), strict=True):
+        if not math.isfinite(kept):
+            raise RrarankError(f"score {score} is not a finite float32; a run cannot hold it")
+
+
+def write_run(path: str | Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], tag: str = "") -> None:
+    """Write a run whole or not at all: literal `Q0`, ranks from 1, strictly falling scores in their shortest form.
+
+    Args:
+        run: a Run, or (qid, hits) pairs as they become ready; hits in the intended order.
+        tag: the run's tag; a Run's own by default.
+
+    Raises:
+        RrarankError: the tag is not TREC's (1-20 of A-Z a-z 0-9 _ . -), an id holds a space, a score is not finite.
+    """
+    tag = check_tag(tag or (run.tag if isinstance(run, Run) else ""))
+    with atomic_write(path) as file:
+        for qid, hits in run.items() if isinstance(run, Run) else run:
+            file.writelines(run_lines(qid, hits, tag))
+
+
+def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
+    """One query's lines, in the order given."""
+    if len({hit.docid for hit in hits}) < len(hits):
+        raise RrarankError(f"query {qid!r} holds a docid twice; a run cannot")
+    for rank, (hit, score) in enumerate(zip(hits, written_scores(hits), strict=True), start=1):
+        if not hit.docid or not qid or _ASCII_SPACE.search(hit.docid) or (rank == 1 and _ASCII_SPACE.search(qid)):
+            raise RrarankError(f"query {qid!r}, docid {hit.docid!r}: ids in a TREC run cannot be empty or hold spaces")
+        yield f"{qid} Q0 {hit.docid} {rank} {score} {tag}\n"
+
+
+def written_scores(hits: Sequence[Hit]) -> list[str]:
+    """The scores of one query as a run holds them: strictly falling float32, each in its shortest form."""
+    return strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # type: ignore[no-any-return]
+
+
+def falling_docid(place: int) -> str:
+    """A docid for each place from 0 to 999,999,999: by the rule on ties, equal scores then keep the order of places."""
+    return f"{_LAST_PLACE - place:09}"
+
+
+def place_of(docid: str) -> int:
+    """The place that `falling_docid` made it of."""
+    return _LAST_PLACE - int(docid)
+
+
+def check_tag(tag: str) -> str:
+    if not re.fullmatch(TAG, tag):
+        raise RrarankError(f"runtag {tag!r}: expected 1 to 20 of A-Z a-z 0-9 _ . - (TREC's rule); give --runtag")
+    return tag
+
+
+# -- qrels and topics -------------------------------------------------------------------------------------------------
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    return parse_qrels(read_lines(path), where=str(path))
+
+
+BEIR_QRELS = ("query-id", "corpus-id", "score")
+"""The header by which BEIR's judgments are known."""
+
+
+def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
+    """qid -> docid -> grade from lines of four columns `qid 0 docid grade`, or BEIR's three below their header."""
+    qrels: dict[str, dict[str, int]] = {}
+    expected: Sequence[str] = ("qid", "0", "docid", "grade")
+    for number, line in enumerate(_split_lines(lines), start=1):
+        fields = columns(line)
+        if not qrels and tuple(fields) == BEIR_QRELS:
+            expected = BEIR_QRELS
+        elif fields:
+            qid, docid, grade = _judgment(fields, expected, f"{where}:{number}")
+            if docid in qrels.setdefault(qid, {}):
+                raise RrarankError(
+                    f"{where}:{number}: docid {docid!r} is judged twice for query {qid!r}; keep one line"
+                )
+            qrels[qid][docid] = grade
+    if not qrels:
+        raise RrarankError(f"{where}: no judgments; expected lines of 4 columns (qid 0 docid grade)")
+    return qrels
+
+
+def _judgment(fields: Sequence[str], expected: Sequence[str], where: str) -> tuple[str, str, int]:
+    if len(fields) != len(expected):
+        hint = "; this looks like a run" if len(fields) == 6 else ""
+        seen = f"{len(fields)} columns, expected {len(expected)} ({' '.join(expected)})"
+        raise RrarankError(f"{where}: {seen}{hint}")
+    if not re.fullmatch("-?[0-9]{1,6}", fields[-1]):
+        raise RrarankError(f"{where}: grade {fields[-1]!r}, expected a whole number")
+    return fields[0], fields[-2], int(fields[-1])
+
+
+def read_topics(path: str | Path) -> dict[str, str]:
+    """qid -> query text, from `qid<TAB>query` lines or JSONL with an id and a text (BEIR's queries.jsonl)."""
+    return parse_topics(read_lines(path), where=str(path))
+
+
+def parse_topics(lines: str | Iterable[str], where: str = "topics") -> dict[str, str]:
+    topics: dict[str, str] = {}
+    for number, line in enumerate(_split_lines(lines), start=1):
+        if not line.strip():
+            continue
+        qid, text = _topic(line, f"{where}:{number}")
+        if columns(qid) != [qid] and qid:
+            raise RrarankError(f"{where}:{number}: qid {qid!r} holds a space, which a run cannot")
+        if not qid or not text:
+            raise RrarankError(f"{where}:{number}: an empty {'query' if qid else 'qid'}; expected qid<TAB>query")
+        if qid in topics:
+            raise RrarankError(f"{where}:{number}: query {qid!r} stands twice; keep one line")
+        topics[qid] = text
+    if not topics:
+        raise RrarankError(f"{where}: no queries; expected lines of qid<TAB>query")
+    return topics
+
+
+def _topic(line: str, where: str) -> tuple[str, str]:
+    if line.lstrip().startswith("{"):
+        row = json_object(line, where)
+        return field(row, ("qid", "_id", "id"), where).strip(), field(row, ("text", "query", "title"), where).strip()
+    qid, tab, text = line.partition("\t")
+    if not tab:
+        raise RrarankError(f"{where}: no tab; expected qid<TAB>query")
+    return qid.strip(), text.strip()
+
+
+# -- shared with the readers of collections ---------------------------------------------------------------------------
+
+
+def _split_lines(lines: str | Iterable[str]) -> Iterable[str]:
+    return lines.split("\n") if isinstance(lines, str) else lines
+
+
+def columns(line: str) -> list[str]:
+    """Split as C does: only ASCII white space separates, so an id may hold any other character."""
+    fields = line.split()
+    if len(fields) == line.count(" ") + line.count("\t") + 1 and line.isascii() and line[0] > " ":
+        return fields  # single spaces and tabs, all there is to split at: the same, and faster
+    return [field for field in _ASCII_SPACE.split(line) if field]
+
+
+def _wrong_width(columns: Sequence[str], width: int) -> str:
+    wanted = "qid Q0 docid rank score tag" if width == 6 else "qid docid rank"
+    hint = "; this looks like a qrels file" if len(columns) == 4 else ""
+    return f"{len(columns)} columns, expected {width} ({wanted}){hint}"
+
+
+def parse_score(text: str, where: str, number: int) -> float:
+    try:
+        value = float(text)
+        if abs(value) < FLOAT32_MAX and "_" not in text:
+            return value
+        is_number = "_" not in text
+    except ValueError:
+        is_number = False
+    fault = "is not finite as float32; trec_eval cannot sort it" if is_number else "is not a number (column 5)"
+    raise RrarankError(f"{where}:{number}: score {text!r} {fault}")
+
+
+def _rank(text: str, where: str) -> int:
+    if not re.fullmatch("[0-9]{1,12}", text) or int(text) < 1:
+        raise RrarankError(f"{where}: rank {text!r}, expected a whole number from 1 (column 3)")
+    return int(text)

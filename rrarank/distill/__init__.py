@@ -1,1 +1,0 @@
-"""What comes before training: labels made, judged, and handed on."""

@@ -1,0 +1,211 @@
+"""What a machine has to offer, one small check each: cores, memory, room on its disks, what earlier jobs left."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from rrarank.doctor.checks import FAIL, OK, WARN, Check
+from rrarank.errors import shown
+
+CGROUP = Path("/sys/fs/cgroup")  # what a container may use
+GB = 10**9
+LITTLE_ROOM, NO_ROOM = 5 * GB, 200 * 10**6  # free bytes; a base model and its cache take 1 to 2 GB
+LITTLE_MEMORY = 2 * GB  # torch and the shipped model take 1
+STALE_S = 3600.0  # a temporary file that is being written changes more often
+PROBE_S = 120.0  # torch's first import from a slow disk takes a minute
+
+
+# -- processors, memory -----------------------------------------------------------------------------------------------
+
+
+def cores() -> Iterator[Check]:
+    yield Check("cores", OK, f"{usable_cores()} usable of {os.cpu_count()}")
+
+
+def usable_cores() -> int:
+    """Those that this process may run on, and no more than its container is given."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _quota())))
+
+
+def _quota() -> float:
+    """Cores' worth of time that the container may take, by cgroup v2 or v1; endless if nothing says so."""
+    text = _read(CGROUP / "cpu.max") or " ".join(_read(CGROUP / f"cpu/cpu.cfs_{x}_us") for x in ("quota", "period"))
+    found = re.fullmatch(r"(\d+) (\d+)", text)
+    return int(found[1]) / int(found[2]) if found else math.inf
+
+
+def threads() -> Iterator[Check]:
+    most = usable_cores()
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        text = os.environ.get(variable, "")
+        number = re.match(r"\s*(\d{1,6})\s*(,|$)", text)  # OpenMP takes a list, one for each level of nesting
+        if not text:
+            yield Check(variable, OK, "not set")
+        elif not number:
+            yield Check(variable, WARN, "not a number", f"export {variable}={most}, or unset it")
+        elif int(number[1]) > most:
+            seen = f"{number[1]}, but {most} cores are usable"
+            yield Check(variable, WARN, seen, f"export {variable}={most}; more threads than cores are slower")
+        else:
+            yield Check(variable, OK, number[1])
+
+
+_PROBE = """
+import json, torch
+gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+set = torch.backends.cpu.get_cpu_capability()
+print(json.dumps({"threads": torch.get_num_threads(), "set": set, "gpus": gpus, "cuda": torch.version.cuda or ""}))
+"""
+
+
+def torch() -> Iterator[Check]:
+    """Asked in a process of its own: a torch built for another processor or driver would end this one."""
+    done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_S, check=False)
+    if done.returncode:
+        yield Check("torch loads", FAIL, f"no ({_death(done)})", "install a torch for this machine: pytorch.org")
+        return
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield _torch_threads(found["threads"])
+    yield Check("instruction set", OK, found["set"])
+    yield _gpu(found["gpus"], found["cuda"])
+
+
+def _death(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode < 0:
+        return f"killed by {signal.Signals(-done.returncode).name}"
+    return next(reversed(done.stderr.strip().splitlines()), f"exit {done.returncode}")
+
+
+def _torch_threads(number: int) -> Check:
+    if number <= (most := usable_cores()):
+        return Check("torch threads", OK, str(number))
+    seen = f"{number}, but {most} cores are usable"
+    return Check("torch threads", WARN, seen, f"give --threads {most}, or export OMP_NUM_THREADS={most}")
+
+
+def _gpu(names: list[str], cuda: str) -> Check:
+    if names:
+        return Check("GPU", OK, f"{', '.join(names)} (CUDA {cuda})")
+    if Path("/dev/nvidiactl").exists():
+        build = f"CUDA {cuda}" if cuda else "CPUs only"
+        todo = "if it shall: install the torch that fits its driver, from pytorch.org"
+        return Check("GPU", WARN, f"the machine has one, this torch, built for {build}, cannot use it", todo)
+    return Check("GPU", OK, "none, the CPU does the work")
+
+
+def memory() -> Iterator[Check]:
+    available = re.search(r"MemAvailable: +(\d+) kB", _read(Path("/proc/meminfo")))
+    limits = (_read(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
+    known = [int(available[1]) * 1024] if available else []
+    known += [int(limit) for limit in limits if limit.isdecimal()]
+    if not known:
+        yield Check("memory", OK, "unknown on this system")
+    elif min(known) < LITTLE_MEMORY:
+        todo = "end other programs, or give a small --batch-size"
+        yield Check("memory", WARN, f"{_gb(min(known))} available", todo)
+    else:
+        yield Check("memory", OK, f"{_gb(min(known))} available")
+
+
+def _read(path: Path) -> str:
+    """A file of the kernel's; empty where there is none."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+# -- disks, files -----------------------------------------------------------------------------------------------------
+
+
+def disks() -> Iterator[Check]:
+    from huggingface_hub import constants
+
+    yield _disk("working folder", Path(), "work in another folder")
+    yield _disk("temporary folder", Path(tempfile.gettempdir()), "set TMPDIR to another folder")
+    # models that lie in a cache nobody may change still load
+    yield _disk("model cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder", read_only=WARN)
+
+
+def _disk(what: str, folder: Path, todo: str, *, read_only: str = FAIL) -> Check:
+    name = f"disk of the {what}"
+    if not _is_writable(folder):
+        return Check(name, read_only, f"{folder} cannot be written", todo)
+    free = shutil.disk_usage(_existing(folder)).free
+    if free < LITTLE_ROOM:
+        return Check(name, FAIL if free < NO_ROOM else WARN, f"{_gb(free)} free", f"make room, or {todo}")
+    return Check(name, OK, f"{_gb(free)} free, writable")
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a file can be made there, or in the folder where it would be made itself; leaves nothing behind."""
+    try:
+        tempfile.TemporaryFile(dir=_existing(folder)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def data_sets() -> Iterator[Check]:
+    folder = Path(os.environ.get("IR_DATASETS_HOME") or Path.home() / ".ir_datasets")  # as ir_datasets reads it
+    if _is_writable(folder):
+        yield Check("ir_datasets home", OK, f"{folder}, writable")
+    else:
+        yield Check("ir_datasets home", WARN, f"{folder}, not writable", "set IR_DATASETS_HOME to a folder you own")
+
+
+def numba_cache() -> Iterator[Check]:
+    """numba takes the first folder that it may write (its `caching.py`); without any, ranx cannot be imported."""
+    spec = find_spec("ranx")
+    places = [Path(text)] if (text := os.environ.get("NUMBA_CACHE_DIR")) else []
+    places += [Path(spec.origin).parent] if spec and spec.origin else []
+    places += [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"]
+    place = next((place for place in places if _is_writable(place)), None)
+    if place is None:
+        todo = "set NUMBA_CACHE_DIR to a folder you own"
+        yield Check("numba cache", FAIL, f"none of {len(places)} places can be written", todo)
+    elif any(place.rglob("*.nbi")):
+        yield Check("numba cache", OK, f"{place}, filled")
+    else:
+        yield Check("numba cache", OK, f"{place}, empty: the first evaluate compiles for a minute")
+
+
+def encoding() -> Iterator[Check]:
+    name = getattr(sys.stdout, "encoding", None) or "unknown"
+    mode = "UTF-8 mode on" if sys.flags.utf8_mode else "UTF-8 mode off"
+    if name != "unknown" and codecs.lookup(name).name == "utf-8":
+        yield Check("encoding of stdout", OK, f"{name}, {mode}")
+    else:
+        todo = "unset PYTHONIOENCODING" if os.environ.get("PYTHONIOENCODING") else "export PYTHONUTF8=1"
+        yield Check("encoding of stdout", WARN, f"{name}, {mode}", todo)
+
+
+def leftovers() -> Iterator[Check]:
+    journals = sorted(path.name for path in Path().glob("*.journal"))
+    todo = "type the same command again and it goes on from there, or remove it to begin anew"
+    yield Check("journals", WARN, f"unfinished: {shown(journals)}", todo) if journals else Check("journals", OK, "none")
+    old = sorted(path.name for path in Path().glob(".*.tmp") if time.time() - path.stat().st_mtime > STALE_S)
+    todo = "remove them, nothing has changed them for an hour"
+    yield Check("temporary files", WARN, shown(old), todo) if old else Check("temporary files", OK, "none left behind")
+
+
+def _gb(size: int) -> str:
+    return f"{size / GB:,.1f} GB"

@@ -1,0 +1,1 @@
+"""The contract of a reranker and the loop over blocks of queries."""

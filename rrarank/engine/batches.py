@@ -1,0 +1,62 @@
+"""Batches of encoded pairs: sorted by length, filled up to a number of tokens, halved when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+Ids = Mapping[str, "Sequence[int] | np.ndarray"]
+"""One tokenised (query, text): at least `input_ids`, each value (length,), no padding."""
+
+
+Batch = Sequence[Ids]
+
+
+def score_in_batches(
+    pairs: Batch, score: Callable[[Batch], np.ndarray], batch_tokens: int, batch_size: int = 0
+) -> list[float]:
+    """Score pairs in batches of like length, longest first; a batch that does not fit the memory is halved.
+
+    Longest first, so that a batch too large shows at once. Returns one score a pair, in the order given.
+
+    Args:
+        batch_tokens: most tokens of a batch, every pair counted at the length of the longest; one pair may have more.
+        batch_size: most pairs of a batch; 0: no limit of its own.
+    """
+    scores = [0.0] * len(pairs)
+    for places in _batches([len(pair["input_ids"]) for pair in pairs], batch_tokens, batch_size):
+        for place, value in zip(places, _score_halving([pairs[i] for i in places], score), strict=True):
+            scores[place] = value
+    return scores
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int, batch_size: int) -> Iterator[list[int]]:
+    """Places of the pairs of each batch."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        if batch and ((len(batch) + 1) * lengths[batch[0]] > batch_tokens or len(batch) == batch_size):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def _score_halving(batch: Batch, score: Callable[[Batch], np.ndarray]) -> list[float]:
+    try:
+        return [float(value) for value in score(batch)]
+    except (RuntimeError, MemoryError) as error:
+        if len(batch) == 1 or not _is_out_of_memory(error):
+            raise
+    half = len(batch) // 2
+    return _score_halving(batch[:half], score) + _score_halving(batch[half:], score)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch's CUDA allocator raises a class of its own, its CPU allocator a RuntimeError known only by its text."""
+    texts = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)

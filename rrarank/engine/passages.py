@@ -1,0 +1,77 @@
+"""Long documents: split into passages, each scored, their scores merged (FirstP, MaxP: Dai & Callan, SIGIR 2019)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from statistics import fmean
+
+from rrarank.data.types import Candidate, Hit, Ranking
+from rrarank.errors import RrarankError
+
+_MERGE: dict[str, Callable[[list[float]], float]] = {"max": max, "first": itemgetter(0), "mean": fmean}
+AGGREGATES = tuple(_MERGE)
+
+
+@dataclass(frozen=True)
+class Passages:
+    """How documents are split.
+
+    Args:
+        words: words per passage; 0 leaves documents whole, to be truncated by the model.
+        stride: words from one passage's start to the next; 0 for `words` (no overlap).
+        aggregate: a document's score is the `max`, `first` or `mean` of its passages' scores.
+    """
+
+    words: int = 0
+    stride: int = 0
+    aggregate: str = "max"
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in _MERGE:
+            raise RrarankError(f"aggregate {self.aggregate!r}, expected one of {', '.join(AGGREGATES)}")
+        if self.words < 0 or self.stride < 0:
+            raise RrarankError(f"passages of {self.words} words with stride {self.stride}: neither may be negative")
+        if self.stride and not self.words:
+            raise RrarankError(f"passage stride {self.stride} without a length; give --passage-words too")
+        if self.stride > self.words:
+            raise RrarankError(
+                f"passages of {self.words} words with stride {self.stride} would skip words between them"
+            )
+
+
+WHOLE = Passages()
+"""Documents as they are."""
+
+
+def split_passages(ranking: Ranking, passages: Passages) -> Ranking:
+    """The ranking of passages `docid#0`, `docid#1`, …; the ranking itself where documents stay whole."""
+    if not passages.words:
+        return ranking
+    candidates = (
+        Candidate(f"{candidate.docid}#{number}", text, candidate.score)
+        for candidate in ranking.candidates
+        for number, text in enumerate(_windows(candidate.text, passages))
+    )
+    return Ranking(ranking.query, tuple(candidates))
+
+
+def _windows(text: str, passages: Passages) -> Iterator[str]:
+    words = text.split()
+    stride = passages.stride or passages.words
+    for start in range(0, max(len(words), 1), stride):
+        yield " ".join(words[start : start + passages.words])
+        if start + passages.words >= len(words) or passages.aggregate == "first":
+            return
+
+
+def merge_passages(ranking: Ranking, passages: Passages) -> list[Hit]:
+    """One hit a document from the scores of its passages."""
+    if not passages.words:
+        return [Hit(candidate.docid, candidate.score) for candidate in ranking.candidates]
+    scores: dict[str, list[float]] = defaultdict(list)
+    for candidate in ranking.candidates:
+        scores[candidate.docid.rpartition("#")[0]].append(candidate.score)
+    return [Hit(docid, _MERGE[passages.aggregate](values)) for docid, values in scores.items()]

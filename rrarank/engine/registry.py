@@ -1,0 +1,133 @@
+"""Rerankers by name: ours in a lazy table, plug-ins by the entry-point group `rrarank.rerankers`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+
+from rrarank.errors import RrarankError, shown
+
+if TYPE_CHECKING:
+    from rrarank.engine.reranker import Reranker, RerankerConfig
+
+GROUP = "rrarank.rerankers"
+DEFAULT = "rra-bert"
+
+_CLASSES: dict[str, str | type[Reranker]] = {
+    "bm25": "rrarank.rerankers.bm25:FirstStage",
+    "bi-encoder": "rrarank.rerankers.bi_encoder:BiEncoder",
+    "cascade": "rrarank.rerankers.cascade:Cascade",
+    "cross-encoder": "rrarank.rerankers.cross_encoder:CrossEncoder",
+    "gpt": "rrarank.rerankers.gpt:GPT",
+    "listwise-llm": "rrarank.rerankers.listwise_llm:ListwiseLLM",
+    "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",
+    "monot5": "rrarank.rerankers.monot5:MonoT5",
+    "rra-bert": "rrarank.rerankers.cross_encoder:RRABERT",
+    "rra-gpt": "rrarank.rerankers.rra_gpt:RRAGPT",
+}
+
+
+def register(name: str) -> Callable[[type[Reranker]], type[Reranker]]:
+    """Class decorator: make a reranker known by `name` in this process; a package uses an entry point instead."""
+
+    def add(cls: type[Reranker]) -> type[Reranker]:
+        if name in names():
+            raise RrarankError(f"the reranker name {name!r} is taken; choose another")
+        _CLASSES[name] = cls
+        return cls
+
+    return add
+
+
+def names() -> list[str]:
+    """Every known name; imports no reranker."""
+    return sorted({*_CLASSES, *(point.name for point in metadata.entry_points(group=GROUP))})
+
+
+def find_reranker(name: str) -> type[Reranker]:
+    """The class of that name.
+
+    Raises:
+        RrarankError: no such name, a plug-in takes one of ours, or two plug-ins share one.
+    """
+    found = _find(name)
+    if isinstance(found, metadata.EntryPoint):
+        return found.load()  # type: ignore[no-any-return]
+    if isinstance(found, str):
+        module, _, attribute = found.partition(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    return found
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise what `find_reranker` would of a name, without importing its class."""
+    _find(name)
+
+
+def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
+    plugins = list(metadata.entry_points(group=GROUP, name=name))
+    if len(plugins) + (name in _CLASSES) > 1:
+        raise RrarankError(f"several rerankers are named {name!r} ({', '.join(p.value for p in plugins)}); remove one")
+    if plugins:
+        return plugins[0]
+    known = _CLASSES.get(name)
+    if known is None:
+        close = difflib.get_close_matches(name.lower(), names(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise RrarankError(f"no reranker named {name!r}{hint} (known: {', '.join(names())})")
+    return known
+
+
+def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
+    """The reranker of that name, its model loaded.
+
+    Args:
+        config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None means its default.
+    """
+    return find_reranker(name)(configure(name, **config))
+
+
+def configure(name: str, **config: object) -> RerankerConfig:
+    """The `Config` of the reranker of that name; None means a field's default."""
+    kind = find_reranker(name).Config
+    given = {key: value for key, value in config.items() if value is not None}
+    known = [setting.name for setting in fields(kind)]
+    if unknown := given.keys() - set(known):
+        raise RrarankError(f"{name}: no setting {shown(sorted(unknown))} (known: {', '.join(known)})")
+    return kind(**given)  # type: ignore[arg-type]
+
+
+def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
+    """`["window=10", "prompt=rank-all"]` as settings of that reranker's own `Config`, each of its field's type."""
+    config = find_reranker(name).Config
+    shared = [cls for cls in config.__mro__ if is_dataclass(cls)][-1]  # RerankerConfig, whose fields have flags
+    types = {key: kind for key, kind in get_type_hints(config).items() if key not in get_type_hints(shared)}
+    found: dict[str, object] = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals or key not in types:
+            raise RrarankError(
+                f"--option {option!r}: expected KEY=VALUE (known to {name}: {', '.join(types) or 'none'})"
+            )
+        found[key] = _value(text, types[key], option)
+    return found
+
+
+def _value(text: str, kind: Any, option: str) -> object:  # Any: a type, or a generic such as Mapping[str, object]
+    if kind is str:
+        return text
+    kind = get_origin(kind) or kind
+    try:
+        value = kind(text) if kind in (int, float) else json.loads(text)
+    except ValueError:
+        value = None
+    if value is None or (kind in _KINDS and not isinstance(value, kind)):
+        raise RrarankError(f"--option {option!r}: expected {_KINDS.get(kind, 'JSON')}")
+    return value
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", Mapping: "a JSON object"}

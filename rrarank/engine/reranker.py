@@ -1,0 +1,142 @@
+"""The contract of a reranker: candidates in, the same candidates in a better order out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rrarank.data.trec import best_first
+from rrarank.data.types import Candidate, Hit, Ranking
+from rrarank.engine.batches import Batch, Ids, score_in_batches
+from rrarank.errors import RrarankError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+Finish = Callable[[], "list[Ranking]"]
+"""What is left to do of a block once it is prepared."""
+
+
+@dataclass(frozen=True)
+class RerankerConfig:
+    """What every reranker can be told; a class may extend it with fields of its own.
+
+    Args:
+        model: folder or hub id; empty for the class's default.
+        device: `cpu`, `cuda`, `cuda:1`, …; empty for the best one present.
+        threads: CPU threads; 0 for the library's default.
+        batch_size: most pairs scored at once; 0: as many as fit the reranker's own limit.
+        max_length: most tokens of a pair; 0 for the model's own maximum.
+        backend: what runs the model.
+        precision: of the model's matrix products.
+        allow_pickle: take weights that are there as a pickle only (`models.locate`).
+    """
+
+    model: str = ""
+    device: str = ""
+    threads: int = 0
+    batch_size: int = 0
+    max_length: int = 0
+    backend: str = "torch"
+    precision: str = "fp32"
+    allow_pickle: bool = False
+
+
+class Reranker(ABC):
+    """Anything that can put a query's candidates into an order."""
+
+    Config: ClassVar[type[RerankerConfig]] = RerankerConfig
+    model_is_files: ClassVar[bool] = True  # a folder or hub id; else the name that an endpoint knows
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> what it offers
+
+    def __init__(self, config: RerankerConfig | None = None) -> None:
+        self.config = config or self.Config()
+        self._refuse_backend()
+        folder = Path(self.config.model).expanduser()
+        is_folder = bool(self.config.model) and folder.is_dir()  # an empty path is the working folder
+        self.model_name = folder.resolve().name if is_folder else self.config.model
+
+    @abstractmethod
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        """The same queries with the same candidates, best first, each with this reranker's score."""
+
+    def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
+        """What can be done ahead, on another thread, while the block before is scored; the rest is done when called."""
+        return partial(self.rerank_block, queries)
+
+    def _refuse_backend(self) -> None:
+        backend, precision, name = self.config.backend, self.config.precision, type(self).__name__
+        if backend not in self.precisions:
+            raise RrarankError(f"{name}: no back end {backend!r}; it runs on {', '.join(self.precisions)}")
+        if precision not in self.precisions[backend]:
+            offered = ", ".join(self.precisions[backend])
+            raise RrarankError(f"{name}: no precision {precision!r} on {backend}; it offers {offered}")
+
+    def fingerprint(self) -> str:
+        """Names what determines the scores; a reranker with a model adds the sha256 of the model's files."""
+        settings = {key: value for key, value in asdict(self.config).items() if key != "model"}
+        return f"{type(self).__module__}.{type(self).__qualname__} {settings}"
+
+
+class Explains(ABC):
+    """A reranker that can also say why."""
+
+    @abstractmethod
+    def explain(self, query: str, texts: Sequence[str]) -> Iterator[str]:
+        """Text by text, whether and why it is relevant."""
+
+    @abstractmethod
+    def prepare_to_explain(self) -> None:
+        """Load what that takes.
+
+        Raises:
+            RrarankError: this model was not trained to.
+        """
+
+
+class Pointwise(Reranker):
+    """A reranker that scores each (query, text) by itself. It encodes and scores; the engine makes the batches."""
+
+    batch_tokens: int = 4096  # most tokens scored at once, padding included
+
+    @abstractmethod
+    def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of each (query, text), truncated; on the CPU, without the model."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> np.ndarray:
+        """(len(batch),) float32 raw scores, higher is better; not changed by what else is in the batch."""
+
+    def score_all(self, pairs: Batch) -> list[float]:
+        """One score a pair, in the order given."""
+        return score_in_batches(pairs, self.score, self.batch_tokens, self.config.batch_size)
+
+    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        return self.prepare_block(queries)()
+
+    def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
+        texts: dict[str, dict[str, None]] = {}  # query -> its texts, each once: equal pairs are scored once
+        for ranking in queries:
+            texts.setdefault(ranking.query.text, {}).update(dict.fromkeys(c.text for c in ranking.candidates))
+        pairs = {
+            (query, text): ids
+            for query, found in texts.items()
+            for text, ids in zip(found, self.encode(query, list(found)), strict=True)
+        }
+        return partial(self._finish, queries, pairs)
+
+    def _finish(self, queries: Sequence[Ranking], pairs: Mapping[tuple[str, str], Ids]) -> list[Ranking]:
+        scores = dict(zip(pairs, self.score_all(list(pairs.values())), strict=True))
+        return [reorder(r, [scores[r.query.text, c.text] for c in r.candidates]) for r in queries]
+
+
+def reorder(ranking: Ranking, scores: Sequence[float]) -> Ranking:
+    """The ranking by new scores (one per candidate, in candidate order), ties by the one rule of `trec`."""
+    text = {candidate.docid: candidate.text for candidate in ranking.candidates}
+    hits = (Hit(candidate.docid, float(score)) for candidate, score in zip(ranking.candidates, scores, strict=True))
+    return Ranking(ranking.query, tuple(Candidate(hit.docid, text[hit.docid], hit.score) for hit in best_first(hits)))

@@ -1,0 +1,1 @@
+"""A cross-encoder in, a folder for a faster back end out."""

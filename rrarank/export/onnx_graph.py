@@ -1,0 +1,110 @@
+"""A cross-encoder written down as an ONNX graph, in float32 or int8, for any number of rows of any length."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rrarank.engine.batches import Batch
+from rrarank.errors import RrarankError
+from rrarank.export.int8 import quantise
+from rrarank.rerankers.backends.exported import Padding
+from rrarank.rerankers.backends.packed_bert import is_packable
+from rrarank.rerankers.backends.padded_bert import PaddedBert
+from rrarank.rerankers.backends.torch import load_whole, with_pad_token
+
+PROTOBUF_LIMIT = 1_800_000_000  # bytes of weights; an ONNX file of 2 GB or more cannot be, they go beside it
+
+
+def write_graph(
+    folder: Path, name: str, tokenizer: Any, batch: Batch, target: Path, *, backend: str, precision: str
+) -> None:
+    """Write the model of `folder` as `target`.
+
+    Args:
+        batch: two pairs or more of different lengths; for int8, of what the model will meet.
+        backend: which is to read the graph: each is told int8 in its own way.
+        precision: `int8`, or float32 for all others.
+
+    Raises:
+        RrarankError: torch cannot write this model down.
+    """
+    model = load_whole(folder, name).eval()
+    pad = Padding(with_pad_token(tokenizer, model), _inputs(model, batch))
+    graph: nn.Module = PaddedBert(model) if is_packable(model.config) else _Whole(model)
+    inputs = {key: torch.from_numpy(value) for key, value in pad(batch).items()}
+    if precision == "int8":
+        quantise(graph, _chosen(graph), backend, lambda: graph(**inputs))
+    _export(graph.eval(), inputs, target, name)
+
+
+class _Whole(nn.Module):
+    """transformers' own forward pass."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **segments).logits
+        return logits
+
+
+def _inputs(model: Any, batch: Batch) -> list[str]:
+    """Decoders know no segments; where the tokenizer gives none, only BERT needs them."""
+    segments = "token_type_ids" in signature(model.forward).parameters
+    wanted = segments and ("token_type_ids" in batch[0] or is_packable(model.config))
+    return ["input_ids", "attention_mask", *(["token_type_ids"] if wanted else [])]
+
+
+def _chosen(graph: Any) -> Callable[[str], bool]:
+    """The layers that take the time: not the head, nor BERT's last layer, of which little is left and much depends."""
+    if isinstance(graph, PaddedBert):
+        return lambda name: name.startswith("layers.")
+    base = f"model.{graph.model.base_model_prefix}."
+    return lambda name: name.startswith(base) and "pooler" not in name
+
+
+def _export(graph: nn.Module, inputs: Mapping[str, Tensor], target: Path, name: str) -> None:
+    size = sum(part.numel() * part.element_size() for part in (*graph.parameters(), *graph.buffers()))
+    any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    try:
+        with _quiet(), torch.no_grad():
+            torch.onnx.export(
+                graph,
+                tuple(inputs.values()),
+                target,
+                input_names=list(inputs),
+                output_names=["logits"],
+                dynamic_shapes=tuple(any_size for _ in inputs),
+                external_data=size > PROTOBUF_LIMIT,
+                verbose=False,
+            )
+    except Exception as error:  # torch, onnxscript and onnx_ir each have their own
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RrarankError(f"{name}: torch cannot write this model as ONNX ({reason}); use --backend torch") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back the exporter's own news: libraries that it looks for in vain, what will change one day."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Passages in, synthetic queries out."""

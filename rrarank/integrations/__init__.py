@@ -1,0 +1,1 @@
+"""Our rerankers inside other libraries; each file needs its own extra."""

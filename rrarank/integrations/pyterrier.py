@@ -1,0 +1,130 @@
+"""PyTerrier's transformers (1.1 or newer, without Terrier's Java): a run of ours as the first stage, and our rerankers.
+
+    pt.Experiment([first, first >> Rerank(texts="passages.jsonl")], topics, qrels, ["ndcg_cut_10"])
+
+Scores are those that `rrarank.rerank` would write, block by block, so an Experiment gives the figures of our command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyterrier as pt
+
+from rrarank.data.trec import best_first, read_run, written_scores
+from rrarank.data.types import Hit, Run
+from rrarank.engine import registry
+from rrarank.engine.blocks import RerankConfig, rerank_run
+from rrarank.engine.reranker import Reranker
+from rrarank.errors import RrarankError, shown
+from rrarank.sources.inputs import Origins, places_of, sources_of
+from rrarank.sources.texts import gather
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class FirstStage(pt.Transformer):
+    """The hits of a run for the queries asked: qid, query, docno, score, rank (from 0).
+
+    Args:
+        run: a run, or a file with one.
+        hits: most of a query.
+    """
+
+    def __init__(self, run: Run | str | Path, hits: int = 1000) -> None:
+        self.run, self.hits = run if isinstance(run, Run) else read_run(run), hits
+
+    def transform(self, topics: DataFrame) -> DataFrame:
+        _refuse(topics, ["qid", "query"])
+        queries = dict(zip(topics["qid"], topics["query"], strict=True))
+        return _frame(Run({qid: self.run[qid][: self.hits] for qid in queries if qid in self.run}), queries)
+
+
+class Rerank(pt.Transformer):
+    """The rows of a first stage (qid, query, docno; best by rank, else by score) in a reranker's order.
+
+    Args:
+        reranker: one, or its name; empty: the model that ships.
+        texts: docno -> text, or a collection as `rrarank.rerank --collection` takes it; None: from a column `text`.
+        config: depth (100), passages; what lies below the depth follows in first-stage order.
+        settings: of the reranker, by keyword, as `rrarank.load_reranker` takes them.
+    """
+
+    def __init__(
+        self,
+        reranker: Reranker | str = registry.DEFAULT,
+        *,
+        texts: Mapping[str, str] | str | Path | None = None,
+        config: RerankConfig | None = None,
+        **settings: Any,
+    ) -> None:
+        self.reranker = registry.load_reranker(reranker, **settings) if isinstance(reranker, str) else reranker
+        self.texts, self.config = texts, config or RerankConfig()
+
+    def transform(self, results: DataFrame) -> DataFrame:
+        """
+        Raises:
+            RrarankError: a column is absent, an id is no string, a document has no text, or two of one docno differ.
+        """
+        _refuse(results, ["qid", "query", "docno", *(["text"] if self.texts is None else [])])
+        run, queries = _run(results), dict(zip(results["qid"], results["query"], strict=True))
+        texts = self._texts(results, {hit.docid for qid in run for hit in run[qid][: self.config.depth]})
+        ranked = rerank_run(run, self.reranker, topics=queries, texts=texts, config=self.config)
+        found = _frame(ranked, queries)
+        more = [name for name in results.columns if name not in found.columns]
+        return found.merge(results[["qid", "docno", *more]], on=["qid", "docno"], how="left") if more else found
+
+    def _texts(self, results: DataFrame, wanted: set[str]) -> Mapping[str, str]:
+        texts: Mapping[str, str]
+        if self.texts is None:
+            texts = _column_of_texts(results)
+        elif isinstance(self.texts, Mapping):
+            texts = self.texts
+        else:
+            texts = gather(sources_of(places_of(Origins(collection=self.texts))), wanted)
+        if missing := sorted(docid for docid in wanted if docid not in texts):
+            raise RrarankError(f"{len(missing):,} documents have no text ({shown(missing)}); give texts that hold them")
+        return texts
+
+
+def _column_of_texts(results: DataFrame) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for docno, text in zip(results["docno"], results["text"], strict=True):
+        if texts.setdefault(docno, text) != text:
+            raise RrarankError(f"docno {docno!r} stands with two texts; give each passage a docno of its own")
+    return texts
+
+
+def _run(results: DataFrame) -> Run:
+    """qid -> hits, best first, in the order in which the queries come."""
+    ordered = results.sort_values("rank", kind="stable") if "rank" in results.columns else results
+    scores = ordered["score"] if "score" in results.columns else range(0, -len(ordered), -1)
+    hits: dict[str, list[Hit]] = {qid: [] for qid in results["qid"]}
+    for qid, docno, score in zip(ordered["qid"], ordered["docno"], scores, strict=True):
+        hits[qid].append(Hit(docno, float(score)))
+    return Run(hits if "rank" in results.columns else {qid: best_first(found) for qid, found in hits.items()})
+
+
+def _frame(run: Run, queries: Mapping[str, str]) -> DataFrame:
+    """Scores as a written run holds them."""
+    import pandas as pd
+
+    rows = [
+        (qid, queries[qid], hit.docid, float(score), rank)
+        for qid, hits in run.items()
+        for rank, (hit, score) in enumerate(zip(hits, written_scores(hits), strict=True))
+    ]
+    return pd.DataFrame(rows, columns=["qid", "query", "docno", "score", "rank"])
+
+
+def _refuse(frame: DataFrame, columns: list[str]) -> None:
+    if absent := [name for name in columns if name not in frame.columns]:
+        raise RrarankError(f"no column {absent[0]!r}; columns {shown(frame.columns, 10)}, expected {shown(columns)}")
+    for name in ("qid", "docno"):
+        odd = [one for one in frame[name] if not isinstance(one, str)] if name in columns else []
+        if odd:
+            kind = type(odd[0]).__name__
+            raise RrarankError(f"{name} {odd[0]!r} is a {kind}, expected a string; .astype(str) makes one")

@@ -1,0 +1,128 @@
+"""LLMs on disk: a decoder with a chat template, through transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrarank.errors import RrarankError, shown
+from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages
+from rrarank.storage.model_folders import fingerprint, loading, locate
+
+if TYPE_CHECKING:
+    import torch
+
+_BARE = {"add_special_tokens": False, "verbose": False}  # the template writes the special tokens; no advice on lengths
+
+
+class LocalModel(LLM):
+    """A decoder with a chat template, on the CPU, one question at a time."""
+
+    def __init__(self, config: LLMConfig) -> None:
+        super().__init__(config)
+        folder = locate(config.model)
+        self.name = folder.resolve().name
+        self._template_options = _template_options(config.extra, self.name)
+        with loading(self.name, "cpu", 0):
+            self._tokenizer, self._model = _load(folder, self.name)
+        text_config = self._model.config.get_text_config()
+        self.context = int(getattr(text_config, "max_position_embeddings", 0) or self._tokenizer.model_max_length)
+        self._digest = fingerprint(folder)
+
+    def answers(self, questions: Iterable[tuple[str, Messages]]) -> Iterator[tuple[str, Answer | Failure]]:
+        for key, messages in questions:
+            yield key, self._answer(messages)
+
+    def fingerprint(self) -> dict[str, object]:
+        template = hashlib.sha256(json.dumps(self._tokenizer.chat_template).encode()).hexdigest()
+        return super().fingerprint() | {"model": self.name, "sha256": self._digest, "chat_template": template}
+
+    @property
+    def count_tokens(self) -> Callable[[str], int]:
+        return lambda text: len(self._tokenizer(text, **_BARE)["input_ids"])
+
+    def _answer(self, messages: Messages) -> Answer | Failure:
+        from jinja2 import TemplateError
+
+        try:
+            prompt = self._prompt(messages)
+        except TemplateError as error:  # as Gemma's, which takes no system message
+            return Failure(f"the chat template refuses the messages: {error}", retryable=False)
+        asked = prompt.shape[1]
+        room = self.context - asked
+        if room < 1:
+            return Failure(f"the prompt has {asked} tokens, the model takes {self.context}", retryable=False)
+        tokens = self._generate(prompt, min(self.config.max_tokens or room, room))
+        text, finished = self._read(tokens)
+        return Answer(text, "stop" if finished else "length", asked, len(tokens), self.name)
+
+    def _prompt(self, messages: Messages) -> torch.Tensor:
+        """(1, length) token ids."""
+        chat = [dict(message) for message in messages]
+        text = self._tokenizer.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True, **self._template_options
+        )
+        ids: torch.Tensor = self._tokenizer(text, return_tensors="pt", **_BARE)["input_ids"]
+        return ids
+
+    def _generate(self, prompt: torch.Tensor, longest: int) -> list[int]:
+        import torch
+
+        stop = {"stop_strings": list(self.config.stop), "tokenizer": self._tokenizer} if self.config.stop else {}
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            if self.config.seed is not None:
+                torch.manual_seed(self.config.seed)  # so that a question's answer does not hang on those before it
+            output = self._model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=longest,
+                **_sampling(self.config.temperature),
+                **stop,
+            )
+        return list(output[0, prompt.shape[1] :].tolist())  # (1, length + new)
+
+    def _read(self, tokens: Sequence[int]) -> tuple[str, bool]:
+        """The text, cut before a stop as an endpoint would, and whether the model ended by itself."""
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        ends = [place for stop in self.config.stop if (place := text.find(stop)) >= 0]
+        eos = self._model.generation_config.eos_token_id
+        ended = bool(tokens) and tokens[-1] in (eos if isinstance(eos, list) else [eos])
+        return text[: min(ends)] if ends else text, bool(ends) or ended
+
+
+def _template_options(extra: Mapping[str, object], name: str) -> dict[str, Any]:
+    """Of an endpoint's extras, the one that has a meaning here."""
+    options = extra.get("chat_template_kwargs", {})
+    if extra.keys() - {"chat_template_kwargs"} or not isinstance(options, Mapping):
+        raise RrarankError(f"{name}: extra {shown(extra)}; a model on disk takes only chat_template_kwargs, an object")
+    return dict(options)
+
+
+def _load(folder: Path, name: str) -> tuple[Any, Any]:
+    """Tokenizer and model, in float32: CPUs run float16 slowly."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.chat_template:
+        raise RrarankError(f"{name}: the tokenizer has no chat template; give a model tuned to follow instructions")
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise RrarankError(f"{name}: not a whole LLM, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}")
+    if model.generation_config.pad_token_id is None:  # else generate() warns at each question
+        eos = model.generation_config.eos_token_id
+        model.generation_config.pad_token_id = eos[0] if isinstance(eos, list) else eos
+    return tokenizer, model.eval()
+
+
+def _sampling(temperature: float | None) -> dict[str, object]:
+    if temperature is None:
+        return {}
+    if temperature == 0:
+        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    return {"do_sample": True, "temperature": temperature}

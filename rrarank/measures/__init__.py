@@ -1,0 +1,1 @@
+"""Measures, significance, fusion and figures."""

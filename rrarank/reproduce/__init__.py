@@ -1,0 +1,1 @@
+"""A table of systems and test sets, from one YAML file."""

@@ -1,0 +1,152 @@
+"""What every row of a table's column re-ranks, and what it is judged by, put together from the column's protocol.
+
+`bm25-top`: a first stage's best. `judged-pool`: exactly the passages with a judgment and a text, of the queries with a
+relevant one, in the order of a run or of BM25, what neither ranks after that by docid; by docid alone where there is
+neither. Direct columns (`ColumnConfig.is_direct`) take their run as it is; for all others a run is written, whose
+sidecar names its topics and texts, so that `python -m rrarank.rerank --run` of it needs no other flag.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rrarank.data.trec import write_run
+from rrarank.data.types import Hit, Qrels, Run
+from rrarank.errors import RrarankError
+from rrarank.reproduce.config import BM25Config, ColumnConfig
+from rrarank.sources.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
+from rrarank.sources.lucene import BM25, LuceneIndex, build_index
+from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.texts import Collection, gather, load_qrels
+from rrarank.storage.sidecar import fingerprint, read_sidecar, write_sidecar
+
+Places = Mapping[str, str | Path]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A column, ready to be re-ranked.
+
+    Args:
+        run: for `python -m rrarank.rerank --run`; `origins` are its other flags.
+        inputs: of that run.
+        qrels: of the queries that count.
+        queries: that count before a sample is drawn.
+        judged: passages in these qrels; `with_text` of them have a text.
+    """
+
+    run: Path
+    origins: Origins
+    inputs: Inputs
+    qrels: Qrels
+    queries: int
+    judged: int
+    with_text: int
+
+
+def prepare(column: ColumnConfig, folder: Path) -> Candidates:
+    """Read what a column names, and make what it lacks in `folder`: its first stage, its pool, its sample.
+
+    Raises:
+        MissingResource: a data set is neither on disk nor within reach.
+        RrarankError: a file is malformed, or topics or texts are missing.
+    """
+    known = load_qrels(file_or_id(column.qrels, TOPICS, "qrels") if column.qrels else column.dataset)
+    qrels = _drawn(column, known)
+    origins = Origins(column.topics, column.collection, column.index, column.dataset)
+    run = Path(column.run)
+    if not column.is_direct:
+        make = _pool if column.is_pool else _top
+        hits, places = make(column, qrels, origins, folder)
+        run, origins = folder / "candidates.trec", Origins()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_run(run, hits.items(), "candidates")
+        kept = {name: place for name, place in places.items() if name in ("topics", "collection", "index", "dataset")}
+        write_sidecar(run, inputs=kept, config=asdict(column))
+    inputs = load_inputs(run, origins, depth=column.most)
+    if not any(inputs.run.get(qid) for qid in qrels):
+        raise RrarankError(f"{run}: none of its queries is judged in {column.qrels or column.dataset}; other topics?")
+    judged = {docid for grades in qrels.values() for docid in grades}
+    with_text = len(gather(sources_of(inputs.origins), judged))
+    return Candidates(run, origins, inputs, qrels, len(known), len(judged), with_text)
+
+
+def _drawn(column: ColumnConfig, qrels: Qrels) -> Qrels:
+    """A column's judged queries, in a pool those with a relevant passage; or a sample of them, in the qrels' order."""
+    if column.is_pool:
+        qrels = {qid: grades for qid, grades in qrels.items() if max(grades.values()) > 0}
+    if not column.sample or column.sample >= len(qrels):
+        return qrels
+    drawn = set(random.Random(column.seed).sample(sorted(qrels), column.sample))
+    return {qid: grades for qid, grades in qrels.items() if qid in drawn}
+
+
+# -- the best of a first stage ----------------------------------------------------------------------------------------
+
+
+def _top(
+    column: ColumnConfig, qrels: Qrels, origins: Origins, folder: Path
+) -> tuple[Mapping[str, Sequence[Hit]], Places]:
+    if column.run:
+        file, places = load_run(Path(column.run), origins)
+        return {qid: file.run[qid][: column.depth] for qid in file.run if qid in qrels}, places
+    assert column.bm25  # `table_config` refuses a column with neither
+    places = places_of(origins)
+    index = Path(column.index) if column.index else _indexed(column, places, folder / "index")
+    topics = {qid: query for qid, query in topics_of(places).items() if qid in qrels}
+    return _search(index, topics, column.bm25, column.depth), places
+
+
+def _indexed(column: ColumnConfig, places: Places, index: Path) -> Path:
+    """An index of the column's collection; made anew if the one that is there is of another."""
+    assert column.bm25
+    if not (collection := places.get("collection")):
+        raise RrarankError(f"{column.title}: bm25 needs an index or a collection; or give a run")
+    settings = {"language": column.bm25.language}
+    if index.exists():
+        made = read_sidecar(index)
+        of = made.content["inputs"]["collection"]["sha256"] if made else ""
+        if made and of == fingerprint(Path(collection)) and made.content["config"] == settings:
+            return index
+        shutil.rmtree(index)
+    build_index(Collection(Path(collection)), index, language=column.bm25.language)
+    write_sidecar(index, inputs={"collection": collection}, config=settings)
+    return index
+
+
+def _search(index: Path, topics: Mapping[str, str], bm25: BM25Config, hits: int) -> Run:
+    with LuceneIndex(index) as searcher:
+        return searcher.search(topics, hits=hits, bm25=BM25(bm25.k1, bm25.b), language=bm25.language)
+
+
+# -- judged pools -----------------------------------------------------------------------------------------------------
+
+
+def _pool(
+    column: ColumnConfig, qrels: Qrels, origins: Origins, folder: Path
+) -> tuple[Mapping[str, Sequence[Hit]], Places]:
+    places = load_run(Path(column.run), origins)[1] if column.run else places_of(origins)
+    texts = gather(sources_of(places), {docid for grades in qrels.values() for docid in grades})
+    order = _order(column, origins, {qid: query for qid, query in topics_of(places).items() if qid in qrels}, texts)
+    pool = {}
+    for qid, grades in qrels.items():
+        ranks = {hit.docid: rank for rank, hit in enumerate(order.get(qid, ()))}
+        docids = sorted((docid for docid in grades if docid in texts), key=lambda i: (ranks.get(i, len(ranks)), i))
+        pool[qid] = [Hit(docid, float(len(docids) - place)) for place, docid in enumerate(docids)]
+    return {qid: hits for qid, hits in pool.items() if hits}, places
+
+
+def _order(column: ColumnConfig, origins: Origins, topics: Mapping[str, str], texts: Mapping[str, str]) -> Run:
+    """By the column's run, or BM25 on an index of all the pool's passages; else none."""
+    if column.run:
+        return load_run(Path(column.run), origins)[0].run
+    if not column.bm25:
+        return Run({})
+    with TemporaryDirectory() as folder:
+        build_index(((docid, texts[docid]) for docid in texts), Path(folder, "index"), language=column.bm25.language)
+        return _search(Path(folder, "index"), topics, column.bm25, len(texts))

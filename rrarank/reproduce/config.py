@@ -1,0 +1,243 @@
+"""A table of systems by test sets in one YAML file: what its columns and rows are, and which scores are expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from rrarank.engine import registry
+from rrarank.errors import MissingResource, RrarankError, shown
+from rrarank.storage.yaml_settings import checked, read_yaml
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]  # of a file, and a run's tag
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+
+PLACES = ("run", "topics", "qrels", "collection", "index", "dataset")  # of a column; also flags that fill `{run}`, …
+POOL = 1000  # most judged passages a query: MIRACL has 10, TREC DL some 200
+_PLACE_HOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class BM25Config:
+    """BM25 for a column whose first stage is to be made; defaults are Pyserini's."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    k1: Distance = 0.9
+    b: Annotated[float, Field(ge=0, le=1)] = 0.4
+    language: str = "en"
+
+
+@dataclass(frozen=True)
+class ColumnConfig:
+    """A test set and its protocol. Files may hold `{data}` (--data) and `{run}`, `{topics}`, … (the flags so named).
+
+    Args:
+        protocol: `bm25-top`: a first stage's best `depth`; `judged-pool`: exactly the passages that have a judgment.
+        qrels: file, BEIR folder or Pyserini's name; empty for those of `dataset`.
+        run: first stage; as in `rrarank.rerank`, its sidecar may name topics and texts.
+        dataset: ir_datasets id, for what no file is given for.
+        bm25: how the first stage is made where there is no run: of `index`, of an index of `collection`, or, for a
+            judged pool, of an index of its passages.
+        depth: candidates of `bm25-top`.
+        sample: so many of the judged queries, drawn by `seed`; 0 for all.
+        get: what to do to have it, in a line.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    title: str
+    protocol: Literal["bm25-top", "judged-pool"]
+    qrels: str = ""
+    run: str = ""
+    topics: str = ""
+    collection: str = ""
+    index: str = ""
+    dataset: str = ""
+    bm25: BM25Config | None = None
+    depth: Positive = 100
+    sample: Count = 0
+    seed: int = 42
+    get: str = ""
+
+    @property
+    def label(self) -> str:
+        """The protocol as a header says it: `bm25-top100`."""
+        return self.protocol if self.is_pool else f"{self.protocol}{self.depth}"
+
+    @property
+    def is_pool(self) -> bool:
+        return self.protocol == "judged-pool"
+
+    @property
+    def most(self) -> int:
+        """Candidates a query at most."""
+        return POOL if self.is_pool else self.depth
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the candidates are the run's own, so that no file of them has to be made."""
+        return not (self.is_pool or self.sample) and bool(self.run)
+
+
+@dataclass(frozen=True)
+class RowConfig:
+    """A system.
+
+    Args:
+        reranker: a registered name.
+        model: folder, hub id or name of one that ships; empty for the reranker's own.
+        needs: what a user must give as `--model ROW=…`, in a line; empty if `model` will do.
+        settings: of the reranker, such as `max_length` or `window`.
+        teacher: what its model learnt from, where the model's own recipe does not say.
+        expected: column -> measure -> score, or [score, tolerance]; of the row's own model, not of one given instead.
+        notes: column -> what a reader must know of that cell.
+        paper: column -> the paper's own figures, in the order of the table's measures.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    title: str
+    reranker: str
+    model: str = ""
+    needs: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)  # Any: of each setting's own type
+    teacher: str = ""
+    expected: Mapping[Name, Mapping[str, Finite | tuple[Finite, Distance]]] = field(default_factory=dict)
+    notes: Mapping[Name, str] = field(default_factory=dict)
+    paper: Mapping[Name, tuple[Finite, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """A whole table.
+
+    Args:
+        baseline: the row that all others are tested against.
+        measures: as ranx names them; the last one is what is tested.
+        tolerance: how far a score may lie from the expected one, where that has none of its own.
+        remark: below the table.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    title: str
+    baseline: str
+    columns: Annotated[Mapping[Name, ColumnConfig], Field(min_length=1)]
+    rows: Annotated[Mapping[Name, RowConfig], Field(min_length=1)]
+    measures: Annotated[tuple[str, ...], Field(min_length=1)] = ("ndcg@5", "ndcg@10")
+    tolerance: Distance = 0.001
+    remark: str = ""
+
+    def expected(self, row: str, column: str) -> dict[str, tuple[float, float]]:
+        """measure -> (score, tolerance)."""
+        found = self.rows[row].expected.get(column, {})
+        return {m: value if isinstance(value, tuple) else (value, self.tolerance) for m, value in found.items()}
+
+
+def shipped() -> list[str]:
+    """The names of the tables in the package."""
+    folder = resources.files("rrarank.prebuilt").joinpath("tables")
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def load_table(name: str) -> TableConfig:
+    """A table by its bare name, or a YAML file with the keys of `TableConfig`.
+
+    Raises:
+        RrarankError: no such table or file, unknown keys, values of another kind, names that nothing has; all at once.
+    """
+    path = Path(str(resources.files("rrarank.prebuilt").joinpath("tables", f"{name}.yaml")))
+    if name not in shipped():
+        path = Path(name)
+        if not path.is_file():
+            raise RrarankError(f"{name}: no such table or file (tables: {', '.join(shipped())})")
+    return check_table(read_yaml(path), str(path))
+
+
+def check_table(content: Mapping[str, object], where: str) -> TableConfig:
+    """The same from its keys."""
+    table = checked(TableConfig, content, where)
+    if faults := [*_column_faults(table), *_row_faults(table)]:
+        raise RrarankError(f"{where}: {'; '.join(faults)}")
+    return table
+
+
+def _column_faults(table: TableConfig) -> Iterator[str]:
+    for name, column in table.columns.items():
+        known = {"data", *PLACES}
+        if odd := sorted(place_holders(column) - known):
+            yield f"columns.{name}: place holders {shown(odd)} (known: {', '.join(sorted(known))})"
+        if not (column.qrels or column.dataset):
+            yield f"columns.{name}: neither qrels nor a dataset that has some"
+        if not (column.is_pool or column.run or column.bm25):
+            yield f"columns.{name}: bm25-top needs run, or bm25 to make one"
+
+
+def _row_faults(table: TableConfig) -> Iterator[str]:
+    if table.baseline not in table.rows:
+        yield f"baseline is {table.baseline!r}, expected one of the rows ({', '.join(table.rows)})"
+    for name, row in table.rows.items():
+        try:
+            registry.refuse_unknown(row.reranker)
+        except RrarankError as error:
+            yield f"rows.{name}.reranker: {error}"
+        for key, columns in {"expected": row.expected, "notes": row.notes, "paper": row.paper}.items():
+            if odd := [column for column in columns if column not in table.columns]:
+                yield f"rows.{name}.{key}: no column {shown(odd)} (columns: {', '.join(table.columns)})"
+        measures = {measure for scores in row.expected.values() for measure in scores}
+        if odd := sorted(measures.difference(table.measures)):
+            yield f"rows.{name}.expected: no measure {shown(odd)} (measures: {', '.join(table.measures)})"
+        if any(len(figures) != len(table.measures) for figures in row.paper.values()):
+            yield f"rows.{name}.paper: expected {len(table.measures)} figures a column ({', '.join(table.measures)})"
+
+
+# -- place holders ----------------------------------------------------------------------------------------------------
+
+
+def place_holders(column: ColumnConfig) -> set[str]:
+    """The names in braces in a column's files."""
+    return {name for part in PLACES for name in _PLACE_HOLDER.findall(getattr(column, part))}
+
+
+def filled(column: ColumnConfig, places: Mapping[str, str]) -> ColumnConfig:
+    """The column with its place holders filled.
+
+    Args:
+        places: place holder -> what stands for it.
+
+    Raises:
+        MissingResource: something that cannot be left out was not given, or a file is not there.
+    """
+    filled_in: dict[str, Any] = {part: _fill(getattr(column, part), places) for part in PLACES}
+    found = replace(column, **filled_in)
+    if not (found.qrels or found.dataset) or not (found.is_pool or found.run or found.bm25):
+        flags = [f"--{part}" for part in PLACES if getattr(column, part) and not getattr(found, part)]
+        raise MissingResource(f"not given: {' '.join(flags)}{_hint(column)}")
+    for part in PLACES[:-1]:
+        path = getattr(found, part)
+        if "/" in path and not Path(path).exists():
+            raise MissingResource(f"{path}: no such file{_hint(column)}")
+    return found
+
+
+def _fill(value: str, places: Mapping[str, str]) -> str:
+    absent = [name for name in _PLACE_HOLDER.findall(value) if not places.get(name)]
+    if not absent:
+        return _PLACE_HOLDER.sub(lambda found: places[found[1]], value)
+    if value == f"{{{absent[0]}}}":  # a flag by itself: may be left out where a sidecar says it
+        return ""
+    raise MissingResource(f"not given: --{absent[0]}, for {value}")
+
+
+def _hint(column: ColumnConfig) -> str:
+    return f"; {column.get}" if column.get else ""

@@ -1,0 +1,53 @@
+"""What a table says of a model besides its scores: how many parameters it has, and which teacher it learnt from."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rrarank.storage.model_folders import EXPORTED
+
+
+def count_parameters(folder: Path) -> int | None:
+    """Of all weights in a model folder, read from the heads of its safetensors files; None where it has none."""
+    files = [path for path in folder.rglob("*.safetensors") if path.relative_to(folder).parts[0] not in EXPORTED]
+    return sum(math.prod(shape) for path in files for shape in _shapes(path)) if files else None
+
+
+def _shapes(path: Path) -> Iterator[list[int]]:
+    """Of every tensor: eight bytes say how long the JSON that follows is (the safetensors format)."""
+    with open(path, "rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        head = json.loads(file.read(size))
+    return (tensor["shape"] for name, tensor in head.items() if name != "__metadata__")
+
+
+def teacher_of(folder: Path) -> str:
+    """The teachers in the recipe that `rrarank.train` leaves in a model's config.json, in the order of its stages,
+    those of what it started from first; empty for a model that was not made by it."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return ", then ".join(dict.fromkeys(_teachers(config.get("rrarank", {}).get("recipe", {}))))
+
+
+def _teachers(recipe: Mapping[str, Any]) -> Iterator[str]:  # Any: JSON values
+    if not recipe:
+        return
+    base = recipe.get("base")
+    yield from _teachers(base.get("recipe", {}) if isinstance(base, dict) else {})
+    for stage in recipe.get("stages", ()):
+        for labelled in stage.get("sets", ()):
+            yield from map(_short, labelled.get("teachers", ()))
+
+
+def _short(teacher: str) -> str:
+    """`runs: a, b, c` -> `3 runs`; a teacher alone keeps its name."""
+    kind, _, names = teacher.partition(": ")
+    count = names.count(", ") + 1
+    return f"{count} {kind}" if count > 1 else teacher

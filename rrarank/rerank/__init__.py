@@ -1,0 +1,1 @@
+"""The main job: a first-stage run in, a re-ranked run out."""

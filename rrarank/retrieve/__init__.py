@@ -1,0 +1,1 @@
+"""The first stage: topics and an index in, a run out."""

@@ -1,0 +1,303 @@
+"""What goes over the wire: the requests of Cohere's, Jina's and vLLM's rerank clients, Pyserini's, and our replies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import from_json
+
+from rrarank.data.documents import TEXT_FIELDS
+from rrarank.data.run_files import candidate_text
+from rrarank.data.types import Ranking
+from rrarank.errors import RrarankError, shown
+from rrarank.serve.queue import Asked, Ranked
+
+Model = TypeVar("Model", bound=BaseModel)
+
+Text = Annotated[str, Strict()]
+AsWhole = BeforeValidator(lambda value: _whole(value))
+Id: TypeAlias = Text | Annotated[int, Strict(), AsWhole]
+Flag = Annotated[bool, Strict()]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+TopN = Annotated[int, Field(strict=True, ge=0), AsWhole]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a reply says of itself: the request's id, the server's model, the version of the path asked."""
+
+    id: str
+    model: str
+    version: str
+
+
+# -- asked ------------------------------------------------------------------------------------------------------------
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="allow")  # fields that we do not know are named in the reply's warnings
+
+    model: Text | None = Field(None, description="any: the reply names the model that the server has")
+    top_n: TopN | None = Field(None, description="most results; 0 or absent: all")
+
+    def meta(self, heading: Heading) -> Meta:
+        ignored = [name[:40] for name in sorted(self.model_extra or {})]
+        warnings = [f"ignored: {shown(ignored)}"] if ignored else []
+        return Meta(api_version=ApiVersion(version=heading.version), warnings=warnings)
+
+
+class TextDocument(BaseModel):
+    text: Text
+
+
+class RerankRequest(_Request):
+    """As Cohere's, Jina's and vLLM's clients ask."""
+
+    query: Text = Field(min_length=1)
+    documents: list[Text | TextDocument]
+    return_documents: Flag | None = Field(None, description="give each document's text back")
+
+    def asked(self) -> Asked:
+        return Asked(self.query, [one if isinstance(one, str) else one.text for one in self.documents])
+
+    def reply(self, asked: Asked, ranked: Ranked, heading: Heading) -> RerankReply:
+        documents = [TextDocument(text=text) if self.return_documents else None for text in asked.texts]
+        results = [
+            Result(index=place, relevance_score=_sigmoid(score), score=score, document=documents[place])
+            for place, score in ranked.order[: self.top_n or None]
+        ]
+        usage = Usage(total_tokens=ranked.tokens)
+        return RerankReply(id=heading.id, model=heading.model, results=results, usage=usage, meta=self.meta(heading))
+
+
+class AskedQuery(BaseModel):
+    text: Text = Field(min_length=1, validation_alias=AliasChoices("text", "query_txt"))  # the latter: Pyserini 1.6
+    qid: Id | None = None
+
+
+_TEXT = {"type": ["string", "integer"]}
+_NONE: dict[str, object] = {"type": "null"}
+_TITLE = {"anyOf": [_TEXT, _NONE, {"enum": [False, [], {}]}]}
+_HELD = [  # as `texts.document_text` reads it: the first of these that the object has
+    {"required": [name], "properties": dict.fromkeys(TEXT_FIELDS[:place], _NONE) | {name: _TEXT}}
+    for place, name in enumerate(TEXT_FIELDS)
+]
+_DOCUMENT = {"type": "object", "properties": {"title": _TITLE}, "anyOf": _HELD}
+DocumentObject = Annotated[dict[str, JsonValue], WithJsonSchema(_DOCUMENT)]
+
+
+class FirstStageCandidate(BaseModel):
+    docid: Id
+    score: Number
+    doc: Text | DocumentObject = Field(validation_alias=AliasChoices("doc", "document_txt"))
+
+
+class CandidatesRequest(_Request):
+    """As Pyserini's server replies and as rank_llm's requests are."""
+
+    query: AskedQuery
+    candidates: list[FirstStageCandidate]
+    api: JsonValue = Field(None, description="of a reply of Pyserini's server, which may be sent on as it is")
+    index: Text = Field("", description="likewise; given back")
+
+    def asked(self) -> Asked:
+        """
+        Raises:
+            RrarankError: a document holds no text.
+        """
+        texts = [candidate_text(one.doc, f"candidates.{place}.doc") for place, one in enumerate(self.candidates)]
+        return Asked(self.query.text, texts, [one.score for one in self.candidates])
+
+    def reply(self, asked: Asked, ranked: Ranked, heading: Heading) -> CandidatesReply:
+        candidates = [
+            RankedCandidate(
+                docid=self.candidates[place].docid,
+                score=score,
+                relevance_score=_sigmoid(score),
+                rank=rank,
+                doc=self.candidates[place].doc,
+            )
+            for rank, (place, score) in enumerate(ranked.order[: self.top_n or None], start=1)
+        ]
+        query = ReplyQuery(text=self.query.text, qid=self.query.qid)
+        return CandidatesReply(
+            index=self.index,
+            query=query,
+            candidates=candidates,
+            id=heading.id,
+            model=heading.model,
+            meta=self.meta(heading),
+        )
+
+
+Request = RerankRequest | CandidatesRequest
+
+
+def parse_request(body: bytes) -> Request:
+    """The request of a JSON body; one with `candidates` is of Pyserini's shape.
+
+    Raises:
+        RrarankError: one line for the first fault, without the texts.
+    """
+    content = parse_json(body)
+    if isinstance(content, dict) and "candidates" in content and "documents" not in content:
+        return validated(CandidatesRequest, content)
+    return validated(RerankRequest, content)
+
+
+def parse_json(body: bytes) -> object:
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise RrarankError(f"the body is not JSON ({error})") from None
+
+
+def validated(kind: type[Model], content: object) -> Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise RrarankError(_first_fault(error)) from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part)[:40] for part in fault["loc"]) or "the body"
+    more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
+    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}{more}"
+
+
+# -- searched ---------------------------------------------------------------------------------------------------------
+
+
+class SearchRequest(BaseModel):
+    query: Text = Field(min_length=1)
+    hits: Annotated[int, Field(strict=True, ge=1, le=1_000), AsWhole] = 20
+
+    def reply(self, found: Ranking, index: str) -> SearchReply:
+        candidates = [
+            FoundCandidate(docid=one.docid, score=one.score, rank=rank, doc=FoundDocument(contents=one.text))
+            for rank, one in enumerate(found.candidates, start=1)
+        ]
+        return SearchReply(index=index, query=ReplyQuery(text=self.query), candidates=candidates)
+
+
+def parse_search(body: bytes) -> SearchRequest:
+    """
+    Raises:
+        RrarankError: one line for the first fault.
+    """
+    return validated(SearchRequest, parse_json(body))
+
+
+class FoundDocument(BaseModel):
+    contents: str
+
+
+class FoundCandidate(BaseModel):
+    docid: str
+    score: float
+    rank: int
+    doc: FoundDocument
+
+
+class SearchReply(BaseModel):
+    """As Pyserini's server replies; POST it to /v1/rerank as it is."""
+
+    api: Literal["v1"] = "v1"
+    index: str
+    query: ReplyQuery
+    candidates: list[FoundCandidate]
+
+
+# -- answered ---------------------------------------------------------------------------------------------------------
+
+
+class Result(BaseModel):
+    index: int = Field(description="place among the documents asked, from 0")
+    relevance_score: float = Field(description="sigmoid of the score")
+    score: float = Field(description="the reranker's own, as in a run")
+    document: TextDocument | None = None
+
+
+class Usage(BaseModel):
+    total_tokens: int = Field(description="of all pairs; 0 where the reranker does not score pairs")
+
+
+class ApiVersion(BaseModel):
+    version: str
+
+
+class Meta(BaseModel):
+    api_version: ApiVersion
+    warnings: list[str]
+
+
+class RerankReply(BaseModel):
+    id: str
+    model: str
+    results: list[Result] = Field(description="best first")
+    usage: Usage
+    meta: Meta
+
+
+class ReplyQuery(BaseModel):
+    text: str
+    qid: Id | None = None
+
+
+class RankedCandidate(BaseModel):
+    docid: Id
+    score: float = Field(description="the reranker's own, as in a run")
+    relevance_score: float = Field(description="sigmoid of the score")
+    rank: int
+    doc: str | dict[str, JsonValue]
+
+
+class CandidatesReply(BaseModel):
+    """As Pyserini's server replies."""
+
+    api: Literal["v1"] = "v1"
+    index: str
+    query: ReplyQuery
+    candidates: list[RankedCandidate] = Field(description="best first")
+    id: str
+    model: str
+    meta: Meta
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+    version: str
+    reranker: str
+    model: str
+    index: str | None = Field(None, description="name of the index that /v1/search asks, if there is one")
+    keys: bool = Field(description="whether an API key is needed")
+    waiting: int = Field(description="requests not begun")
+    limits: dict[str, int | float] = Field(description="of a request")
+
+
+class ErrorReply(BaseModel):
+    message: str
+    id: str
+
+
+def _sigmoid(score: float) -> float:
+    return 1 / (1 + math.exp(-score)) if score > -700 else 0.0  # below it exp overflows
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 2.0 is whole."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,1 +1,0 @@
-"""A reranker behind HTTP: the wire, the queue with its one scoring thread, the page."""

@@ -1,0 +1,1 @@
+"""Check, count, convert and extend distillation sets."""

@@ -1,0 +1,182 @@
+"""What a job starts from: a run, its queries, its texts; from flags, else from the run's sidecar."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rrarank.data.beir import CORPUS, in_folder, is_beir
+from rrarank.data.run_files import RunFile, read_run_file
+from rrarank.data.types import Run
+from rrarank.errors import RrarankError, shown
+from rrarank.sources.ir_datasets import IrDatasetsTexts
+from rrarank.sources.lucene import LuceneTexts
+from rrarank.sources.names import TEXTS, TOPICS, file_or_id, known
+from rrarank.sources.texts import Collection, InlineTexts, Source, gather, load_topics
+from rrarank.storage.files import STDIO, find
+from rrarank.storage.sidecar import Sidecar, fingerprint, read_sidecar
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A run with its queries and texts.
+
+    Args:
+        missing: docids among the top `depth` that no source has a text for.
+        origins: name -> file, index folder or data set id; what the next sidecar names.
+    """
+
+    run: Run
+    topics: Mapping[str, str]
+    texts: Mapping[str, str]
+    missing: Sequence[str]
+    origins: Mapping[str, str | Path]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where a user says that queries and texts are; empty where the sidecar is to say it.
+
+    Args:
+        topics: file of queries, BEIR folder, or Pyserini's name of them; else those of `dataset`.
+        collection: JSONL or TSV file, or BEIR folder.
+        index: Lucene index with stored texts, or Pyserini's name of one, whose texts ir_datasets then gives.
+        dataset: ir_datasets id or BEIR folder, for texts and, without `topics`, for queries.
+    """
+
+    topics: str | Path = ""
+    collection: str | Path = ""
+    index: str | Path = ""
+    dataset: str = ""
+
+
+def load_inputs(
+    run: str | Path,
+    origins: Origins = Origins(),
+    *,
+    depth: int = 100,
+    skip_missing: bool = False,
+    command: str = "rerank",
+    part: Callable[[Run], Run] | None = None,
+) -> Inputs:
+    """Read a run, find its queries and gather the texts of its top `depth`.
+
+    Args:
+        run: file of any format; a bare name is looked up in `./`, `./runs/` and the package; `-` is stdin.
+        skip_missing: leave candidates without text (and queries without a topic) in first-stage order
+            instead of refusing the job.
+        command: the verb, with what flags it needs, to be typed again where topics or texts are unknown.
+        part: what of the run is wanted; None: all.
+
+    Raises:
+        RrarankError: a file is malformed or unknown, or texts or topics are missing.
+    """
+    found, places = load_run(run, origins)
+    path = Path(places.get("run", STDIO))
+    _refuse_unknown(path, places, command)
+    carried = found if found.topics or "requests" not in places else read_run_file(places["requests"])
+    asked = {**carried.topics, **topics_of(places)}
+    hits = part(found.run) if part else found.run
+    wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
+    texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
+    missing = sorted(wanted.difference(texts))
+    if not skip_missing:
+        _refuse_missing([qid for qid in hits if qid not in asked], "topic", path, places)
+        _refuse_missing(missing, "text", path, places)
+    return Inputs(hits, asked, texts, missing, places)
+
+
+def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, dict[str, str | Path]]:
+    """A run of any format, and the places of its queries and texts that flags, the file itself or its sidecar name."""
+    path = Path(run) if str(run) == STDIO else find(run, "runs")
+    given = places_of(origins)
+    found = read_run_file(path)
+    if found.topics:
+        return found, {"run": path, "requests": path} | given
+    if str(path) == STDIO:
+        return found, given
+    return found, {"run": path} | _from_sidecar(given, read_sidecar(path)) | given
+
+
+def places_of(origins: Origins) -> dict[str, str | Path]:
+    places: dict[str, str | Path] = {}
+    folder = origins.dataset if is_beir(origins.dataset) else ""
+    if topics := origins.topics or folder:
+        places["topics"] = file_or_id(topics, TOPICS)
+    if collection := origins.collection or folder:
+        places["collection"] = find(in_folder(collection, CORPUS))
+    if origins.index:
+        index = Path(origins.index)
+        places["index"] = known(TEXTS).get(str(index), index) if not index.exists() else index
+        if isinstance(places["index"], Path):
+            fingerprint(index)  # refuses what is no index, before any work
+    if origins.dataset and not folder:
+        places["dataset"] = origins.dataset
+    return places
+
+
+_QUERIES = ("topics", "requests", "dataset")
+_TEXTS = ("collection", "index", "requests", "dataset")
+
+
+def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None) -> dict[str, str | Path]:
+    """What the flags leave open: queries, texts or both. Flags beat the sidecar, each for its own part."""
+    wanted = {name for part in (_QUERIES, _TEXTS) if not given.keys() & set(part) for name in part}
+    return {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
+
+
+def _refuse_unknown(run: Path, places: Mapping[str, str | Path], command: str) -> None:
+    if not (places.keys() & set(_QUERIES) and places.keys() & set(_TEXTS)):
+        sidecar = None if str(run) == STDIO else read_sidecar(run)
+        raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}")
+
+
+def _why_unknown(sidecar: Sidecar | None) -> str:
+    if sidecar is None:
+        return "has no sidecar that names its topics and texts"
+    gone = [name for part in ("topics", "collection", "index", "requests") if (name := sidecar.recorded(part))]
+    return f"{sidecar.path} names {shown(gone)}, not all of which are there" if gone else f"{sidecar.path} names none"
+
+
+def _complete(command: str, places: Mapping[str, str | Path]) -> str:
+    """The complete command to type, with place-holders for what is unknown."""
+    flags = dict(places)
+    if not flags.keys() & set(_QUERIES):
+        flags["topics"] = "TOPICS.tsv"
+    if not flags.keys() & set(_TEXTS):
+        flags["collection"] = "COLLECTION.jsonl"
+    typed = " ".join(f"--{name} {shlex.quote(str(place))}" for name, place in flags.items())
+    return f"python -m rrarank.{command} {typed} (or --index INDEX, or --dataset IR_DATASETS_ID)"
+
+
+def topics_of(places: Mapping[str, str | Path]) -> Mapping[str, str]:
+    """Beyond those that requests carry."""
+    if "topics" in places:
+        return load_topics(places["topics"])
+    return {} if "requests" in places else load_topics(places["dataset"])
+
+
+def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
+    """In the order in which they are asked, before the texts that requests carry."""
+    sources: list[Source] = []
+    if "collection" in places:
+        sources.append(Collection(Path(places["collection"])))
+    if "dataset" in places:
+        sources.append(IrDatasetsTexts(str(places["dataset"])))
+    if "index" in places:
+        index = places["index"]
+        sources.append(LuceneTexts(index) if isinstance(index, Path) else IrDatasetsTexts(index))
+    return sources
+
+
+def _refuse_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
+    """Refuse a run some of whose queries (part `topic`) or documents (part `text`) are unknown."""
+    if missing:
+        what, names = ("queries", _QUERIES) if part == "topic" else ("documents", _TEXTS)
+        asked = ", ".join(str(places[name]) for name in names if name in places)
+        raise RrarankError(
+            f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
+            "give their source too, or --skip-missing to leave them in first-stage order"
+        )

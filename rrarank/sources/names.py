@@ -1,0 +1,42 @@
+"""Pyserini's names for topics, judgments and indexes, as ir_datasets ids (`prebuilt/names.json`)."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from rrarank.data.beir import QRELS, QUERIES, in_folder
+from rrarank.errors import RrarankError
+from rrarank.storage.files import find
+
+TOPICS = "topics"  # judgments have the same names
+TEXTS = "texts"  # what an index of that name holds
+
+
+@cache
+def known(kind: str) -> dict[str, str]:
+    """name -> ir_datasets id, for `TOPICS` or `TEXTS`."""
+    text = resources.files("rrarank.prebuilt").joinpath("names.json").read_text(encoding="utf-8")
+    return dict(json.loads(text)[kind])
+
+
+def file_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
+    """The file of that name, as `files.find` looks for it, or its part of a BEIR folder of that name; else the
+    ir_datasets id that Pyserini's name stands for.
+
+    Raises:
+        RrarankError: neither; with the nearest known name.
+    """
+    if kind == TOPICS:
+        name = in_folder(name, QRELS if folder == "qrels" else QUERIES)
+    try:
+        return find(name, folder)
+    except RrarankError as error:
+        if found := known(kind).get(str(name)):
+            return found
+        close = difflib.get_close_matches(str(name), known(kind), n=1, cutoff=0.75)
+        hint = f"; did you mean the name {close[0]!r}?" if close else ""
+        raise RrarankError(f"{error}{hint}") from None

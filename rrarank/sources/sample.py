@@ -1,0 +1,18 @@
+"""The collection that ships with the package: 20 queries with BM25's candidates, on which any model can be tried."""
+
+from __future__ import annotations
+
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+
+from rrarank.data.types import Ranking, ranking_of
+from rrarank.sources.inputs import load_inputs
+
+
+def sample_rankings(depth: int, queries: int | None = None) -> list[Ranking]:
+    """The first queries (None: all), each with its top `depth` candidates, or as many as BM25 found."""
+    inputs = load_inputs(Path(str(resources.files("rrarank.runs")), "bm25.trec"), depth=depth)
+    return [
+        ranking_of(qid, inputs.run[qid][:depth], inputs.topics, inputs.texts) for qid in islice(inputs.run, queries)
+    ]

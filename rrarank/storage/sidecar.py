@@ -1,0 +1,171 @@
+"""`<output>.json` beside an output: what made it, from what, checked by sha256.
+
+Written last, so that its presence says the output is whole. Paths in it are relative to it; it names no host, no user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rrarank.errors import RrarankError
+from rrarank.storage.files import atomic_write, is_file, sha256
+from rrarank.storage.journal import is_begun
+
+FORMAT = "rrarank.sidecar/1"
+DENSE_MANIFEST = "dense.json"  # in the folder of a dense index: names its files by their sha256
+_VERSIONS = ("rrarank", "pyserini", "torch", "transformers", "sentence-transformers", "ir_datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    path: Path
+    content: Mapping[str, Any]
+
+    def input(self, name: str) -> str | Path | None:
+        """What the output was made from: a path that still holds the same bytes, an id (data set), or None.
+
+        Raises:
+            RrarankError: the file has changed since. A file that is gone gives None.
+        """
+        entry = self.content["inputs"].get(name)
+        if entry is None or "id" in entry:
+            return entry and str(entry["id"])
+        path = Path(os.path.normpath(self.path.parent.resolve() / entry["path"]))
+        if not path.exists():
+            return None
+        if not self.path.is_absolute():
+            path = Path(os.path.relpath(path))  # as a user would type it
+        if fingerprint(path) != entry["sha256"]:
+            flags = "--topics and --collection" if name == "requests" else f"--{name}"
+            raise RrarankError(f"{path} is not the file that {self.path} names (sha256 differs); give {flags} yourself")
+        return path
+
+    def recorded(self, name: str) -> str:
+        entry = self.content["inputs"].get(name) or {}
+        return str(entry.get("id") or entry.get("path") or "")
+
+
+def sidecar_path(output: str | Path) -> Path:
+    return Path(f"{output}.json")
+
+
+def read_sidecar(output: Path) -> Sidecar | None:
+    """The sidecar of `output`, if it has one.
+
+    Raises:
+        RrarankError: it is not ours, or describes other bytes than the output now holds.
+    """
+    path = sidecar_path(output)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known, recorded = content["format"] == FORMAT, content["output"]["sha256"]
+        named = [
+            [entry["id"]] if "id" in entry else [entry["path"], entry["sha256"]] for entry in content["inputs"].values()
+        ]
+        whole = all(isinstance(part, str) for parts in named for part in parts)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise RrarankError(f"{path}: not a sidecar of rrarank; move it away, then give --topics and texts")
+    if not known:
+        raise RrarankError(f"{path}: format {content['format']!r}, this version reads {FORMAT!r}; update rrarank")
+    if recorded != fingerprint(output):
+        raise RrarankError(f"{output} is not what {path} describes (sha256 differs); remake it, or remove the sidecar")
+    return Sidecar(path, content)
+
+
+def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object], *, packed: bool = False) -> None:
+    """Refuse an output that exists (unless `overwrite`), is one of its own inputs or the sidecar of another file, or
+    whose sidecar would replace a file that is no sidecar.
+
+    Args:
+        packed: a name that ends in `.gz` will be gzipped; else it is refused.
+    """
+    if str(output).endswith(".gz") and not packed:
+        raise RrarankError(f"{output}: outputs are not packed; leave .gz out, and gzip the file afterwards")
+    if not is_file(output):
+        return
+    path, beside = Path(output), sidecar_path(output)
+    if path.is_dir():
+        raise RrarankError(f"{output}: is a folder, expected a file to write")
+    if path.suffix == ".json" and _is_described(path.with_suffix("")):
+        raise RrarankError(f"{output}: where the sidecar of {path.with_suffix('')} belongs; give another --output")
+    if path.is_file() and not overwrite:
+        raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")
+    used = {thing.resolve() for thing in inputs if isinstance(thing, Path)}
+    if taken := used & {path.resolve(), beside.resolve()}:
+        raise RrarankError(f"{output}: would replace the input {taken.pop()}; give another --output")
+    if beside.exists() and not _is_ours(beside):
+        raise RrarankError(f"{beside}: in the way of the sidecar of {output}, and not one; give another --output")
+
+
+def is_unfinished(output: str | Path) -> bool:
+    """Whether a job was stopped before it had described its output."""
+    return is_begun(output) and not sidecar_path(output).is_file()
+
+
+def _is_described(path: Path) -> bool:
+    """Whether a sidecar of it would make sense: it is a file or an index."""
+    return path.is_file() or any(path.glob("segments_*")) or (path / DENSE_MANIFEST).is_file()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("rrarank.sidecar/")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
+    """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "output": {"path": output.name, "sha256": fingerprint(output)},
+        "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items()},
+        **facts,
+        "versions": {"python": platform.python_version(), **versions()},
+    }
+    with atomic_write(sidecar_path(output)) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
+    if isinstance(thing, str):
+        return {"id": thing}
+    relative = Path(os.path.relpath(thing.resolve(), folder.resolve())).as_posix()
+    return {"path": relative, "sha256": fingerprint(thing)}
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of a file; of an index the file that names all others: a Lucene index's `segments_N` (by random ids), a
+    dense index's manifest (by their sha256)."""
+    if not path.exists():
+        raise RrarankError(f"{path}: no such file or folder")
+    if not path.is_dir():
+        return sha256(path)
+    naming = sorted([*path.glob("segments_*"), *path.glob(DENSE_MANIFEST)])
+    if not naming:
+        raise RrarankError(f"{path}: a folder, but no index (no segments file, no {DENSE_MANIFEST})")
+    return sha256(naming[-1])
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,62 @@
+"""Settings in YAML files, checked against the dataclass that they fill; all faults at once, in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from rrarank.errors import RrarankError
+from rrarank.storage.files import read_lines
+
+T = TypeVar("T")
+
+
+def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
+    """A pydantic-checked dataclass from its keys.
+
+    Raises:
+        RrarankError: an unknown key, one that is missing, or a value of another kind.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
+
+
+def _fault(found: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "missing":
+        return f"{where} is needed"
+    if found["type"] == "unexpected_keyword_argument":
+        return f"{where} is no key of it"
+    reason = found["msg"].replace("valid tuple", "list")
+    return f"{where} is {found['input']!r:.40}: {reason[0].lower()}{reason[1:]}"
+
+
+def read_yaml(path: str | Path) -> Mapping[str, object]:
+    """The keys of a YAML file. Only true and false are such, as in YAML 1.2: a prompt's `yes` and `no` are words."""
+    import yaml  # type: ignore[import-untyped]
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml is untyped
+        yaml_implicit_resolvers: ClassVar = {
+            start: [one for one in rules if one[0] != _BOOL]
+            for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+    try:
+        content = yaml.load("".join(read_lines(path)), Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise RrarankError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from error
+    if not isinstance(content, dict):
+        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
+    return content
+
+
+_BOOL = "tag:yaml.org,2002:bool"

@@ -1,0 +1,1 @@
+"""Distillation sets in, a student model out."""

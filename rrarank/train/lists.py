@@ -1,0 +1,183 @@
+"""What a student reads at once: short lists cut from labelled rankings, and the tokens of their pairs."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from rrarank.data.distillation_set import levels
+from rrarank.data.types import LabelledRanking, blocks
+from rrarank.data.verdicts import Answer
+from rrarank.errors import RrarankError
+from rrarank.train.term_control import CLS, DOCUMENT, PADDING, QUERY, SPECIAL
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Treatment = Literal["hard-negative", "re-append", "drop", "random"]
+
+
+@dataclass(frozen=True)
+class TrainingList:
+    """A query and documents with their label levels, best first; scores and answers if the teacher gave them."""
+
+    query: str
+    texts: tuple[str, ...]
+    levels: tuple[float, ...]
+    scores: tuple[float, ...] = ()
+    answers: tuple[Answer | None, ...] = ()
+
+
+def training_list(
+    label: LabelledRanking, missing: Treatment, rng: random.Random, answers: Mapping[str, Answer] | None = None
+) -> TrainingList | None:
+    """What a label teaches; None if that is no pair.
+
+    Args:
+        missing: what becomes of missing documents: `hard-negative`, below every listed one and tied (RRADistill);
+            `re-append`, below in the order shown, as RankGPT does; `drop`; `random`, below in random order.
+        rng: draws for `random`.
+        answers: docid -> what is to be said of it, if anything is.
+    """
+    treated = _treat(label, missing, rng)
+    level = _levels(treated)
+    if len(set(level.values())) < 2:
+        return None
+    texts = {candidate.docid: candidate.text for candidate in treated.shown}
+    docids = sorted(level, key=lambda docid: -level[docid])
+    scores = _scores(treated)
+    known = tuple(scores[docid] for docid in docids) if all(docid in scores for docid in docids) else ()
+    said = tuple(answers.get(docid) for docid in docids) if answers else ()
+    return TrainingList(
+        treated.query.text, tuple(texts[i] for i in docids), tuple(float(level[i]) for i in docids), known, said
+    )
+
+
+def _treat(label: LabelledRanking, missing: Treatment, rng: random.Random) -> LabelledRanking:
+    if missing == "hard-negative" or not label.missing:
+        return label
+    if missing == "drop":
+        return replace(label, missing=(), unknown=(*label.unknown, *label.missing))
+    left_out = set(label.missing)
+    below = [candidate.docid for candidate in label.shown if candidate.docid in left_out]
+    if missing == "random":
+        rng.shuffle(below)
+    return replace(label, listed=(*label.listed, *below), missing=())
+
+
+def _levels(label: LabelledRanking) -> Mapping[str, float]:
+    """By the teacher's order; by its grades where it gave such, so that documents of one grade are tied."""
+    grades = label.provenance.get("grades")
+    known = levels(label)
+    return {docid: grades.get(docid, 0) for docid in known} if isinstance(grades, Mapping) else known
+
+
+def _scores(label: LabelledRanking) -> Mapping[str, float]:
+    scores = label.provenance.get("scores")
+    return scores if isinstance(scores, Mapping) else {}
+
+
+def cut(whole: TrainingList, size: int, rng: random.Random) -> Iterator[TrainingList]:
+    """Lists of about `size` documents that together hold each document once, each spread over the whole range of
+    levels: of every few neighbours in the teacher's order, each goes to another list. Lists without a pair are left
+    out."""
+    count = -(-len(whole.texts) // size)
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for neighbours in blocks(range(len(whole.texts)), count):
+        for place, part in zip(neighbours, rng.sample(parts, len(neighbours)), strict=True):
+            part.append(place)
+    for part in parts:
+        if len({whole.levels[place] for place in part}) > 1:
+            yield replace(
+                whole,
+                texts=tuple(whole.texts[place] for place in part),
+                levels=tuple(whole.levels[place] for place in part),
+                scores=tuple(whole.scores[place] for place in part) if whole.scores else (),
+                answers=tuple(whole.answers[place] for place in part) if whole.answers else (),
+            )
+
+
+def epoch(wholes: Sequence[TrainingList], size: int, seed: int, number: int) -> list[TrainingList]:
+    """All lists of an epoch in random order; another cut and another order each epoch, the same for the same seed."""
+    rng = random.Random(f"{seed} {number}")  # a text: random.Random hashes it the same in every process
+    found = [part for whole in wholes for part in cut(whole, size, rng)]
+    rng.shuffle(found)
+    return found
+
+
+# -- tokens -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Training lists to chunks: pairs of like length, padded to the longest of them, and their places in the batch.
+
+    Args:
+        tokenizer: a fast one, which tells query from document.
+        max_length: most tokens of a pair, cut as the reranker cuts them.
+        chunk: pairs that go through the encoder at once.
+    """
+
+    tokenizer: Any  # a PreTrainedTokenizerFast; transformers is untyped
+    max_length: int
+    chunk: int
+
+    def __call__(self, lists: Sequence[TrainingList]) -> dict[str, Any]:
+        pairs = [(item.query, text) for item in lists for text in item.texts]
+        rows = self.tokenizer(
+            [query for query, _ in pairs],
+            [text for _, text in pairs],
+            truncation="longest_first",
+            max_length=self.max_length,
+        )
+        order = sorted(range(len(pairs)), key=lambda row: len(rows["input_ids"][row]))
+        chunks = [self._chunk(rows, order[start : start + self.chunk]) for start in range(0, len(order), self.chunk)]
+        return {
+            "chunks": chunks,
+            "levels": [torch.tensor(item.levels) for item in lists],
+            "targets": [torch.tensor(item.scores or item.levels) for item in lists],
+        }
+
+    def _chunk(self, rows: Any, places: Sequence[int]) -> dict[str, Tensor]:
+        """`input_ids`, … and `roles`, each (pairs, length); `places`, (pairs,)."""
+        names = [name for name in rows if name in self.tokenizer.model_input_names]
+        inputs = self.tokenizer.pad({name: [rows[name][row] for row in places] for name in names}, return_tensors="pt")
+        length = inputs["input_ids"].shape[1]
+        roles = torch.full((len(places), length), PADDING)
+        for i, row in enumerate(places):
+            given = torch.tensor([_role(sequence) for sequence in rows.sequence_ids(row)])
+            start = length - len(given) if self.tokenizer.padding_side == "left" else 0
+            roles[i, start : start + len(given)] = given
+        roles[torch.arange(len(places)), (roles != PADDING).int().argmax(1)] = CLS
+        return {**inputs, "roles": roles, "places": torch.tensor(places)}
+
+
+def _role(sequence: int | None) -> int:
+    return SPECIAL if sequence is None else (QUERY, DOCUMENT)[sequence]
+
+
+def punctuation(tokenizer: Any) -> frozenset[int]:
+    """Ids of tokens that are bare punctuation or special."""
+    marks = set(string.punctuation) | set("“”‘’–—…·、。，「」")
+    bare = {number for token, number in tokenizer.get_vocab().items() if set(token.lstrip("#Ġ▁")) <= marks}
+    return frozenset(bare | set(tokenizer.all_special_ids))
+
+
+def common_tokens(tokenizer: Any, texts: Iterable[str], share: float) -> frozenset[int]:
+    """Ids of tokens that occur in more than this share of the different texts."""
+    different = sorted(set(texts))
+    if share >= 1 or not different:
+        return frozenset()
+    counts = Counter(number for ids in tokenizer(different, truncation=True)["input_ids"] for number in set(ids))
+    return frozenset(number for number, count in counts.items() if count > share * len(different))
+
+
+def refuse_slow(tokenizer: Any) -> None:
+    if not tokenizer.is_fast:
+        raise RrarankError("training needs a fast tokenizer (tokenizer.json), which tells query from document tokens")

@@ -1,0 +1,163 @@
+"""Rerankers by name: known without importing them, suggested when mistyped."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from rrarank.engine import registry
+from rrarank.engine.registry import DEFAULT, find_reranker, load_reranker, names, parse_options, register
+from rrarank.engine.reranker import RerankerConfig
+from rrarank.errors import RrarankError
+from rrarank.rerankers.bm25 import FirstStage
+
+
+@pytest.fixture
+def table(monkeypatch):
+    monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))  # a test's names go when it ends
+
+
+def test_names_are_sorted_and_hold_ours():
+    assert names() == sorted(set(names()))
+    assert {"bm25", "bi-encoder", "cross-encoder", "monobert", DEFAULT} <= set(names())
+
+
+def test_names_import_nothing_heavy():
+    code = (
+        "import sys; from rrarank import load_reranker, register; from rrarank.engine.registry import names; names(); "
+        "print([m for m in ('torch', 'transformers', 'sentence_transformers', 'ranx', 'jnius') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("bm52", "bm25"), ("cross_encoder", "cross-encoder"), ("mono-bert", "monobert")]
+)
+def test_a_mistyped_name_gets_a_suggestion_and_the_list(typed, meant):
+    with pytest.raises(RrarankError) as error:
+        find_reranker(typed)
+    assert str(error.value) == f"no reranker named {typed!r}; did you mean {meant!r}? (known: {', '.join(names())})"
+
+
+def test_a_name_like_no_other_gets_the_list_only():
+    with pytest.raises(RrarankError) as error:
+        load_reranker("zzz")
+    assert str(error.value) == f"no reranker named 'zzz' (known: {', '.join(names())})"
+
+
+def test_the_first_stage_is_found_and_loaded():
+    assert find_reranker("bm25").__name__ == "FirstStage"
+    assert type(load_reranker("bm25", model=None)) is find_reranker("bm25")  # None is the default
+
+
+class Mine(FirstStage):
+    """A reranker of the user's own."""
+
+
+def test_a_registered_class_is_known_found_and_loaded_with_its_config(table):
+    assert register("mine")(Mine) is Mine
+    assert "mine" in names()
+    assert find_reranker("mine") is Mine
+    assert load_reranker("mine", device="cpu", threads=None).config == Mine.Config(device="cpu")
+
+
+@pytest.mark.parametrize("taken", ["bm25", "mine"])
+def test_a_taken_name_is_refused(table, taken):
+    register("mine")(Mine)
+    with pytest.raises(RrarankError, match=f"the reranker name '{taken}' is taken; choose another"):
+        register(taken)(Mine)
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Install a distribution that offers a reranker under a name."""
+
+    def install(distribution, name, value):
+        info = tmp_path / f"{distribution}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[rrarank.rerankers]\n{name} = {value}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return install
+
+
+def test_a_plugin_is_named_without_import_and_found(plugin):
+    plugin("one", "plugged", "decimal:Decimal")
+    plugin("two", "broken", "no_such_module:Reranker")
+    assert {"plugged", "broken"} <= set(names())
+    assert find_reranker("plugged").__name__ == "Decimal"
+
+
+def test_two_rerankers_of_one_name_are_refused(plugin):
+    plugin("one", "plugged", "decimal:Decimal")
+    plugin("two", "plugged", "fractions:Fraction")
+    plugin("three", "bm25", "decimal:Decimal")
+    with pytest.raises(RrarankError, match=r"several rerankers are named 'plugged' \((.*); remove one") as error:
+        find_reranker("plugged")
+    assert "decimal:Decimal" in str(error.value)
+    assert "fractions:Fraction" in str(error.value)
+    with pytest.raises(RrarankError, match=r"several rerankers are named 'bm25' \(decimal:Decimal\); remove one"):
+        find_reranker("bm25")
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def test_options_have_the_types_of_the_settings():
+    given = ["window=10", "temperature=0", "prompt=rank-all", 'extra={"top_k": 1}', "base_url=http://a/v1?b=c"]
+    found = parse_options("listwise-llm", given)
+    wanted = {"window": 10, "temperature": 0.0, "prompt": "rank-all", "extra": {"top_k": 1}}
+    assert found == wanted | {"base_url": "http://a/v1?b=c"}
+    assert isinstance(found["temperature"], float)
+    assert parse_options("bm25", []) == {}
+
+
+@dataclass(frozen=True)
+class MyConfig(RerankerConfig):
+    exact: bool = False
+    limit: int | None = None
+
+
+class WithConfig(FirstStage):
+    """A reranker with settings of its own."""
+
+    Config = MyConfig
+
+
+def test_options_of_a_rerankers_own_kind(table):
+    register("mine")(WithConfig)
+    assert parse_options("mine", ["exact=true", "limit=7"]) == {"exact": True, "limit": 7}
+    with pytest.raises(RrarankError, match="--option 'exact=7': expected true or false"):
+        parse_options("mine", ["exact=7"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("listwise-llm", "window", "--option 'window': expected KEY=VALUE (known to listwise-llm: base_url, "),
+        ("listwise-llm", "=3", "--option '=3': expected KEY=VALUE"),
+        ("listwise-llm", "windows=3", "--option 'windows=3': expected KEY=VALUE"),
+        ("listwise-llm", "window=ten", "--option 'window=ten': expected a whole number"),
+        ("listwise-llm", "window=1.5", "--option 'window=1.5': expected a whole number"),
+        ("listwise-llm", "temperature=", "--option 'temperature=': expected a number"),
+        ("listwise-llm", "extra={", "--option 'extra={': expected a JSON object"),
+        ("listwise-llm", "extra=[1]", "--option 'extra=[1]': expected a JSON object"),
+        ("listwise-llm", "model=other", "--option 'model=other': expected KEY=VALUE"),  # has a flag of its own
+        ("bm25", "k1=0.9", "--option 'k1=0.9': expected KEY=VALUE (known to bm25: none)"),
+        ("bm52", "k1=0.9", "no reranker named 'bm52'; did you mean 'bm25'?"),
+    ],
+)
+def test_other_options_are_refused(name, option, message):
+    with pytest.raises(RrarankError) as error:
+        parse_options(name, [option])
+    assert str(error.value).startswith(message)
+
+
+def test_a_setting_that_is_none_of_the_rerankers_is_refused():
+    with pytest.raises(RrarankError) as error:
+        load_reranker("bm25", k1=0.9)
+    known = "model, device, threads, batch_size, max_length, backend, precision, allow_pickle"
+    assert str(error.value) == f"bm25: no setting 'k1' (known: {known})"

@@ -1,0 +1,121 @@
+from collections import defaultdict
+
+import pytest
+
+from rrarank.data.trec import parse_run, read_run
+from rrarank.errors import RrarankError
+from rrarank.fuse import main
+from rrarank.measures.fusion import BY_RANK, METHODS, fuse_runs
+from rrarank.storage.sidecar import read_sidecar, write_sidecar
+
+ONE = parse_run(["1 Q0 a 1 9 one", "1 Q0 b 2 5 one", "1 Q0 c 3 1 one", "2 Q0 x 1 3 one"])
+TWO = parse_run(["1 Q0 c 1 .9 two", "1 Q0 b 2 .8 two", "1 Q0 d 3 .1 two", "3 Q0 z 1 1 two"])
+
+
+def docids(run, qid="1"):
+    return [hit.docid for hit in run[qid]]
+
+
+@pytest.mark.parametrize("k", [1, 60])
+def test_rrf_is_the_sum_of_reciprocal_ranks(k):
+    expected: dict[str, float] = defaultdict(float)
+    for run in (ONE, TWO):
+        for rank, hit in enumerate(run["1"], start=1):
+            expected[hit.docid] += 1 / (k + rank)
+    assert {hit.docid: hit.score for hit in fuse_runs([ONE, TWO], k=k)["1"]} == pytest.approx(expected)
+
+
+def test_min_max_sum_is_comb_sum():
+    normed = {"a": 1.0, "b": 0.5 + 0.7 / 0.8, "c": 0 + 1.0, "d": 0.0}
+    assert {hit.docid: hit.score for hit in fuse_runs([ONE, TWO], "sum")["1"]} == pytest.approx(normed, abs=1e-6)
+
+
+def test_weights_are_the_runs_own():
+    assert docids(fuse_runs([ONE, TWO], "wsum", weights=[1, 0.01]))[0] == "a"
+    assert docids(fuse_runs([ONE, TWO], "wsum", weights=[0.01, 1]))[0] == "c"
+
+
+def test_a_query_that_one_run_lacks_is_fused_over_the_others_and_order_is_kept():
+    fused = fuse_runs([ONE, TWO])
+    assert list(fused) == ["1", "2", "3"]
+    assert (docids(fused, "2"), docids(fused, "3")) == (["x"], ["z"])
+
+
+def test_a_query_that_no_run_answers_stays_empty():
+    from rrarank.data.types import Run
+
+    assert fuse_runs([Run({"1": []}), Run({"1": []})])["1"] == []
+
+
+@pytest.mark.slow  # numba compiles each method, once a machine
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_keeps_every_document_once_and_prefers_what_all_runs_prefer(method):
+    weights = [0.5, 0.5] if method == "wsum" else ()
+    fused = fuse_runs([ONE, TWO], method, weights=weights)
+    assert sorted(docids(fused)) == ["a", "b", "c", "d"]
+    agreed = fuse_runs([ONE, ONE], method, weights=weights)
+    assert docids(agreed) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("method", ["rrf", *(pytest.param(name, marks=pytest.mark.slow) for name in BY_RANK[1:])])
+def test_ties_are_ranked_by_the_one_rule(method):
+    tied = parse_run([f"1 Q0 d{i:02} 1 1 t" for i in range(30)])
+    assert docids(fuse_runs([tied, tied], method)) == docids(tied) == sorted(docids(tied), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("runs", "settings", "message"),
+    [
+        ([ONE], {}, "1 runs to fuse"),
+        ([ONE, TWO], {"method": "best"}, "fusion by 'best'"),
+        ([ONE, TWO], {"norm": "l2"}, "'l2' scores"),
+        ([ONE, TWO], {"method": "wsum", "weights": [1]}, "1 weights for 2 runs"),
+        ([ONE, TWO], {"method": "wsum"}, "0 weights for 2 runs"),
+        ([ONE, TWO], {"weights": [1, 2]}, "wsum needs one a run, others none"),
+        ([ONE, TWO], {"method": "rbc", "phi": 1.0}, "phi 1.0"),
+    ],
+)
+def test_settings_that_cannot_be(runs, settings, message):
+    with pytest.raises(RrarankError, match=message):
+        fuse_runs(runs, **settings)
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "topics.tsv").write_text("1\tcats\n")
+    (tmp_path / "texts.tsv").write_text("a\tcats\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.trec").write_text(f"1 Q0 a 1 2 {name}\n1 Q0 b 2 1 {name}\n")
+        inputs = {"topics": tmp_path / "topics.tsv", "collection": tmp_path / "texts.tsv"}
+        write_sidecar(tmp_path / f"{name}.trec", inputs=inputs)
+    return ["--runs", "one.trec", "two.trec"]
+
+
+def test_the_fused_run_knows_its_topics_and_texts(job, tmp_path, capsys):
+    assert main([*job, "--method", "rrf", "--rrf.k", "10", "--hits", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "fusion.trec\n"
+    assert "2 runs, 1 queries, 1 hits" in err
+    assert docids(read_run("fusion.trec")) == ["a"]
+    sidecar = read_sidecar(tmp_path / "fusion.trec")
+    assert sidecar is not None
+    assert sidecar.content["config"]["k"] == 10
+    assert sidecar.input("collection") == tmp_path / "texts.tsv"
+    assert main(job) == 2
+    assert "fusion.trec: exists already" in capsys.readouterr().err
+
+
+def test_runs_of_different_topics_are_refused(job, tmp_path, capsys):
+    (tmp_path / "other.tsv").write_text("1\tdogs\n")
+    write_sidecar(tmp_path / "two.trec", inputs={"topics": tmp_path / "other.tsv"})
+    assert main(job) == 2
+    assert "two.trec: made for other.tsv, another run for topics.tsv" in capsys.readouterr().err
+    assert not (tmp_path / "fusion.trec").exists()
+
+
+def test_equal_topics_may_be_named_by_another_path(job, tmp_path):
+    inputs = {"topics": tmp_path / "copy.tsv", "collection": tmp_path / "texts.tsv"}
+    (tmp_path / "copy.tsv").write_bytes((tmp_path / "topics.tsv").read_bytes())
+    write_sidecar(tmp_path / "two.trec", inputs=inputs)
+    assert main(["--runs", "one.trec", str(tmp_path / "two.trec")]) == 0

@@ -1,0 +1,265 @@
+"""Measures against trec_eval, the floor against shuffles, p against scipy."""
+
+import math
+import random
+import statistics
+
+import pytest
+import pytrec_eval
+
+from rrarank.data.trec import best_first
+from rrarank.data.types import Hit, Run
+from rrarank.errors import RrarankError
+from rrarank.measures.scores import (
+    MEASURES,
+    at_level,
+    evaluate_runs,
+    judged_at,
+    per_query_scores,
+    random_floor,
+    tukey_hsd,
+)
+
+TREC_EVAL = dict(
+    zip(MEASURES, ("ndcg_cut_5", "ndcg_cut_10", "map", "recip_rank", "recall_100"), strict=True)
+)  # ours -> trec_eval's
+
+
+def random_set(seed, scores):
+    """Graded qrels and a run over 8 queries, some unanswered, some without anything relevant."""
+    rng = random.Random(seed)
+    qrels, hits = {}, {}
+    for qid in rng.sample([str(number) for number in range(1, 30)], 8):
+        pool = [f"d{number}" for number in range(rng.choice([3, 30, 200]))]
+        judged = rng.sample(pool + [f"e{number}" for number in range(5)], rng.randint(1, len(pool)))
+        # no negative grades: they corrupt the memory of pytrec_eval-terrier 0.5.11
+        qrels[qid] = {docid: rng.choice([0, 0, 1, 2, 3]) for docid in judged}
+        if rng.random() < 0.8:
+            found = rng.sample(pool, rng.randint(1, len(pool)))
+            hits[qid] = [Hit(docid, scores(rng)) for docid in found]
+    hits["99"] = [Hit("d1", 1.0)]  # a query that the qrels lack
+    return qrels, hits
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scores", [random.Random.random, lambda rng: float(rng.randint(0, 3))], ids=["plain", "tied"])
+@pytest.mark.parametrize("seed", range(100))
+def test_values_equal_trec_evals(seed, scores):
+    qrels, hits = random_set(seed, scores)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, set(TREC_EVAL.values())).evaluate(
+        {qid: dict(found) for qid, found in hits.items()}
+    )
+    ours = per_query_scores(qrels, Run({qid: best_first(found) for qid, found in hits.items()}), MEASURES)
+    for measure, name in TREC_EVAL.items():
+        assert list(ours[measure]) == list(qrels)
+        expected = {qid: theirs[qid][name] if qid in theirs else 0.0 for qid in qrels}
+        assert ours[measure] == pytest.approx(expected, abs=1e-6)
+
+
+def test_values_follow_the_order_given_not_the_scores():
+    run = Run({"1": [Hit("a", 0.0), Hit("b", 0.0), Hit("c", 5.0)]})
+    assert per_query_scores({"1": {"b": 1}}, run, ["mrr"]) == {"mrr": {"1": 0.5}}
+
+
+def test_a_query_that_the_run_lacks_counts_as_zero():
+    qrels = {"2": {"a": 1}, "1": {"a": 1}, "3": {"a": 1}}
+    run = Run({"1": [Hit("a", 1.0)], "3": [], "9": [Hit("a", 1.0)]})
+    found = evaluate_runs(qrels, {"r": run}, measures=["mrr", "ndcg@10"])
+    assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["mrr", "ndcg@10"]}
+    assert found.rows[0].means == pytest.approx({"mrr": 1 / 3, "ndcg@10": 1 / 3})
+    assert found.unanswered == {"r": ["2", "3"]}
+    assert found.queries == ["2", "1", "3"]
+
+
+def test_a_negative_grade_gains_nothing():
+    qrels = {"1": {"spam": -2, "a": 1}}
+    run = Run({"1": [Hit("spam", 2.0), Hit("a", 1.0)]})
+    assert per_query_scores(qrels, run, ["ndcg@10"])["ndcg@10"]["1"] == pytest.approx(1 / math.log2(3))
+
+
+def test_a_level_asks_for_that_grade():
+    qrels = {"1": {"a": 1, "b": 2}}
+    run = Run({"1": [Hit("a", 2.0), Hit("b", 1.0)]})
+    assert per_query_scores(qrels, run, ["mrr", "mrr@10-l2", "map@1000-l2"]) == {
+        "mrr": {"1": 1.0},
+        "mrr@10-l2": {"1": 0.5},
+        "map@1000-l2": {"1": 0.5},
+    }
+
+
+def test_judged_is_the_share_of_the_top_that_has_a_judgment():
+    qrels = {"1": {"a": 0, "b": -1, "c": 3}, "2": {"a": 1}, "3": {"a": 1}}
+    run = Run({"1": [Hit(docid, 0.0) for docid in "axcyb"], "2": [Hit("z", 0.0)], "9": [Hit("a", 0.0)]})
+    assert judged_at(2, qrels, run) == 1 / 3  # a of a, x; not z
+    assert judged_at(10, qrels, run) == 3 / 6
+    assert judged_at(10, qrels, Run({})) == 0.0
+    assert evaluate_runs(qrels, {"r": run}, measures=["mrr"]).rows[0].judged == 3 / 6
+
+
+# -- the random floor --------------------------------------------------------------------------------------------------
+
+
+FLOORED = [
+    *MEASURES,
+    "ndcg",
+    "recall@3",
+    "recall",
+    "mrr@2",
+    "map@4",
+    "map@1000-l2",
+    "recall@5-l2",
+    "mrr@10-l2",
+    "mrr-l3",
+    "ndcg@5-l2",
+]
+GRADES = {"a": 3, "b": 2, "c": 1, "d": 0, "e": -1, "unfound": 2}
+POOLS = {"1": "abcdefgh", "2": "aefg", "3": "ghijkl", "4": "a", "5": "ag"}
+DRAWS = 3000
+
+
+@pytest.fixture(scope="module")
+def shuffled():
+    """measure -> its mean over the queries, for each of many shuffles."""
+    rng = random.Random(7)
+    orders = {f"{qid}.{n}": rng.sample(pool, len(pool)) for n in range(DRAWS) for qid, pool in POOLS.items()}
+    run = Run({name: [Hit(docid, 0.0) for docid in order] for name, order in orders.items()})
+    values = per_query_scores(dict.fromkeys(orders, GRADES), run, FLOORED)
+    return {
+        measure: [statistics.fmean(values[measure][f"{qid}.{n}"] for qid in POOLS) for n in range(DRAWS)]
+        for measure in FLOORED
+    }
+
+
+@pytest.mark.parametrize("measure", FLOORED)
+def test_the_floor_is_the_mean_over_shuffles(measure, shuffled):
+    run = Run({qid: [Hit(docid, 0.0) for docid in pool] for qid, pool in POOLS.items()})
+    floor = random_floor(dict.fromkeys(POOLS, GRADES), run, measure)
+    drawn = shuffled[measure]
+    standard_error = statistics.stdev(drawn) / math.sqrt(DRAWS)
+    assert 0 < floor < 1
+    assert floor == pytest.approx(statistics.fmean(drawn), abs=4 * standard_error + 1e-9)
+
+
+def test_the_floor_counts_unanswered_queries_as_zero():
+    run = Run({"1": [Hit("a", 1.0)]})
+    for measure in MEASURES:
+        assert random_floor({"1": {"a": 1}, "2": {"a": 1}}, run, measure) == pytest.approx(0.5)
+        assert random_floor({"1": {"a": 0}}, run, measure) == 0.0
+
+
+def test_a_measure_without_formula_has_no_floor():
+    assert math.isnan(random_floor({"1": {"a": 1}}, Run({"1": [Hit("a", 1.0)]}), "precision@5"))
+
+
+def test_the_floor_is_the_baselines():
+    qrels = {"1": {"a": 1}}
+    good, short = Run({"1": [Hit("a", 2.0), Hit("b", 1.0)]}), Run({"1": [Hit("a", 1.0)]})
+    assert evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"]).floor == {"mrr": 0.75}
+    found = evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"], baseline="short")
+    assert (found.floor, found.baseline) == ({"mrr": 1.0}, "short")
+
+
+# -- differences -------------------------------------------------------------------------------------------------------
+
+
+def test_comparisons_are_paired_over_all_queries_of_the_qrels():
+    from scipy.stats import ttest_rel
+
+    qrels, hits = random_set(3, random.Random.random)
+    rng = random.Random(0)
+    runs = {
+        "base": Run({qid: best_first(found) for qid, found in hits.items()}),
+        "other": Run({qid: rng.sample(found, len(found)) for qid, found in hits.items()}),
+        "third": Run({qid: found for qid, found in hits.items() if qid > "2"}),
+    }
+    found = evaluate_runs(qrels, runs)
+    rows = {row.name: row.per_query for row in found.rows}
+    assert [(c.system, c.measure) for c in found.comparisons] == [
+        (name, measure) for measure in MEASURES for name in ("other", "third")
+    ]
+    for c in found.comparisons:
+        ours, theirs = ([rows[name][c.measure][qid] for qid in qrels] for name in (c.system, "base"))
+        assert c.mean == pytest.approx(statistics.fmean(ours) - statistics.fmean(theirs))
+        expected = 1.0 if ours == theirs else float(ttest_rel(ours, theirs).pvalue)  # scipy says NaN of no difference
+        assert c.student == pytest.approx(expected)
+    first, second = found.comparisons[:2]
+    assert first.student_holm == pytest.approx(
+        min(1, 2 * first.student if first.student < second.student else max(first.student, 2 * second.student))
+    )
+
+
+def test_a_run_does_not_differ_from_itself():
+    qrels, hits = random_set(1, random.Random.random)
+    run = Run({qid: best_first(found) for qid, found in hits.items()})
+    [c] = evaluate_runs(qrels, {"a": run, "b": run}, measures=["map"]).comparisons
+    assert (c.mean, c.low, c.high, c.student, c.fisher, c.effect) == (0, 0, 0, 1, 1, 0)
+
+
+def test_intersection_leaves_out_what_a_run_lacks():
+    qrels = {"1": {"a": 1}, "2": {"a": 1}}
+    runs = {"whole": Run({"1": [Hit("a", 1.0)], "2": [Hit("b", 1.0)]}), "half": Run({"1": [Hit("a", 1.0)]})}
+    found = evaluate_runs(qrels, runs, measures=["mrr"], intersection=True)
+    assert [row.means["mrr"] for row in found.rows] == [1.0, 1.0]
+    assert found.queries == ["1"]
+    assert found.unanswered == {"half": ["2"]}
+    with pytest.raises(RrarankError, match="leave --intersection out"):
+        evaluate_runs(qrels, runs | {"rest": Run({"2": [Hit("a", 1.0)]})}, intersection=True)
+
+
+def test_the_level_is_added_to_all_but_ndcg():
+    assert at_level(["ndcg@10", "map", "mrr@10", "recall@5-l3"], 2) == ["ndcg@10", "map-l2", "mrr@10-l2", "recall@5-l3"]
+    assert at_level(["map"], 1) == ["map"]
+
+
+def test_tukey_is_ranxs():
+    import ranx
+
+    qrels, hits = random_set(5, random.Random.random)
+    qrels = {qid: grades for qid, grades in qrels.items() if qid in hits}
+    rng = random.Random(0)
+    runs = {name: Run({q: rng.sample(h, len(h)) for q, h in hits.items()}) for name in "abc"}
+    rows = evaluate_runs(qrels, runs, measures=["mrr"]).rows
+    falling = {n: {q: {h.docid: -float(i) for i, h in enumerate(r[q])} for q in qrels} for n, r in runs.items()}
+    positive = {q: dict(grades.items()) for q, grades in qrels.items()}
+    theirs = ranx.compare(
+        ranx.Qrels(positive), [ranx.Run(r, name=n) for n, r in falling.items()], ["mrr"], stat_test="tukey"
+    )
+    for (a, b), p in tukey_hsd(rows, "mrr").items():
+        assert p == pytest.approx(theirs.comparisons[a, b]["mrr"]["p_value"])
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+RUN = Run({"1": [Hit("a", 1.0)]})
+
+
+@pytest.mark.parametrize("measure", ["ndgc@10", "nDCG@10", "ndcg_cut_10", "ndcg@ten"])
+def test_an_unknown_measure_is_refused_with_ranxs_spelling(measure):
+    with pytest.raises(RrarankError, match="^--measures: .*; ranx names them ndcg@10, map, mrr, recall@100"):
+        evaluate_runs({"1": {"a": 1}}, {"r": RUN}, measures=[measure])
+
+
+def test_a_run_that_shares_no_query_is_refused():
+    with pytest.raises(RrarankError) as error:
+        evaluate_runs({"01": {"a": 1}, "2": {"a": 1}, "3": {"a": 1}}, {"r": RUN})
+    assert str(error.value) == "r: none of its queries ('1') is in the qrels ('01', '2' and 1 more); other topics?"
+
+
+def test_an_unknown_baseline_is_refused():
+    with pytest.raises(RrarankError) as error:
+        evaluate_runs({"1": {"a": 1}}, {"r": RUN, "s": RUN}, baseline="bm25")
+    assert str(error.value) == "no run named 'bm25' to compare with (runs: r, s)"
+
+
+@pytest.mark.parametrize("measure", ["ndcg@0", "ndcg@-1", "map-l0"])
+def test_a_cutoff_or_level_below_one_is_refused(measure):
+    with pytest.raises(RrarankError, match="^--measures: "):
+        evaluate_runs({"1": {"a": 1}}, {"r": RUN}, measures=[measure])
+
+
+@pytest.mark.parametrize(("runs", "message"), [({}, "no runs"), ({"r": Run({"1": []})}, "none of its queries")])
+def test_nothing_to_evaluate_is_refused(runs, message):
+    with pytest.raises(RrarankError, match=message):
+        evaluate_runs({"1": {"a": 1}}, runs)

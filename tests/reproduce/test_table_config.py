@@ -1,0 +1,68 @@
+"""Tables as YAML: all faults at once, and every shipped one reads; each of its rows has its page."""
+
+from pathlib import Path
+
+import pytest
+
+from rrarank.errors import MissingResource, RrarankError
+from rrarank.reproduce.config import check_table, filled, load_table, shipped
+
+COLUMN = {"title": "t", "protocol": "bm25-top", "qrels": "q", "run": "r"}
+ROW = {"title": "r", "reranker": "bm25"}
+DOCS = Path(__file__).parents[2] / "docs" / "rows"
+
+
+def table(**changes):
+    return {"title": "t", "baseline": "a", "columns": {"c": COLUMN}, "rows": {"a": ROW}} | changes
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_tables_read(name):
+    assert load_table(name).rows
+
+
+def test_every_row_of_the_paper_has_its_page():
+    rows = set(load_table("rradistill").rows) - {"bi-encoder"}  # which is not in the paper
+    assert rows == {path.stem for path in DOCS.glob("*.md")}
+
+
+def test_the_papers_columns_are_all_there():
+    columns = load_table("rradistill").columns
+    assert {name: column.protocol for name, column in columns.items()} == {
+        "dl19": "bm25-top",
+        "dl20": "bm25-top",
+        "miracl-ko": "judged-pool",
+        "msmarco-qa": "judged-pool",
+        "own": "bm25-top",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"baseline": "z"}, "baseline is 'z', expected one of the rows (a)"),
+        ({"rows": {"a": ROW | {"reranker": "bm26"}}}, "rows.a.reranker: no reranker named 'bm26'; did you mean 'bm25'"),
+        ({"rows": {"a": ROW | {"expected": {"d": {"ndcg@10": 1}}}}}, "rows.a.expected: no column 'd'"),
+        ({"rows": {"a": ROW | {"expected": {"c": {"map": 1}}}}}, "rows.a.expected: no measure 'map'"),
+        ({"rows": {"a": ROW | {"paper": {"c": [0.1]}}}}, "rows.a.paper: expected 2 figures"),
+        ({"columns": {"c": {"title": "t", "protocol": "bm25-top", "qrels": "q"}}}, "bm25-top needs run, or bm25"),
+        ({"columns": {"c": COLUMN | {"run": "{dta}/r"}}}, "place holders 'dta'"),
+        ({"columns": {"c": COLUMN | {"depht": 3}}}, "columns.c.depht is no key of it"),
+        ({"title": 3, "baseline": 4}, "title is 3: input should be a valid string; baseline is 4"),
+    ],
+)
+def test_faults_are_one_line(changes, said):
+    with pytest.raises(RrarankError) as error:
+        check_table(table(**changes), "t.yaml")
+    assert said in str(error.value)
+
+
+def test_place_holders_are_filled_or_say_what_is_missing(tmp_path):
+    found = check_table(table(columns={"c": COLUMN | {"run": "{data}/r", "topics": "{topics}"}}), "t")
+    (tmp_path / "r").write_text("")
+    assert filled(found.columns["c"], {"data": str(tmp_path)}).run == f"{tmp_path}/r"
+    assert filled(found.columns["c"], {"data": str(tmp_path), "topics": "t.tsv"}).topics == "t.tsv"
+    with pytest.raises(MissingResource, match="not given: --data, for {data}/r"):
+        filled(found.columns["c"], {})
+    with pytest.raises(MissingResource, match="no/r: no such file"):
+        filled(found.columns["c"], {"data": "no"})

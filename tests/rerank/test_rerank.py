@@ -1,0 +1,241 @@
+"""The main job as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rrarank.data.trec import best_first, read_run
+from rrarank.rerank.__main__ import main
+
+RUN = "".join(f"{qid} Q0 d{n} {n} {10 - n} bm25\n" for qid in range(1, 11) for n in range(1, 6))
+TOPICS = "".join(f"{qid}\twhy cats and dogs {qid}\n" for qid in range(1, 11))
+TEXTS = "".join(json.dumps({"id": f"d{n}", "contents": "tea " * n + "cat"}) + "\n" for n in range(1, 6))
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch, cross_encoder_folder):
+    """Flags of a small job in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bm25.trec").write_text(RUN)
+    (tmp_path / "topics.tsv").write_text(TOPICS)
+    (tmp_path / "texts.jsonl").write_text(TEXTS)
+    flags = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl"]
+    return [*flags, "--reranker", "cross-encoder", "--model", str(cross_encoder_folder), "--device", "cpu"]
+
+
+def test_path_on_stdout_summary_on_stderr(job, tmp_path, capsys):
+    assert main(job) == 0
+    out, err = capsys.readouterr()
+    assert out == "bm25.cross-encoder.trec\n"
+    assert "10 queries, 50 pairs in" in err
+    assert "0 without text" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bm25.cross-encoder.trec", "bm25.cross-encoder.trec.json", "bm25.trec", "texts.jsonl", "topics.tsv"
+    ]  # fmt: skip
+
+
+def test_sidecar_lets_the_run_be_reranked_again_without_flags(job, capsys):
+    main(job)
+    assert main(["--run", "bm25.cross-encoder.trec", "--reranker", "bm25", "--output", "again.trec"]) == 0
+    first, again = read_run("bm25.cross-encoder.trec"), read_run("again.trec")
+    assert {qid: [h.docid for h in first[qid]] for qid in first} == {q: [h.docid for h in again[q]] for q in again}
+
+
+def test_sidecar_names_no_absolute_path(job, tmp_path, cross_encoder_folder):
+    main(job)
+    text = (tmp_path / "bm25.cross-encoder.trec.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(cross_encoder_folder) not in text
+    assert json.loads(text)["inputs"]["topics"]["path"] == "topics.tsv"
+
+
+def test_existing_output_needs_overwrite(job, tmp_path, capsys):
+    (tmp_path / "bm25.cross-encoder.trec").write_text("precious\n")
+    assert main(job) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "bm25.cross-encoder.trec").read_text() == "precious\n"
+    assert main([*job, "--overwrite"]) == 0
+    assert len(read_run("bm25.cross-encoder.trec")) == 10
+
+
+def test_dry_run_writes_nothing_and_loads_no_model(job, tmp_path, capsys):
+    before = sorted(tmp_path.iterdir())
+    assert main([*job, "--dry-run", "--reranker", "bi-encoder"]) == 0
+    assert "would re-rank 10 queries, 50 pairs, 0 without text" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_dry_run_looks_for_the_model(job, capsys):
+    assert main([*job, "--dry-run", "--model", "no-such/model"]) == 4
+    assert "model 'no-such/model' is not on disk" in capsys.readouterr().err
+
+
+def test_a_journal_that_is_none_is_left_alone(job, tmp_path, capsys):
+    (tmp_path / "out.trec.journal").write_text("my diary\n")
+    assert main([*job, "--output", "out.trec"]) == 2
+    assert "out.trec.journal: in the way, and not a journal" in capsys.readouterr().err
+    assert (tmp_path / "out.trec.journal").read_text() == "my diary\n"
+
+
+def test_a_device_gets_neither_sidecar_nor_journal(job, capsys):
+    assert main([*job, "--output", "/dev/null"]) == 0
+    assert not Path("/dev/null.json").exists()
+
+
+def test_a_folder_as_output_leaves_nothing_behind(job, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    assert main([*job, "--output", "folder", "--overwrite"]) == 2
+    assert "folder: is a folder, expected a file to write" in capsys.readouterr().err
+    assert not (tmp_path / "folder.journal").exists()
+
+
+def test_model_name_is_the_folders_even_if_typed_as_a_dot(job, tmp_path, cross_encoder_folder, monkeypatch):
+    paths = [str(tmp_path / name) for name in ("bm25.trec", "topics.tsv", "texts.jsonl")]
+    monkeypatch.chdir(cross_encoder_folder)
+    flags = ["--run", paths[0], "--topics", paths[1], "--collection", paths[2], "--output", str(tmp_path / "o.trec")]
+    assert main([*flags, "--reranker", "cross-encoder", "--model", "."]) == 0
+    assert json.loads((tmp_path / "o.trec.json").read_text())["model"]["name"] == cross_encoder_folder.name
+
+
+def test_output_to_stdout_is_the_run_alone(job, capsys):
+    assert main([*job, "--output", "-", "--hits", "2", "--runtag", "mine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20
+    assert {len(line.split()) for line in lines} == {6}
+    assert {line.split()[5] for line in lines} == {"mine"}
+
+
+def test_missing_texts_are_named_and_refused_unless_skipped(job, tmp_path, capsys):
+    (tmp_path / "texts.jsonl").write_text(TEXTS.split("\n", 1)[1])
+    assert main(job) == 2
+    assert "1 documents have no text in texts.jsonl ('d1')" in capsys.readouterr().err
+    assert main([*job, "--skip-missing"]) == 0
+    assert {hits[-1].docid for hits in read_run("bm25.cross-encoder.trec").values()} == {"d1"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--reranker", "cross-encodr"], 2, "no reranker named 'cross-encodr'; did you mean 'cross-encoder'?"),
+        (["--run", "absent.trec"], 2, "absent.trec: no such file (looked in ./, ./runs/ and the package)"),
+        (["--model", "owner/absent"], 4, "model 'owner/absent' is not on disk, and HF_HUB_OFFLINE is set"),
+        (["--runtag", "two words"], 2, "runtag 'two words': expected 1 to 20"),
+        (["--collection", "absent.jsonl"], 2, "absent.jsonl: no such file"),
+    ],
+)
+def test_what_a_user_can_cause_is_one_line_and_an_exit_code(job, flags, code, message, capsys, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    assert main([*job, *flags]) == code
+    out, err = capsys.readouterr()
+    assert message in err
+    assert (out, err.count("\n")) == ("", 1)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_foreign_run_gets_the_complete_command_to_type(job, capsys):
+    assert main(["--run", "bm25.trec", "--reranker", "bm25"]) == 2
+    wanted = "python -m rrarank.rerank --run bm25.trec --topics TOPICS.tsv --collection COLLECTION.jsonl"
+    assert wanted in capsys.readouterr().err
+
+
+def test_interrupted_job_goes_on_from_its_journal_and_ends_byte_identical(job, tmp_path, monkeypatch, capsys):
+    from rrarank.rerankers.cross_encoder import CrossEncoder
+
+    main([*job, "--output", "whole.trec"])
+    finish, done = CrossEncoder._finish, []
+
+    def interrupted_once(self, queries, pairs):
+        done.append(len(queries))
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return finish(self, queries, pairs)
+
+    monkeypatch.setattr(CrossEncoder, "_finish", interrupted_once)
+    assert main([*job, "--output", "resumed.trec"]) == 130
+    assert not (tmp_path / "resumed.trec").exists()
+    assert main([*job, "--output", "resumed.trec"]) == 0
+    assert done == [8, 2, 2]  # blocks of 8 queries and of 2; only the interrupted one is asked again
+    assert "going on from resumed.trec.journal, which holds 1 finished blocks of 8 queries" in capsys.readouterr().err
+    assert (tmp_path / "resumed.trec").read_bytes() == (tmp_path / "whole.trec").read_bytes()
+    assert not list(tmp_path.glob("*.journal"))
+
+
+def test_a_budget_leaves_what_does_not_fit_in_first_stage_order(job, capsys):
+    assert main([*job, "--budget-ms", "1e-6"]) == 0
+    err = capsys.readouterr().err
+    assert "within 1e-06 ms a query: " in err
+    assert err.count("at the pace measured") == 1
+    assert [hit.docid for hit in read_run("bm25.cross-encoder.trec")["3"]] == ["d1", "d2", "d3", "d4", "d5"]
+    sidecar = json.loads(Path("bm25.cross-encoder.trec.json").read_text())
+    assert sidecar["config"]["budget_ms"] == 1e-6
+    assert sidecar["timings"]["token_s"] > 0
+
+
+def test_a_budget_that_all_fits_changes_nothing(job):
+    main([*job, "--output", "free.trec"])
+    main([*job, "--output", "budget.trec", "--budget-ms", "1e6"])
+    free, budget = read_run("free.trec"), read_run("budget.trec")
+    assert [h.docid for q in free for h in free[q]] == [h.docid for q in budget for h in budget[q]]
+
+
+def test_a_job_that_goes_on_keeps_its_pace(job, monkeypatch):
+    from rrarank.rerank import __main__ as rerank
+    from rrarank.storage.journal import Journal
+
+    job = [*job, "--budget-ms", "1e6", "--output", "out.trec"]
+    monkeypatch.setattr(Journal, "remove", Journal.close)  # as if it had been stopped right before the end
+    assert main(job) == 0
+    monkeypatch.setattr(rerank, "pace_of", lambda *args, **kwargs: pytest.fail("measured again"))
+    assert main([*job, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon"])
+def test_a_budget_is_a_time(job, value, capsys):
+    with pytest.raises(SystemExit):
+        main([*job, "--budget-ms", value])
+    assert "expected milliseconds from 0" in capsys.readouterr().err
+
+
+def test_written_order_is_the_order_read(job):
+    main(job)
+    run = read_run("bm25.cross-encoder.trec")
+    lines = [line.split() for line in open("bm25.cross-encoder.trec")]
+    for qid in run:
+        assert [hit.docid for hit in best_first(run[qid])] == [line[2] for line in lines if line[0] == qid]
+
+
+def test_an_ir_datasets_id_in_place_of_files(job, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path / "ird"))
+    import ir_datasets
+
+    rows = (json.loads(line) for line in TEXTS.splitlines())
+    (tmp_path / "texts.tsv").write_text("".join(f"{row['id']}\t{row['contents']}\n" for row in rows))
+    dataset = ir_datasets.create_dataset(docs_tsv="texts.tsv", queries_tsv="topics.tsv")
+    ir_datasets.registry.register("rrarank-test/rerank", dataset)
+    main([*job, "--output", "files.trec"])
+    reranker = job[job.index("--reranker") :]
+    assert main(["--run", "bm25.trec", "--dataset", "rrarank-test/rerank", *reranker, "--output", "ird.trec"]) == 0
+    assert (tmp_path / "ird.trec").read_bytes() == (tmp_path / "files.trec").read_bytes()
+
+
+def test_requests_file_brings_its_own_queries_and_texts(job, tmp_path):
+    rows = [json.loads(line) for line in TEXTS.splitlines()]
+    candidates = [
+        {"docid": row["id"], "score": 10 - n, "doc": {"contents": row["contents"]}} for n, row in enumerate(rows)
+    ]
+    request = {"query": {"qid": 1, "text": "why cats and dogs 1"}, "candidates": candidates}
+    (tmp_path / "requests.jsonl").write_text(json.dumps(request))
+    main([*job, "--output", "files.trec"])
+    assert main([*job, "--run", "requests.jsonl", "--output", "requests.trec"]) == 0
+    assert dict(read_run("requests.trec")["1"]) == pytest.approx(dict(read_run("files.trec")["1"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("verb", ["rerank", "retrieve", "evaluate"])
+def test_help_loads_nothing_heavy(verb):
+    code = f"import sys, rrarank.{verb} as verb\ntry: verb.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('torch', 'transformers', 'ranx', 'jnius', 'faiss', 'numpy') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"

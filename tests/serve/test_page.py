@@ -1,0 +1,117 @@
+"""The page in a real browser: retrieve, re-rank, see what moved. Skipped where there is no Chromium, or no playwright.
+
+PAGE_SCREENSHOT=docs/serve.png also keeps what the browser shows.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
+
+from rrarank.retrieve.__main__ import main as retrieve
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
+
+SAMPLE = Path(__file__).parents[2] / "prebuilt" / "sample"
+QUERY = "how to get candle wax out of a wool rug without using an iron"
+SLOW_MS = 120_000  # a browser on a busy machine
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    flags = ["--index", folder / "sample", "--collection", SAMPLE / "collection.jsonl"]
+    flags += ["--topics", SAMPLE / "topics.tsv", "--output", folder / "bm25.trec"]
+    assert retrieve(list(map(str, flags))) == 0
+    with serving(folder, "--index", folder / "sample", "--max-documents", "30", "--device", "cpu") as server:
+        yield server
+
+
+@pytest.fixture
+def page(server):
+    """The page as it opens; what it complains of, or asks of others, fails the test."""
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=SLOW_MS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        page.set_default_timeout(SLOW_MS)
+        complaints, asked = [], []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.url)
+        page.wait_for_function("!document.querySelector('#sources').hidden")
+        page.complaints = complaints
+        yield page
+        browser.close()
+    assert all(url.startswith((server.url, "data:")) for url in asked)
+
+
+def cards(page, which):
+    """(docid or text, score, what moved) of each card, in the order shown."""
+
+    def said(card, part):
+        return card.locator(part).inner_text() if card.locator(part).count() else ""
+
+    shown = page.locator(f"#{which} li").all()
+    return [(said(one, ".docid") or said(one, ".text"), said(one, ".score"), said(one, ".move .sr")) for one in shown]
+
+
+def test_what_an_index_gives_is_reranked_beside_it(server, page):
+    page.check("[name=source][value=index]")
+    page.fill("#query", QUERY)
+    page.fill("#hits", "10")
+    page.click("#go")
+    page.wait_for_selector("#after li")
+    found = server.post({"query": QUERY, "hits": 10}, path="/v1/search").json()
+    wanted = server.post(found).json()["candidates"]
+    before, after = cards(page, "before"), cards(page, "after")
+    assert [docid for docid, *_ in before] == [one["docid"] for one in found["candidates"]]
+    assert [(docid, score) for docid, score, _ in after] == [(one["docid"], f"{one['score']:.2f}") for one in wanted]
+    places = {docid: place for place, (docid, *_) in enumerate(before)}
+    moves = [places[docid] - place for place, (docid, *_) in enumerate(after)]
+    said = [f"{'up' if move > 0 else 'down'} {abs(move)}" if move else "same place" for move in moves]
+    assert [move for *_, move in after] == said
+    assert any(moves)
+    assert page.locator("#summary").inner_text().startswith(f"{sum(map(bool, moves))} of {len(after)} moved")
+    assert page.complaints == []
+    if place := os.environ.get("PAGE_SCREENSHOT"):
+        page.screenshot(path=place)
+
+
+def test_passages_that_are_pasted_are_reranked(page):
+    page.fill("#query", "how long to boil an egg")
+    page.fill("#passages", "A hen lays an egg on most mornings.\nBoil an egg for ten minutes if you want it hard.")
+    page.click("#go")
+    page.wait_for_selector("#after li")
+    assert [text for text, *_ in cards(page, "after")] == [
+        "Boil an egg for ten minutes if you want it hard.",
+        "A hen lays an egg on most mornings.",
+    ]
+    assert [move for *_, move in cards(page, "after")] == ["up 1", "down 1"]
+    assert page.complaints == []
+
+
+def test_what_the_server_refuses_is_said_and_mended(page):
+    page.fill("#query", "tea")
+    page.fill("#passages", "\n".join(f"passage {number}" for number in range(31)))
+    page.click("#go")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "30" in page.locator("#problem").inner_text()
+    assert not page.locator("#orders").is_visible()
+    page.fill("#passages", "one\ntwo")
+    page.click("#go")
+    page.wait_for_selector("#after li")
+    assert not page.locator("#problem").is_visible()
+
+
+def test_a_text_is_shown_as_text(page):
+    page.fill("#query", "tea")
+    page.fill("#passages", "<img src=x onerror=\"document.title='owned'\">\n<b>tea</b>")
+    page.click("#go")
+    page.wait_for_selector("#after li")
+    assert page.locator("#after img, #after b").count() == 0
+    assert page.title() == "rrarank: try the reranker"

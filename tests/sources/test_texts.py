@@ -1,0 +1,208 @@
+"""Texts: each document from the first source that has it; what none has is missing, and said so."""
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from rrarank.data.documents import document_text
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_topics
+from rrarank.sources.texts import Collection, InlineTexts, Source, TextStore, gather
+
+
+@pytest.fixture
+def collection(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        packed = gzip.compress(content.encode()) if name.endswith(".gz") else content.encode()
+        path.write_bytes(packed)
+        return Collection(path)
+
+    return write
+
+
+# -- collections -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gz", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("name", "content", "documents"),
+    [
+        ("c.jsonl", '{"id": "a", "contents": "x"}\r\n\n{"id": 7, "contents": "y\\n"}', [("a", "x"), ("7", "y\n")]),
+        ("c.json", '\ufeff{"_id": "a", "title": "T", "text": "x"}', [("a", "T x")]),
+        ("c", '{"docid": "007", "segment": "x"}', [("007", "x")]),
+        ("c.tsv", "a\tx\ty \r\n\nNA\t\n東\u3000京\té\u2028\n", [("a", "x\ty "), ("NA", ""), ("東\u3000京", "é\u2028")]),
+    ],
+)
+def test_documents_of_a_collection(collection, name, content, documents, gz):
+    assert list(collection(name + gz, content)) == documents
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"text": "1", "segment": "2", "contents": "3", "content": "4", "body": "5", "passage": "6"}, "1"),
+        ({"segment": "2", "contents": "3", "passage": "6"}, "2"),
+        ({"passage": "6", "body": "5", "content": "4", "contents": "3"}, "3"),
+        ({"passage": "6", "body": "5", "content": "4"}, "4"),
+        ({"passage": "6", "body": "5"}, "5"),
+        ({"passage": "6", "url": "u"}, "6"),
+        ({"text": None, "body": "5"}, "5"),
+        ({"title": "T", "text": "x"}, "T x"),
+        ({"title": "T", "text": ""}, "T"),
+        ({"title": "", "text": " x"}, " x"),
+        ({"title": None, "text": ""}, ""),
+    ],
+)
+def test_the_first_text_field_counts_and_a_title_comes_before_it(row, text):
+    assert document_text(row, "here") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.jsonl", '{"id": "a", "text": "x"}\n{"id": "b"}', ":2: fields 'id'; expected one of 'text', 'segment', "),
+        ("c.jsonl", '{"text": "x"}', ":1: fields 'text'; expected one of 'id', '_id', 'docid', 'doc_id'"),
+        ("c.jsonl", "\na\tx", ":2: not JSON (Expecting value at column 1)"),
+        ("c.jsonl", '["a", "x"]', ":1: a JSON list, expected an object"),
+        ("c.tsv", "a\tx\nb x", ":2: no tab; expected docid<TAB>text"),
+        ("c.tsv.gz", "b x", ":1: no tab; expected docid<TAB>text"),
+    ],
+)
+def test_a_malformed_collection_is_refused_by_line(collection, name, content, message):
+    broken = collection(name, content)
+    with pytest.raises(RrarankError) as error:
+        list(broken)
+    assert str(error.value).startswith(f"{broken.path}{message}")
+
+
+def test_a_collection_is_read_no_further_than_needed(collection):
+    source = collection("c.tsv", "a\t1\nb\t2\nc\t3\nno tab here\n")
+    assert list(source.stream({"c", "a"})) == [("a", "1"), ("c", "3")]
+    with pytest.raises(RrarankError, match=":4: no tab"):
+        list(source.stream({"a", "absent"}))
+
+
+def test_of_a_docid_that_stands_twice_the_first_counts(collection):
+    assert dict(gather([collection("c.tsv", "a\t1\na\t2\nb\t3\n")], {"a", "b"})) == {"a": "1", "b": "3"}
+
+
+# -- gathering ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """Inline texts that keep what they were asked for."""
+
+    texts: dict[str, str]
+    wanted: list[set[str]] = field(default_factory=list)
+
+    def stream(self, wanted):
+        self.wanted.append(set(wanted))
+        return InlineTexts(self.texts).stream(wanted)
+
+
+def test_each_source_is_asked_only_for_what_those_before_it_lacked():
+    first, second, third = Asked({"a": "1"}), Asked({"a": "2", "b": "2"}), Asked({"a": "3", "b": "3"})
+    store = gather([first, second, third], {"a", "b"})
+    assert dict(store) == {"a": "1", "b": "2"}
+    assert (first.wanted, second.wanted, third.wanted) == ([{"a", "b"}], [{"b"}], [])
+
+
+def test_what_no_source_has_is_absent(collection):
+    store = gather([InlineTexts({"a": "1", "z": "9"}), collection("c.tsv", "b\t2\n")], {"a", "b", "c"})
+    assert dict(store) == {"a": "1", "b": "2"}
+    assert "c" not in store
+    assert dict(gather([], {"a"})) == {}
+    assert dict(gather([InlineTexts({"a": "1"})], set())) == {}
+
+
+def test_a_store_is_a_mapping():
+    store = TextStore()
+    store.add([("a", "x"), ("007", ""), ("東\u3000京", "é\0y"), ("a", "later")])
+    assert isinstance(store, Mapping)
+    assert (store["a"], store["007"], store["東\u3000京"], len(store)) == ("x", "", "é\0y", 3)
+    assert set(store) == {"a", "007", "東\u3000京"}
+    assert store.get("7", "none") == "none"
+    with pytest.raises(KeyError, match="'b'"):
+        store["b"]
+
+
+# -- ir_datasets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A data set registered under an id that ir_datasets does not use."""
+    folder = tmp_path_factory.mktemp("ir_datasets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IR_DATASETS_HOME", str(folder / "home"))
+        patch.setenv("IR_DATASETS_TMP", str(folder / "tmp"))
+        import ir_datasets
+
+        (folder / "docs.tsv").write_text("a\tabout tea\n007\tabout bread\nb\tabout cats\n")
+        (folder / "queries.tsv").write_text("2\twhat is tea\n1\twhy bread\n")
+        docs, queries = str(folder / "docs.tsv"), str(folder / "queries.tsv")
+        name = "rrarank-tests"
+        ir_datasets.registry.register(name, ir_datasets.create_dataset(docs_tsv=docs, queries_tsv=queries))
+        ir_datasets.registry.register(f"{name}/docs", ir_datasets.create_dataset(docs_tsv=docs))
+        ir_datasets.registry.register(f"{name}/gone", ir_datasets.create_dataset(str(folder / "x"), str(folder / "y")))
+        yield name
+        for registered in (name, f"{name}/docs", f"{name}/gone"):
+            del ir_datasets.registry._registered[registered]
+
+
+def test_texts_and_topics_of_a_data_set(dataset):
+    assert dict(gather([IrDatasetsTexts(dataset)], {"007", "b", "absent"})) == {"007": "about bread", "b": "about cats"}
+    assert list(ir_dataset_topics(dataset).items()) == [("2", "what is tea"), ("1", "why bread")]
+
+
+def test_what_a_data_set_lacks_the_next_source_gives(dataset):
+    sources: list[Source] = [
+        InlineTexts({"a": "mine"}),
+        IrDatasetsTexts(dataset),
+        InlineTexts({"b": "last", "c": "last"}),
+    ]
+    assert dict(gather(sources, {"a", "b", "c"})) == {"a": "mine", "b": "about cats", "c": "last"}
+
+
+def test_an_unknown_id_is_refused(dataset):
+    with pytest.raises(RrarankError, match=r"no ir_datasets id 'rrarank-tests/no'; see https://ir-datasets.com"):
+        ir_dataset_topics(f"{dataset}/no")
+
+
+def test_a_data_set_without_queries_is_refused_for_topics(dataset):
+    with pytest.raises(RrarankError, match="the ir_datasets id 'rrarank-tests/docs' has no queries"):
+        ir_dataset_topics(f"{dataset}/docs")
+    assert ir_dataset(f"{dataset}/docs", "docs").has_docs()
+
+
+def test_a_data_set_whose_files_are_out_of_reach_says_what_to_do(dataset):
+    with pytest.raises(
+        MissingResource, match="not on disk and could not be downloaded.*give --topics and --collection"
+    ):
+        ir_dataset_topics(f"{dataset}/gone")
+    with pytest.raises(MissingResource, match="not on disk"):
+        gather([IrDatasetsTexts(f"{dataset}/gone")], {"a"})
+
+
+def test_importing_the_package_writes_nothing_into_the_home(tmp_path):
+    modules = "rrarank.sources.texts, rrarank.sources.inputs, rrarank.engine.registry"
+    code = f"import {modules}, sys; assert 'ir_datasets' not in sys.modules"
+    environment = {**os.environ, "HOME": str(tmp_path), "IR_DATASETS_HOME": ""}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_a_data_set_lacks_is_one_line(dataset, monkeypatch):
+    def lacks(name):
+        raise ImportError("this data set needs ijson")
+
+    monkeypatch.setattr("ir_datasets.load", lacks)
+    with pytest.raises(MissingPrerequisite, match="this data set needs ijson; install it"):
+        ir_dataset_topics(dataset)
