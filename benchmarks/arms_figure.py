@@ -21,7 +21,7 @@ from rrarank.cli.verbs import run_verb
 from rrarank.errors import RrarankError
 from rrarank.measures.figures import Estimate, ScorePanel, plot_scores
 from rrarank.storage.files import find
-from rrarank.storage.sidecar import refuse_unsafe
+from rrarank.storage.sidecar import check_output
 
 SCORES = ("s_base", "s_TCL", "sum")
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _draw(flags: argparse.Namespace) -> None:
     path = find(flags.report)
-    refuse_unsafe(flags.figure, flags.overwrite, [path])
+    check_output(flags.figure, flags.overwrite, [path])
     report = read_report(path)
     plot_scores([panel(board, report["trial"]) for board in report["boards"]], flags.figure)
 

@@ -29,7 +29,7 @@ from rrarank.measures.significance import RESAMPLES
 from rrarank.sources.lucene import LuceneIndex
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import STDIO, atomic_write
-from rrarank.storage.sidecar import refuse_unsafe
+from rrarank.storage.sidecar import check_output
 
 PARTS = ("NAME", "TOPICS", "QRELS", "FIRST", "RERANKED", "MEASURE")
 
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _long_tail(flags: argparse.Namespace) -> None:
-    refuse_unsafe(
-        flags.output, flags.overwrite, [Path(part) for found in flags.set + flags.list for part in found[1:5]]
-    )
+    check_output(flags.output, flags.overwrite, [Path(part) for found in flags.set + flags.list for part in found[1:5]])
     if not flags.set + flags.list:
         raise RrarankError("nothing to look at; give --set or --list")
     names = [one[0] for one in flags.set + flags.list]

@@ -20,7 +20,7 @@ from rrarank.sources.inputs import Origins, load_inputs, load_run
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import Collection, load_qrels, load_topics
 from rrarank.storage.files import STDIO, find, is_file
-from rrarank.storage.sidecar import read_sidecar, refuse_unsafe, write_sidecar
+from rrarank.storage.sidecar import check_output, read_sidecar, write_sidecar
 
 
 def main(arguments: Arguments = None) -> int:
@@ -69,9 +69,9 @@ def _convert_run(flags: argparse.Namespace) -> None:
     to = _format(flags.to, flags.output)
     if flags.runtag:
         check_tag(flags.runtag)
-    refuse_unsafe(flags.output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
+    check_output(flags.output, flags.overwrite, [])  # before the texts are read, and again when all inputs are known
     found, places = _with_texts(flags, to) if to in CARRYING else load_run(flags.run, _origins(flags))
-    refuse_unsafe(flags.output, flags.overwrite, places.values())
+    check_output(flags.output, flags.overwrite, places.values())
     teacher = _teacher(places.get("run"))
     run = {qid: hits[: flags.hits] for qid, hits in found.run.items()}
     if not run or (to not in CARRYING and not any(run.values())):
@@ -117,7 +117,7 @@ def _origins(flags: argparse.Namespace) -> Origins:
 
 def _convert_qrels(flags: argparse.Namespace) -> None:
     place = _qrels_place(flags)
-    refuse_unsafe(flags.output, flags.overwrite, [place])
+    check_output(flags.output, flags.overwrite, [place])
     teacher = _teacher(place)
     write_qrels(flags.output, load_qrels(place))
     if is_file(flags.output):

@@ -24,7 +24,7 @@ from rrarank.measures.significance import SEED, Comparison, rests_on
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import STDIO, atomic_write, find, stem
-from rrarank.storage.sidecar import read_sidecar, refuse_unsafe
+from rrarank.storage.sidecar import check_output, read_sidecar
 
 
 def main(arguments: Arguments = None) -> int:
@@ -62,7 +62,7 @@ def _evaluate(flags: argparse.Namespace) -> None:
     qrels = file_or_id(flags.qrels, TOPICS, "qrels")
     places = [Path(run) if run == STDIO else find(run, "runs") for run in flags.runs]
     for output in flags.output:
-        refuse_unsafe(output, flags.overwrite, [qrels, *places])
+        check_output(output, flags.overwrite, [qrels, *places])
     if any(Path(output).suffix in FIGURES for output in flags.output) and len(flags.runs) < 2:
         raise RrarankError("--output: a plot of differences needs a second run")
     runs, teachers = _named_runs(places)

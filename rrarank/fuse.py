@@ -14,7 +14,7 @@ from rrarank.data.trec import check_tag, write_run
 from rrarank.errors import RrarankError
 from rrarank.measures.fusion import METHODS, NORMS, fuse_runs
 from rrarank.storage.files import find, is_file
-from rrarank.storage.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
+from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, write_sidecar
 
 
 def main(arguments: Arguments = None) -> int:
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _fuse(flags: argparse.Namespace) -> None:
     paths = [find(run, "runs") for run in flags.runs]
-    refuse_unsafe(flags.output, flags.overwrite, paths)
+    check_output(flags.output, flags.overwrite, paths)
     check_tag(flags.runtag)
     common = _common_inputs(paths)
     runs = [read_run_file(path).run for path in paths]

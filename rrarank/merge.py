@@ -15,7 +15,7 @@ from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write, is_file, read_lines
-from rrarank.storage.sidecar import Sidecar, read_sidecar, refuse_unsafe, write_sidecar
+from rrarank.storage.sidecar import Sidecar, check_output, read_sidecar, write_sidecar
 
 ALIKE = ("inputs", "config", "model", "backend", "precision")
 TOLD = ("threads", "versions")  # rarely change a bit: said, not refused
@@ -49,11 +49,11 @@ class _Part:
 
 def _merge(flags: argparse.Namespace) -> None:
     parts = sorted(map(_read, flags.shards), key=lambda part: part.shard.number)
-    _refuse_incomplete(parts)
-    _refuse_unlike(parts)
+    _check_incomplete(parts)
+    _check_unlike(parts)
     output = flags.output or _whole_name(parts[0])
     inputs = _inputs(parts[0])
-    refuse_unsafe(output, flags.overwrite, [*inputs.values(), *(part.path for part in parts)])
+    check_output(output, flags.overwrite, [*inputs.values(), *(part.path for part in parts)])
     with atomic_write(output) as file:
         for part in parts:
             file.writelines(read_lines(part.path))
@@ -76,7 +76,7 @@ def _read(name: str) -> _Part:
     return _Part(path, Shard.parse(shard), sidecar)
 
 
-def _refuse_incomplete(parts: Sequence[_Part]) -> None:
+def _check_incomplete(parts: Sequence[_Part]) -> None:
     of = parts[0].shard.of
     if odd := next((part for part in parts if part.shard.of != of), None):
         raise RrarankError(f"{odd.path} is part {odd.shard}, {parts[0].path} {parts[0].shard}; give parts of one job")
@@ -88,7 +88,7 @@ def _refuse_incomplete(parts: Sequence[_Part]) -> None:
         raise RrarankError(f"{len(absent)} of {of} parts are absent ({shown(absent)}); give them too")
 
 
-def _refuse_unlike(parts: Sequence[_Part]) -> None:
+def _check_unlike(parts: Sequence[_Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
         for name in ALIKE:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from rrarank.engine import registry
-from rrarank.engine.blocks import Elsewhere
+from rrarank.engine.blocks import RemoteScorer
 from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.errors import MissingPrerequisite, RrarankError
 
@@ -69,9 +69,9 @@ def add_reranker(parser: argparse._ActionsContainer) -> None:
     add_threads(parser)
 
 
-def refuse_reranker(flags: argparse.Namespace) -> None:
+def check_reranker_flags(flags: argparse.Namespace) -> None:
     """Raise what can be said against the flags of `add_reranker` before anything is loaded."""
-    registry.refuse_unknown(flags.reranker)
+    registry.check_known(flags.reranker)
     if flags.backend == "auto" and flags.precision:
         raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
 
@@ -83,14 +83,14 @@ def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
 
 
 def add_engine(parser: argparse._ActionsContainer) -> None:
-    """All that `elsewhere` reads, but for --threads and --device."""
+    """All that `remote_scorer` reads, but for --threads and --device."""
     add = parser.add_argument
     add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
     add("--workers", type=positive, metavar="N", help="of Ray, each with --threads (default: 2)")
     add("--address", default="", help="of a Ray cluster: auto, or HOST:PORT (default: one started here)")
 
 
-def refuse_engine(flags: argparse.Namespace) -> None:
+def check_engine_flags(flags: argparse.Namespace) -> None:
     """Raise what can be said against the flags of `add_engine` before anything is loaded."""
     odd = next((name for name in ("workers", "address") if getattr(flags, name)), "")
     if odd and flags.engine != "ray":
@@ -99,7 +99,7 @@ def refuse_engine(flags: argparse.Namespace) -> None:
         raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
 
 
-def elsewhere(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> Elsewhere | None:
+def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
     """What --engine says scores blocks; None: this process.
 
     Args:

@@ -95,7 +95,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def keeping(output: str | Path, what: str) -> Iterator[Journal]:
+def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
     """The journal of a job that makes `output`, which says how to go on; gone again if nothing is in it.
 
     Args:

@@ -134,7 +134,7 @@ def _row(label: LabelledRanking) -> dict[str, object]:
 
 
 def _label(row: Mapping[str, Any], where: str) -> LabelledRanking:
-    _refuse_other(row, _FIELDS, where)
+    _check_other(row, _FIELDS, where)
     return LabelledRanking(
         Query(_get(row, "qid", str, where), _get(row, "query", str, where)),
         tuple(_candidate(candidate, where) for candidate in _get(row, "shown", list, where)),
@@ -152,7 +152,7 @@ def _label(row: Mapping[str, Any], where: str) -> LabelledRanking:
 def _candidate(row: object, where: str) -> Candidate:
     if not isinstance(row, dict):
         raise RrarankError(f"{where}: field 'shown' holds {shown([row])}, expected {{{', '.join(_CANDIDATE)}}}")
-    _refuse_other(row, _CANDIDATE, where)
+    _check_other(row, _CANDIDATE, where)
     score = row.get("score")
     if not isinstance(score, int | float) or isinstance(score, bool):
         raise RrarankError(f"{where}: field 'score' is {score!r}, expected a number")
@@ -162,7 +162,7 @@ def _candidate(row: object, where: str) -> Candidate:
         raise RrarankError(f"{where}: field 'score' is beyond any float; expected a finite number") from None
 
 
-def _refuse_other(row: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+def _check_other(row: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     if others := row.keys() - set(known):  # else they would be lost when the set is written again
         raise RrarankError(f"{where}: unknown field {shown(sorted(others))}; expected {', '.join(known)}")
 

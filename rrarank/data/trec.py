@@ -118,16 +118,16 @@ def strictly_falling(scores: Sequence[float]) -> np.ndarray:
 
     with np.errstate(over="ignore"):
         falling = np.array(scores, dtype=np.float32)
-        _refuse_infinite(falling, scores)
+        _check_infinite(falling, scores)
         for i in np.flatnonzero(falling[1:] >= falling[:-1]) + 1:
             while i < len(falling) and falling[i] >= falling[i - 1]:  # each step down may reach the score below
                 falling[i] = np.nextafter(falling[i - 1], np.float32(-np.inf))
                 i += 1
-    _refuse_infinite(falling, scores)  # the lowest float32 has none below it
+    _check_infinite(falling, scores)  # the lowest float32 has none below it
     return falling
 
 
-def _refuse_infinite(rounded: np.ndarray, scores: Sequence[float]) -> None:
+def _check_infinite(rounded: np.ndarray, scores: Sequence[float]) -> None:
     for score, kept in zip(scores, rounded.tolist(), strict=True):
         if not math.isfinite(kept):
             raise RrarankError(f"score {score} is not a finite float32; a run cannot hold it")

@@ -83,13 +83,13 @@ def rerank_queries(
     config: RerankConfig = RerankConfig(),
     journal: Journal | None = None,
     pace: Pace | None = None,
-    elsewhere: Elsewhere | None = None,
+    remote: RemoteScorer | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
     Args:
         pace: what `config.budget_ms` is reckoned by; measured on the first queries if it is not given.
-        elsewhere: scores the blocks that the journal lacks; needs a journal, and no budget.
+        remote: scores the blocks that the journal lacks; needs a journal, and no budget.
     """
     if config.budget_ms and pace is None:
         pace = pace_of(run, reranker, topics=topics, texts=texts, config=config)
@@ -107,8 +107,8 @@ def rerank_queries(
         for qids, block in asked():
             yield qids, _prepare(block, begin, journal, setting)
 
-    if elsewhere is not None and journal is not None:
-        _fill(journal, [(_block_key(block, setting), block) for _, block in asked()], elsewhere)
+    if remote is not None and journal is not None:
+        _fill(journal, [(_block_key(block, setting), block) for _, block in asked()], remote)
 
     for qids, finish in ahead(prepared()):
         for qid, hits in zip(qids, finish(), strict=True):
@@ -174,7 +174,7 @@ def _block_key(block: Sequence[Ranking], setting: Sequence[object]) -> str:
     return work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
 
 
-class Elsewhere(Protocol):
+class RemoteScorer(Protocol):
     """Scores blocks in other processes, each of `threads` CPU threads."""
 
     threads: int
@@ -183,10 +183,10 @@ class Elsewhere(Protocol):
         """(place, hits best first a query) of each, as they are finished."""
 
 
-def _fill(journal: Journal, keyed: Sequence[tuple[str, Sequence[Ranking]]], elsewhere: Elsewhere) -> None:
+def _fill(journal: Journal, keyed: Sequence[tuple[str, Sequence[Ranking]]], remote: RemoteScorer) -> None:
     """Have every block scored that the journal lacks."""
     left = [(key, block) for key, block in keyed if key not in journal]
-    for place, hits in elsewhere([block for _, block in left]):
+    for place, hits in remote([block for _, block in left]):
         journal.add(left[place][0], hits)
 
 

@@ -126,7 +126,7 @@ def _ray(config: RayConfig) -> Iterator[None]:
     quiet = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **quiet}.items():  # nothing is told to anyone elsewhere
         os.environ.setdefault(name, value)
-    _refuse_silent_address(config.address)
+    _check_silent_address(config.address)
     handler = signal.getsignal(signal.SIGTERM)
     import ray
     from ray.exceptions import AuthenticationError
@@ -150,7 +150,7 @@ def _ray(config: RayConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def _refuse_silent_address(address: str) -> None:
+def _check_silent_address(address: str) -> None:
     """Nobody listens there: Ray itself would try for minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdecimal():

@@ -63,7 +63,7 @@ def find_reranker(name: str) -> type[Reranker]:
     return found
 
 
-def refuse_unknown(name: str) -> None:
+def check_known(name: str) -> None:
     """Raise what `find_reranker` would of a name, without importing its class."""
     _find(name)
 

@@ -50,13 +50,14 @@ class RerankerConfig:
 class Reranker(ABC):
     """Anything that can put a query's candidates into an order."""
 
+    name: ClassVar[str] = ""  # as registered: what journals and sidecars call it, wherever the class stands
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
     model_is_files: ClassVar[bool] = True  # a folder or hub id; else the name that an endpoint knows
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> what it offers
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
-        self._refuse_backend()
+        self._check_backend()
         folder = Path(self.config.model).expanduser()
         is_folder = bool(self.config.model) and folder.is_dir()  # an empty path is the working folder
         self.model_name = folder.resolve().name if is_folder else self.config.model
@@ -69,7 +70,7 @@ class Reranker(ABC):
         """What can be done ahead, on another thread, while the block before is scored; the rest is done when called."""
         return partial(self.rerank_block, queries)
 
-    def _refuse_backend(self) -> None:
+    def _check_backend(self) -> None:
         backend, precision, name = self.config.backend, self.config.precision, type(self).__name__
         if backend not in self.precisions:
             raise RrarankError(f"{name}: no back end {backend!r}; it runs on {', '.join(self.precisions)}")
@@ -80,7 +81,7 @@ class Reranker(ABC):
     def fingerprint(self) -> str:
         """Names what determines the scores; a reranker with a model adds the sha256 of the model's files."""
         settings = {key: value for key, value in asdict(self.config).items() if key != "model"}
-        return f"{type(self).__module__}.{type(self).__qualname__} {settings}"
+        return f"{self.name or type(self).__qualname__} {settings}"
 
 
 class Explains(ABC):

@@ -75,7 +75,7 @@ def export_model(config: ExportConfig, output: Path, *, overwrite: bool, follow:
         MissingPrerequisite: a library is not installed.
         RrarankError: `output` is something else, or the exported model ranks too unlike torch.
     """
-    _refuse_config(config)
+    _check_config(config)
     source = locate(config.model)
     whole = fingerprint(source)
     kept = _kept(output, whole, config, overwrite)
@@ -100,7 +100,7 @@ def export_model(config: ExportConfig, output: Path, *, overwrite: bool, follow:
 # -- before -----------------------------------------------------------------------------------------------------------
 
 
-def _refuse_config(config: ExportConfig) -> None:
+def _check_config(config: ExportConfig) -> None:
     """Before anything is loaded."""
     if config.precision not in FILES[config.backend]:
         offered = ", ".join(FILES[config.backend])

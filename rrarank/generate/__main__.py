@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rrarank.cli.flags import Parser, positive
 from rrarank.cli.llm import add_llm, cost, follow, is_partial, llm_config, unanswered
-from rrarank.cli.verbs import Arguments, keeping, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_journal, run_verb, say
 from rrarank.data.beir import CORPUS, in_folder
 from rrarank.data.run_files import write_qrels
 from rrarank.errors import PartialSuccess, RrarankError
@@ -34,7 +34,7 @@ from rrarank.measures.significance import SEED
 from rrarank.sources.lucene import BM25, LuceneIndex
 from rrarank.sources.texts import Collection
 from rrarank.storage.files import atomic_write, find, is_file, stem
-from rrarank.storage.sidecar import fingerprint, read_sidecar, refuse_unsafe, sidecar_path, write_sidecar
+from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, sidecar_path, write_sidecar
 
 TOKENS_A_QUERY = 15
 
@@ -78,7 +78,7 @@ def _generate(flags: argparse.Namespace) -> None:
         return _say_estimate(job, flags)
     with (
         LuceneIndex(job.inputs["index"]) as index,
-        keeping(job.topics, "answers") as journal,
+        locked_journal(job.topics, "answers") as journal,
     ):  # both before anything is asked
         failures = follow(job.writer.ask(job.passages, journal), flags.price)
         answers = job.writer.answers(job.passages, journal)
@@ -123,7 +123,7 @@ def _plan(flags: argparse.Namespace) -> _Job:
     language = _language(inputs["index"], inputs["collection"], flags.language)
     replaceable = flags.overwrite or is_partial(str(topics), _config(flags, language))
     for output in (topics, qrels):
-        refuse_unsafe(output, replaceable, inputs.values())
+        check_output(output, replaceable, inputs.values())
     collection = Collection(inputs["collection"])
     prompt = load_query_prompt(flags.prompt)
     llm = load_llm(llm_config(flags, flags.model, flags.base_url))

@@ -38,7 +38,7 @@ class FirstStage(pt.Transformer):
         self.run, self.hits = run if isinstance(run, Run) else read_run(run), hits
 
     def transform(self, topics: DataFrame) -> DataFrame:
-        _refuse(topics, ["qid", "query"])
+        _check_arguments(topics, ["qid", "query"])
         queries = dict(zip(topics["qid"], topics["query"], strict=True))
         return _frame(Run({qid: self.run[qid][: self.hits] for qid in queries if qid in self.run}), queries)
 
@@ -69,7 +69,7 @@ class Rerank(pt.Transformer):
         Raises:
             RrarankError: a column is absent, an id is no string, a document has no text, or two of one docno differ.
         """
-        _refuse(results, ["qid", "query", "docno", *(["text"] if self.texts is None else [])])
+        _check_arguments(results, ["qid", "query", "docno", *(["text"] if self.texts is None else [])])
         run, queries = _run(results), dict(zip(results["qid"], results["query"], strict=True))
         texts = self._texts(results, {hit.docid for qid in run for hit in run[qid][: self.config.depth]})
         ranked = rerank_run(run, self.reranker, topics=queries, texts=texts, config=self.config)
@@ -120,7 +120,7 @@ def _frame(run: Run, queries: Mapping[str, str]) -> DataFrame:
     return pd.DataFrame(rows, columns=["qid", "query", "docno", "score", "rank"])
 
 
-def _refuse(frame: DataFrame, columns: list[str]) -> None:
+def _check_arguments(frame: DataFrame, columns: list[str]) -> None:
     if absent := [name for name in columns if name not in frame.columns]:
         raise RrarankError(f"no column {absent[0]!r}; columns {shown(frame.columns, 10)}, expected {shown(columns)}")
     for name in ("qid", "docno"):

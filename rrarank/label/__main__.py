@@ -17,14 +17,14 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from rrarank.cli.flags import Parser, add_engine, add_threads, elsewhere, positive, refuse_engine
+from rrarank.cli.flags import Parser, add_engine, add_threads, check_engine_flags, positive, remote_scorer
 from rrarank.cli.llm import add_llm, cost, follow, is_partial, llm_config, unanswered
-from rrarank.cli.verbs import Arguments, keeping, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_journal, run_verb, say
 from rrarank.data.distillation_set import read_set, teacher_name, write_set
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import LabelledRanking, Run
 from rrarank.engine import registry
-from rrarank.engine.blocks import Elsewhere
+from rrarank.engine.blocks import RemoteScorer
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import PartialSuccess, RrarankError, shown
 from rrarank.label.audit import audit, table
@@ -35,13 +35,13 @@ from rrarank.llm.base import public_name
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import Asking
-from rrarank.sources.dense import DenseIndex, refuse_other_model
+from rrarank.sources.dense import DenseIndex, check_same_model
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find, is_file, stem
 from rrarank.storage.journal import Journal
-from rrarank.storage.sidecar import refuse_unsafe, sidecar_path, write_sidecar
+from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
 Lists = Callable[[], Iterator[LabelledRanking]]
 
@@ -114,20 +114,20 @@ def _add_llm(group: argparse._ArgumentGroup) -> None:
 
 
 def _label(flags: argparse.Namespace) -> None:
-    _refuse_incomplete(flags)
+    _check_incomplete(flags)
     output = flags.output or f"{stem(flags.run)}.{flags.teacher}.jsonl"
     selection = Selection(flags.depth, flags.k_top, flags.k_bottom, flags.select, flags.order, flags.seed)
     config = {name: getattr(flags, name) for name in ("limit", "teacher", "preranker", "prompt", "reasons")}
     config |= {"selection": asdict(selection), "model": public_name(flags.model)}
     used = [find(place) for place in _files(flags).values() if Path(place).is_file()]
-    refuse_unsafe(output, flags.overwrite or is_partial(output, config), used, packed=True)
+    check_output(output, flags.overwrite or is_partial(output, config), used, packed=True)
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing, command="label")
-    refuse_unsafe(output, True, inputs.origins.values(), packed=True)
+    check_output(output, True, inputs.origins.values(), packed=True)
     with ExitStack() as stack:
         keeps = is_file(output) and not flags.dry_run
         folder = Path(output).parent if keeps else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        journal = stack.enter_context(keeping(folder / Path(output).name, "records"))
+        journal = stack.enter_context(locked_journal(folder / Path(output).name, "records"))
         teacher = _teacher(flags, journal)
         lists = _lists(flags, inputs, selection, teacher, journal)
         if flags.dry_run:
@@ -154,9 +154,9 @@ def _ask(flags: argparse.Namespace, teacher: Teacher, lists: Lists) -> None:
         say(f"stopped asking: {error}")
 
 
-def _refuse_incomplete(flags: argparse.Namespace) -> None:
+def _check_incomplete(flags: argparse.Namespace) -> None:
     """Before the texts are read, which may take minutes."""
-    refuse_engine(flags)
+    check_engine_flags(flags)
     if not flags.run:
         raise RrarankError("--run is needed: the first stage whose candidates are to be ranked")
     if flags.teacher == "llm" and not flags.model:
@@ -184,7 +184,7 @@ def _lists(
         texts=inputs.texts,
         selection=selection,
         journal=journal,
-        elsewhere=_workers(flags, flags.preranker, flags.preranker_model, flags.preranker_index),
+        remote=_workers(flags, flags.preranker, flags.preranker_model, flags.preranker_index),
     )
     provenance = {"preranker": preranker.model_name or flags.preranker, "selection": asdict(selection)}
 
@@ -208,9 +208,9 @@ def _settings(flags: argparse.Namespace, model: str | None) -> dict[str, object]
     return {**own, "model": model or None}
 
 
-def _workers(flags: argparse.Namespace, name: str, model: str | None, index: str | None) -> Elsewhere | None:
+def _workers(flags: argparse.Namespace, name: str, model: str | None, index: str | None) -> RemoteScorer | None:
     """Where --engine ray scores; what embeddings or the first stage know already is not worth the way."""
-    workers = elsewhere(flags, _settings(flags, model), reranker=name)
+    workers = remote_scorer(flags, _settings(flags, model), reranker=name)
     return None if index or name == "bm25" else workers
 
 
@@ -222,7 +222,7 @@ def _load(flags: argparse.Namespace, name: str, model: str | None, index: str | 
 
     if not isinstance(reranker, BiEncoder):
         raise RrarankError(f"{index}: embeddings are of use to a bi-encoder, not to {name}")
-    refuse_other_model(Path(index), reranker.model_name, reranker.model_fingerprint)
+    check_same_model(Path(index), reranker.model_name, reranker.model_fingerprint)
     return StoredEmbeddings(DenseIndex(Path(index)), reranker, reranker.model_name)
 
 

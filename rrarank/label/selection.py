@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rrarank.data.distillation_set import collapse_equal_texts
 from rrarank.data.types import Candidate, LabelledRanking, Query, Ranking, Run
-from rrarank.engine.blocks import Elsewhere, RerankConfig, rerank_queries
+from rrarank.engine.blocks import RemoteScorer, RerankConfig, rerank_queries
 from rrarank.engine.reranker import Reranker, reorder
 from rrarank.errors import RrarankError
 from rrarank.sources.dense import DenseIndex, Encoder
@@ -53,7 +53,7 @@ def worth_asking(
     texts: Mapping[str, str],
     selection: Selection = Selection(),
     journal: Journal | None = None,
-    elsewhere: Elsewhere | None = None,
+    remote: RemoteScorer | None = None,
 ) -> Iterator[LabelledRanking]:
     """A list without labels for each query of the run, in its order; of equal texts the best-ranked one is kept.
 
@@ -70,7 +70,7 @@ def worth_asking(
             distinct[qid] = [hit for hit in hits if hit.docid in docids]
     whole = RerankConfig(depth=selection.depth, hits=selection.depth)
     ranked = rerank_queries(
-        Run(distinct), preranker, topics=topics, texts=texts, config=whole, journal=journal, elsewhere=elsewhere
+        Run(distinct), preranker, topics=topics, texts=texts, config=whole, journal=journal, remote=remote
     )
     for qid, hits in ranked:
         candidates = tuple(Candidate(hit.docid, texts[hit.docid], hit.score) for hit in hits)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rrarank.data.types import Hit, LabelledRanking, Ranking, Run, blocks
-from rrarank.engine.blocks import Elsewhere, rank_block
+from rrarank.engine.blocks import RemoteScorer, rank_block
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
 from rrarank.llm.base import Answer, Failure
@@ -86,10 +86,10 @@ class Scores(Teacher):
     kind = "scores"
     rule = "every candidate is scored: nothing is missing"
 
-    def __init__(self, reranker: Reranker, name: str, journal: Journal, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(self, reranker: Reranker, name: str, journal: Journal, remote: RemoteScorer | None = None) -> None:
         super().__init__()
         self.reranker, self.name, self.journal = reranker, name, journal
-        self._ranked = elsewhere or self._here
+        self._ranked = remote or self._here
 
     def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
         whole = blocks(lists, BLOCK)  # as a score may hang on its block by a bit

@@ -83,7 +83,7 @@ class Endpoint(LLM):
             outcome = await self._try(client, messages, min(self.config.timeout_s, end - time.monotonic()))
             if isinstance(outcome, Answer):
                 return key, outcome
-            self._refuse_fatal(outcome)
+            self._check_fatal(outcome)
             wait = self._wait(outcome, tries)
             if self._is_last(outcome, tries) or time.monotonic() + wait >= end:
                 return key, self._give_up(outcome, tries)
@@ -136,7 +136,7 @@ class Endpoint(LLM):
         asked = f"; asked to wait {fault.wait:.0f} s" if fault.wait else ""
         return Failure(f"{reason}{asked}{f' (tried {tries} times)' if tries > 1 else ''}", fault.retryable)
 
-    def _refuse_fatal(self, fault: _Fault) -> None:
+    def _check_fatal(self, fault: _Fault) -> None:
         if hint := _FATAL.get(fault.status):
             hint = hint.format(model=self.config.model, key=self.config.api_key_env)
             raise MissingResource(f"{self._where}: {hint} ({self._one_line(fault.reason)})")

@@ -38,7 +38,7 @@ def fuse_runs(
     Raises:
         RrarankError: fewer than two runs, an unknown method, or weights that are not one a run.
     """
-    _refuse(runs, method, norm, phi, weights)
+    _check_arguments(runs, method, norm, phi, weights)
     params: Mapping[str, object] = {"k": k} if method == "rrf" else {"phi": phi} if method == "rbc" else {}
     groups: dict[tuple[int, ...], list[str]] = {}  # ranx fuses only runs of equal queries
     for qid in dict.fromkeys(qid for run in runs for qid in run):
@@ -72,7 +72,7 @@ def _scores(hits: Sequence[Hit]) -> dict[str, float]:
     return {hit.docid: score for hit, score in zip(hits, falling, strict=True)}
 
 
-def _refuse(runs: Sequence[Run], method: str, norm: str, phi: float, weights: Sequence[float]) -> None:
+def _check_arguments(runs: Sequence[Run], method: str, norm: str, phi: float, weights: Sequence[float]) -> None:
     if len(runs) < 2:
         raise RrarankError(f"{len(runs)} runs to fuse, expected at least two")
     if method not in METHODS or norm not in NORMS:

@@ -81,7 +81,7 @@ def evaluate_runs(
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
     baseline = baseline or next(iter(runs), "")
-    _refuse(qrels, runs, measures, baseline)
+    _check_arguments(qrels, runs, measures, baseline)
     unanswered = {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])}
     if intersection:
         qrels = {qid: qrels[qid] for qid in qrels if all(run.get(qid) for run in runs.values())}
@@ -95,7 +95,7 @@ def evaluate_runs(
     return Evaluation(rows, floor, baseline, comparisons, list(qrels), unanswered)
 
 
-def _refuse(qrels: Qrels, runs: Mapping[str, Run], measures: Sequence[str], baseline: str) -> None:
+def _check_arguments(qrels: Qrels, runs: Mapping[str, Run], measures: Sequence[str], baseline: str) -> None:
     if not runs:
         raise RrarankError("no runs to evaluate")
     if odd := [measure for measure in measures if not _MEASURE.fullmatch(measure)]:

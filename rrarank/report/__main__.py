@@ -20,7 +20,7 @@ from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import InlineTexts, gather, load_qrels
 from rrarank.storage.files import STDIO, find, is_file, stem
-from rrarank.storage.sidecar import fingerprint, refuse_unsafe, write_sidecar
+from rrarank.storage.sidecar import check_output, fingerprint, write_sidecar
 
 Places = Mapping[str, str | Path]
 """`qrels`, `run-1`, `topics`, `collection`, … -> file, index folder or data set id."""
@@ -57,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
 def _report(flags: argparse.Namespace) -> None:
     qrels = file_or_id(flags.qrels, TOPICS, "qrels")
     paths = [Path(run) if run == STDIO else find(run, "runs") for run in flags.runs]
-    refuse_unsafe(flags.output, flags.overwrite, [qrels, *paths])
+    check_output(flags.output, flags.overwrite, [qrels, *paths])
     files, places = _load_runs(paths, Origins(flags.topics, flags.collection, flags.index, flags.dataset))
-    refuse_unsafe(flags.output, flags.overwrite, places.values())
+    check_output(flags.output, flags.overwrite, places.values())
     inputs: Places = {"qrels": qrels, **places}
     config = PageConfig(
         measures=at_level(flags.measures, flags.rel_level),

@@ -188,7 +188,7 @@ def _row_faults(table: TableConfig) -> Iterator[str]:
         yield f"baseline is {table.baseline!r}, expected one of the rows ({', '.join(table.rows)})"
     for name, row in table.rows.items():
         try:
-            registry.refuse_unknown(row.reranker)
+            registry.check_known(row.reranker)
         except RrarankError as error:
             yield f"rows.{name}.reranker: {error}"
         for key, columns in {"expected": row.expected, "notes": row.notes, "paper": row.paper}.items():

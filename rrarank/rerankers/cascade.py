@@ -36,6 +36,8 @@ class CascadeConfig(RRABERTConfig):
 class Cascade(Reranker):
     """Scores are the cross-encoder's; documents that it does not see follow, in the first one's order."""
 
+    name = "cascade"
+
     Config = CascadeConfig
     config: CascadeConfig
     precisions: ClassVar[Mapping[str, Sequence[str]]] = CrossEncoder.precisions

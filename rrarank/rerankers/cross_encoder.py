@@ -25,6 +25,8 @@ class CrossEncoder(Pointwise):
         RrarankError: no model given, more than two labels, or a head that the checkpoint does not hold.
     """
 
+    name = "cross-encoder"
+
     Config = CrossEncoderConfig
     config: CrossEncoderConfig
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -41,7 +43,7 @@ class CrossEncoder(Pointwise):
             model_config = AutoConfig.from_pretrained(folder)
             tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             self.backend = load_backend(folder, self.config.model, tokenizer, self.config)
-            _refuse_labels(self.config.model, model_config.num_labels)
+            _check_labels(self.config.model, model_config.num_labels)
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
         self.encode_pairs = PairEncoder(tokenizer, self.config.max_length or longest_input(tokenizer, model_config))
         self._fingerprint = f"{fingerprint(folder)} {self.backend.identity}".rstrip()
@@ -65,6 +67,8 @@ class MonoBERTConfig(CrossEncoderConfig):
 class MonoBERT(CrossEncoder):
     """The cross-encoder with its published checkpoint."""
 
+    name = "monobert"
+
     Config = MonoBERTConfig
 
 
@@ -76,10 +80,12 @@ class RRABERTConfig(CrossEncoderConfig):
 class RRABERT(CrossEncoder):
     """The cross-encoder with a student of ours, trained as RRADistill trains RRA-BERT (Choi et al., 2024)."""
 
+    name = "rra-bert"
+
     Config = RRABERTConfig
 
 
-def _refuse_labels(name: str, labels: int) -> None:
+def _check_labels(name: str, labels: int) -> None:
     if labels > 2:
         raise RrarankError(f"{name}: {labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)")
 

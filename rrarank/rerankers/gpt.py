@@ -35,6 +35,8 @@ class GPTConfig(PromptedConfig):
 class GPT(Prompted):
     """Any causal language model, zero-shot: log p(yes) - log p(no) after the prompt."""
 
+    name = "gpt"
+
     Config = GPTConfig
     config: GPTConfig
     shares = True

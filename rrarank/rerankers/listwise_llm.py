@@ -51,6 +51,8 @@ class ListwiseLLM(Reranker):
     A model gives an order, not scores: a document's score is the number of candidates at or below it.
     """
 
+    name = "listwise-llm"
+
     Config = ListwiseConfig
     model_is_files = False
     config: ListwiseConfig
@@ -97,4 +99,4 @@ class ListwiseLLM(Reranker):
 
     def fingerprint(self) -> str:
         settings = (self.config.window, self.config.step, self.asking.longest, self.config.context)
-        return f"{type(self).__qualname__} {self.asking.llm.fingerprint()} {self.asking.prompt.sha256} {settings}"
+        return f"{self.name} {self.asking.llm.fingerprint()} {self.asking.prompt.sha256} {settings}"

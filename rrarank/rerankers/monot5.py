@@ -28,6 +28,8 @@ class MonoT5Config(PromptedConfig):
 class MonoT5(Prompted):
     """Any T5 checkpoint: log p(yes) where only yes and no can be said."""
 
+    name = "monot5"
+
     Config = MonoT5Config
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32", "bf16")}  # fp16 overflows in T5
     prompt = "Query: {query} Document: {document} Relevant:"

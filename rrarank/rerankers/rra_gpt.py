@@ -43,6 +43,8 @@ class RRAGPT(Pointwise, Explains):
         RrarankError: no model given, or one that is no such decoder.
     """
 
+    name = "rra-gpt"
+
     Config = RRAGPTConfig
     config: RRAGPTConfig
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
@@ -56,7 +58,7 @@ class RRAGPT(Pointwise, Explains):
         with loading(self.model_name, self.config.device, self.config.threads):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder)
             model = load_whole(self.folder, self.model_name, self.config.allow_pickle)
-        self._refuse_other(model)
+        self._check_other(model)
         self.model = model.to(self.device, TORCH_DTYPES[self.config.precision]).eval()
         longest = self.config.max_length or longest_input(self.tokenizer, self.model.config)
         self.encode_pairs = PairEncoder(self.tokenizer, longest, shares=True)
@@ -65,7 +67,7 @@ class RRAGPT(Pointwise, Explains):
         self.writer: Any = None  # loaded where reasons are wanted
         self._fingerprint = fingerprint(self.folder)
 
-    def _refuse_other(self, model: Any) -> None:
+    def _check_other(self, model: Any) -> None:
         """A classifier of transformers whose head is called `score` pools the last token, as decoders need it."""
         if model.config.num_labels != 1 or not hasattr(model, "score"):
             raise RrarankError(

@@ -20,12 +20,12 @@ from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Run
 from rrarank.engine import registry
 from rrarank.errors import MissingResource, RrarankError
-from rrarank.sources.dense import DenseIndex, build_dense_index, refuse_other_model
+from rrarank.sources.dense import DenseIndex, build_dense_index, check_same_model
 from rrarank.sources.lucene import BM25, LuceneIndex, build_index, start_java
 from rrarank.sources.names import TEXTS, TOPICS, file_or_id, known
 from rrarank.sources.texts import Collection, load_topics
 from rrarank.storage.files import find, is_file, stem
-from rrarank.storage.sidecar import fingerprint, read_sidecar, refuse_unsafe, write_sidecar
+from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
     from rrarank.rerankers.bi_encoder import BiEncoder
@@ -67,7 +67,7 @@ def _retrieve(flags: argparse.Namespace) -> None:
     topics = file_or_id(flags.topics, TOPICS)
     output = flags.output or f"{stem(topics)}.{stage.name}.trec"
     collection = find(in_folder(flags.collection, CORPUS)) if flags.collection else None
-    refuse_unsafe(output, flags.overwrite, [topics, collection])
+    check_output(output, flags.overwrite, [topics, collection])
     tag = check_tag(flags.runtag or stage.name)
     queries = load_topics(topics)
     index = Path(flags.index)
@@ -180,7 +180,7 @@ class _Dense:
         return build_dense_index(documents, index, self.encoder)
 
     def fit(self, index: Path, recorded: Mapping[str, Any]) -> None:
-        refuse_other_model(index, self.encoder.model_name, self.encoder.model_fingerprint)
+        check_same_model(index, self.encoder.model_name, self.encoder.model_fingerprint)
 
     def open(self, index: Path) -> None:
         self.index = DenseIndex(index, self.flags.threads or 0)
@@ -202,7 +202,7 @@ def _build(stage: _FirstStage, index: Path, collection: Path | None) -> None:
                 "give its folder, or give --collection COLLECTION.jsonl and a folder to make one"
             )
         raise RrarankError(f"{index}: no such index; give --collection COLLECTION.jsonl to make it")
-    refuse_unsafe(index, True, [collection])
+    check_output(index, True, [collection])
     say(f"indexing {collection} into {index}")
     documents = tqdm(Collection(collection), unit=" documents", disable=None)
     stage.prepare()

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rrarank.cli.flags import Parser, add_reranker, positive, refuse_reranker, reranker_settings
+from rrarank.cli.flags import Parser, add_reranker, check_reranker_flags, positive, reranker_settings
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.engine import registry
 from rrarank.errors import MissingPrerequisite, RrarankError
@@ -46,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _serve(flags: argparse.Namespace) -> None:
-    refuse_reranker(flags)
+    check_reranker_flags(flags)
     keys = read_keys(flags.keys)
-    _refuse_open_door(flags, keys)
-    _refuse_missing_extra()
+    _check_open_door(flags, keys)
+    _check_missing_extra()
     from rrarank.serve.app import create_app
     from rrarank.serve.metrics import Metrics
     from rrarank.serve.queue import Worker
@@ -78,7 +78,7 @@ def _serve(flags: argparse.Namespace) -> None:
     say("stopped; all that was accepted is answered")
 
 
-def _refuse_open_door(flags: argparse.Namespace, keys: Keys) -> None:
+def _check_open_door(flags: argparse.Namespace, keys: Keys) -> None:
     if keys and flags.no_keys:
         raise RrarankError(f"--no-keys with API keys in {flags.keys or VARIABLE}: give one of the two")
     if not (is_loopback(flags.host) or keys or flags.no_keys):
@@ -88,7 +88,7 @@ def _refuse_open_door(flags: argparse.Namespace, keys: Keys) -> None:
         )
 
 
-def _refuse_missing_extra() -> None:
+def _check_missing_extra() -> None:
     if lacking := [name for name in LIBRARIES if find_spec(name) is None]:
         raise MissingPrerequisite(f"rrarank.serve needs {', '.join(lacking)}; type: pip install 'rrarank[serve]'")
 

@@ -74,7 +74,7 @@ async def search(request: Request) -> Response:
         raise HTTPException(404, "this server has no index; start it with --index DIR")
     with _refused_as(422):
         wanted = parse_search(body)
-    _refuse_more("characters", len(wanted.query), service.limits.characters)
+    _check_more("characters", len(wanted.query), service.limits.characters)
     with _refused_when_full():
         answer = service.search.find(wanted.query, wanted.hits)
     found = await _answered(request, answer, started)
@@ -114,12 +114,12 @@ def _understood(body: bytes, limits: Limits) -> tuple[RerankRequest | Candidates
     with _refused_as(422):
         wanted = parse_request(body)
         asked = wanted.asked()
-    _refuse_more("documents", len(asked.texts), limits.documents)
-    _refuse_more("characters", asked.characters, limits.characters)
+    _check_more("documents", len(asked.texts), limits.documents)
+    _check_more("characters", asked.characters, limits.characters)
     return wanted, asked
 
 
-def _refuse_more(what: str, count: int, most: int) -> None:
+def _check_more(what: str, count: int, most: int) -> None:
     if count > most:
         advice = f"send fewer, or start the server with --max-{what}"
         raise HTTPException(413, f"{count:,} {what}, expected at most {most:,}; {advice}")

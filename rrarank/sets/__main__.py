@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rrarank.cli.flags import Parser, positive
 from rrarank.cli.llm import add_llm, follow, is_partial, llm_config, unanswered
-from rrarank.cli.verbs import Arguments, keeping, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_journal, run_verb, say
 from rrarank.data.distillation_set import find_faults, one_line, read_set, split, teacher_name, write_rows, write_set
 from rrarank.data.run_files import write_qrels
 from rrarank.data.trec import check_tag, write_run
@@ -29,7 +29,7 @@ from rrarank.sets.statistics import Spread, Statistics, statistics
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find, is_file
-from rrarank.storage.sidecar import refuse_unsafe, sidecar_path, write_sidecar
+from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
 MOST_SHOWN = 20
 ROWS: dict[str, Callable[[Iterable[LabelledRanking], Contrast], Iterator[Row]]] = {
@@ -215,7 +215,7 @@ def _qrels(flags: argparse.Namespace) -> None:
 
 def _judge(flags: argparse.Namespace) -> None:
     place = file_or_id(flags.qrels, TOPICS, "qrels")
-    refuse_unsafe(flags.output, flags.overwrite, [place], packed=True)
+    check_output(flags.output, flags.overwrite, [place], packed=True)
     path, labels = _open(flags, [flags.output], packed=True)
     found = list(judged(labels, load_qrels(place)))
     if not found:
@@ -239,7 +239,7 @@ def _explain(flags: argparse.Namespace) -> None:
     for one in labels:
         verdicts = {docid: answer.relevant for docid, answer in answers(one, ReasoningConfig()).items()}
         wanted.append((one, worth_explaining(one, verdicts, flags.most, flags.seed)))
-    with keeping(flags.output, "answers") as journal:
+    with locked_journal(flags.output, "answers") as journal:
         explainer = Explainer(asking, journal)
         failures = follow(explainer.ask(wanted), flags.price)
         failed, found = sorted(failures), [explainer.explained(*one) for one in wanted]
@@ -257,7 +257,7 @@ def _open(
 ) -> tuple[Path, list[LabelledRanking]]:
     path = find(flags.set)
     for output in outputs:
-        refuse_unsafe(output, flags.overwrite, [path], packed=packed)
+        check_output(output, flags.overwrite, [path], packed=packed)
     return path, read_set(path)
 
 

@@ -97,7 +97,7 @@ def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder
     return len(docids), empty
 
 
-def refuse_other_model(index: Path, name: str, sha256: str) -> None:
+def check_same_model(index: Path, name: str, sha256: str) -> None:
     """Refuse an index whose documents were embedded by another model than this, as its sidecar says."""
     sidecar = read_sidecar(index)
     made_by = sidecar.content.get("config", {}).get("model", {}) if sidecar else {}

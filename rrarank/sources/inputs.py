@@ -75,7 +75,7 @@ def load_inputs(
     """
     found, places = load_run(run, origins)
     path = Path(places.get("run", STDIO))
-    _refuse_unknown(path, places, command)
+    _check_unknown(path, places, command)
     carried = found if found.topics or "requests" not in places else read_run_file(places["requests"])
     asked = {**carried.topics, **topics_of(places)}
     hits = part(found.run) if part else found.run
@@ -83,8 +83,8 @@ def load_inputs(
     texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))
     if not skip_missing:
-        _refuse_missing([qid for qid in hits if qid not in asked], "topic", path, places)
-        _refuse_missing(missing, "text", path, places)
+        _check_missing([qid for qid in hits if qid not in asked], "topic", path, places)
+        _check_missing(missing, "text", path, places)
     return Inputs(hits, asked, texts, missing, places)
 
 
@@ -127,7 +127,7 @@ def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None) -> d
     return {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
 
 
-def _refuse_unknown(run: Path, places: Mapping[str, str | Path], command: str) -> None:
+def _check_unknown(run: Path, places: Mapping[str, str | Path], command: str) -> None:
     if not (places.keys() & set(_QUERIES) and places.keys() & set(_TEXTS)):
         sidecar = None if str(run) == STDIO else read_sidecar(run)
         raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}")
@@ -171,7 +171,7 @@ def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
     return sources
 
 
-def _refuse_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
+def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
     """Refuse a run some of whose queries (part `topic`) or documents (part `text`) are unknown."""
     if missing:
         what, names = ("queries", _QUERIES) if part == "topic" else ("documents", _TEXTS)

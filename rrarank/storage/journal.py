@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.errors import RrarankError
-from rrarank.storage.locks import alone
+from rrarank.storage.locks import lock
 
 _START = b'{"key": "'
 _NOTE = "note:"
@@ -28,7 +28,7 @@ class Journal:
         self._places: dict[str, int] = {}
         self._used: set[str] = set()
         with ExitStack() as stack:
-            stack.enter_context(alone(path))
+            stack.enter_context(lock(path))
             try:
                 self._file = stack.enter_context(open(path, "a+b"))
             except OSError as error:

@@ -10,7 +10,7 @@ from rrarank.errors import RrarankError
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Hold `.<name>.lock` beside `path` while the block runs.
 
     Raises:
@@ -18,10 +18,10 @@ def alone(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = path.with_name(f".{path.name}.lock")
+    lock_file = path.with_name(f".{path.name}.lock")
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock, blocking=False, thread_local=False).acquire()
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock_file, blocking=False, thread_local=False).acquire()
     except Timeout:
         raise RrarankError(f"{path}: another job is at work on it; wait for that, or give another --output") from None
     except OSError as error:
@@ -30,4 +30,4 @@ def alone(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)  # while it is held: who waits for this file then sees that it is gone
+            lock_file.unlink(missing_ok=True)  # while it is held: who waits for this file then sees that it is gone

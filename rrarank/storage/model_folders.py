@@ -51,7 +51,7 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
         pickles = any(folder.glob(_PICKLES[0]))
         hint = "; pickled weights are not loaded without --allow-pickle" if pickles else ""
         raise RrarankError(f"{model}: the folder has no {lack}{hint}")
-    _refuse_newer(folder, model)
+    _check_newer(folder, model)
     return folder
 
 
@@ -70,7 +70,7 @@ def _shipped(model: str) -> Path | None:
     return folder if re.fullmatch(r"[a-z0-9-]+", model) and (folder / "config.json").is_file() else None
 
 
-def _refuse_newer(folder: Path, model: str) -> None:
+def _check_newer(folder: Path, model: str) -> None:
     try:
         ours = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("rrarank", {})
     except (OSError, ValueError, AttributeError):
@@ -139,7 +139,7 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
     one line."""
     import torch
 
-    _refuse_device(device)
+    _check_device(device)
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -168,7 +168,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _refuse_device(device: str) -> None:
+def _check_device(device: str) -> None:
     import torch
 
     try:

@@ -84,7 +84,7 @@ def read_sidecar(output: Path) -> Sidecar | None:
     return Sidecar(path, content)
 
 
-def refuse_unsafe(output: str | Path, overwrite: bool, inputs: Iterable[object], *, packed: bool = False) -> None:
+def check_output(output: str | Path, overwrite: bool, inputs: Iterable[object], *, packed: bool = False) -> None:
     """Refuse an output that exists (unless `overwrite`), is one of its own inputs or the sidecar of another file, or
     whose sidecar would replace a file that is no sidecar.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rrarank.cli.flags import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.measures.figures import training_curves
-from rrarank.storage.locks import alone
+from rrarank.storage.locks import lock
 
 if TYPE_CHECKING:
     from rrarank.train.config import TrainConfig
@@ -51,13 +51,13 @@ def _train(flags: argparse.Namespace) -> None:
     from rrarank.rerankers.cross_encoder import longest_input
     from rrarank.storage.model_folders import quiet
     from rrarank.train.card import model_card, recipe
-    from rrarank.train.saved_model import refuse_unsafe_folder, save_model
+    from rrarank.train.saved_model import check_output_folder, save_model
     from rrarank.train.trainer import read_logs, train_model
 
-    refuse_unsafe_folder(output, flags.overwrite)
+    check_output_folder(output, flags.overwrite)
     work = output.with_name(f"{output.name}.work")
     first = os.environ.get("RANK", "0") == "0"  # of several processes, it holds the lock for all
-    with alone(work) if first else nullcontext():
+    with lock(work) if first else nullcontext():
         with quiet(), _telling_how_to_go_on(work):
             student, tokenizer = train_model(
                 config, work, threads=flags.threads or 0, workers=flags.workers or 0, follow=_say

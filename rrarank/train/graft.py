@@ -69,7 +69,7 @@ def graft(
     Raises:
         RrarankError: a model that is not built so.
     """
-    _refuse_other(bi_encoder)
+    _check_other(bi_encoder)
     model = _taller(bi_encoder)
     texts = [*queries, *documents]
     lanes = _lanes(bi_encoder, _states(bi_encoder, tokenizer, texts))
@@ -101,7 +101,7 @@ class _Lanes:
     read: Tensor
 
 
-def _refuse_other(bi_encoder: Any) -> None:
+def _check_other(bi_encoder: Any) -> None:
     config = bi_encoder.config
     if config.model_type != "bert" or config.hidden_act != "gelu" or config.intermediate_size < 2 * config.hidden_size:
         raise RrarankError(

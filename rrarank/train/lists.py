@@ -178,6 +178,6 @@ def common_tokens(tokenizer: Any, texts: Iterable[str], share: float) -> frozens
     return frozenset(number for number, count in counts.items() if count > share * len(different))
 
 
-def refuse_slow(tokenizer: Any) -> None:
+def check_fast_tokenizer(tokenizer: Any) -> None:
     if not tokenizer.is_fast:
         raise RrarankError("training needs a fast tokenizer (tokenizer.json), which tells query from document tokens")

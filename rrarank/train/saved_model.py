@@ -40,9 +40,9 @@ def save_model(
         overwrite: replace a model.
 
     Raises:
-        RrarankError: as `refuse_unsafe_folder` does.
+        RrarankError: as `check_output_folder` does.
     """
-    refuse_unsafe_folder(folder, overwrite)
+    check_output_folder(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent.resolve()) as work:
         made = Path(work, "model")
@@ -67,7 +67,7 @@ def save_model(
         os.replace(made, folder)
 
 
-def refuse_unsafe_folder(folder: Path, overwrite: bool) -> None:
+def check_output_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder that exists, unless it is a saved model that may be replaced."""
     if not folder.exists():
         return

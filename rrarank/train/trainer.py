@@ -47,7 +47,7 @@ from rrarank.storage.model_folders import loading, locate, minilm
 from rrarank.train.card import recipe
 from rrarank.train.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
 from rrarank.train.graft import graft
-from rrarank.train.lists import Collator, TrainingList, common_tokens, epoch, refuse_slow, training_list
+from rrarank.train.lists import Collator, TrainingList, check_fast_tokenizer, common_tokens, epoch, training_list
 from rrarank.train.lora import add_adapters
 from rrarank.train.prompted import prompted
 from rrarank.train.reasoning import ReasoningCollator, ReasoningStudent
@@ -73,7 +73,7 @@ def train_model(
     """
     refuse_faulty(config)
     wanted = json.dumps(recipe(config), indent=2) + "\n"
-    _refuse_other(work, wanted)
+    _check_other(work, wanted)
     dev = _load_dev(config.dev) if config.dev else None
     stages = [_training_lists(stage, config) for stage in config.stages]
     set_seed(config.seed)  # of the new heads
@@ -91,7 +91,7 @@ def train_model(
 _RECIPE = "recipe.json"
 
 
-def _refuse_other(work: Path, wanted: str) -> None:
+def _check_other(work: Path, wanted: str) -> None:
     """Refuse a folder of something else, or of checkpoints that another recipe made; without any, it is ours."""
     path = work / _RECIPE
     if path.is_file():
@@ -151,7 +151,7 @@ def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], th
     folder = locate(config.base or minilm())
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
-        _refuse_unfit(config, AutoConfig.from_pretrained(folder))
+        _check_unfit(config, AutoConfig.from_pretrained(folder))
         changes = changes if config.dropout >= 0 else {}
         if config.prompt:
             tokenizer, base, head = prompted(folder, config.base, config.prompt, **changes)
@@ -159,11 +159,11 @@ def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], th
             tokenizer = AutoTokenizer.from_pretrained(folder)
             kind = AutoModel if config.graft else AutoModelForSequenceClassification
             base = kind.from_pretrained(folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes)
-    refuse_slow(tokenizer)
+    check_fast_tokenizer(tokenizer)
     with_pad_token(tokenizer, base)
     if config.graft:
         base = graft(base.eval(), tokenizer, *_sample(stages, config.graft.texts, config.seed), config.graft)
-    _refuse_misfit(config, tokenizer, base)
+    _check_misfit(config, tokenizer, base)
     if config.frozen:
         _freeze(base.base_model, config.frozen)
     if config.lora:
@@ -182,7 +182,7 @@ def _sample(stages: Sequence[Sequence[TrainingList]], size: int, seed: int) -> t
     return tuple(rng.sample(sorted(found), min(size, len(found))) for found in (queries, texts))  # type: ignore[return-value]
 
 
-def _refuse_unfit(config: TrainConfig, known: Any) -> None:
+def _check_unfit(config: TrainConfig, known: Any) -> None:
     """By a base's own configuration, before its weights are read."""
     has_head = any("SequenceClassification" in name for name in known.architectures or ())
     if known.is_encoder_decoder:
@@ -198,7 +198,7 @@ def _refuse_unfit(config: TrainConfig, known: Any) -> None:
         raise RrarankError(f"dropout is {config.dropout:g}: {known.model_type} names its own otherwise; leave it out")
 
 
-def _refuse_misfit(config: TrainConfig, tokenizer: Any, base: Any) -> None:
+def _check_misfit(config: TrainConfig, tokenizer: Any, base: Any) -> None:
     """What would break in the midst of a training: padding, ids, positions or layers that are not there."""
     if tokenizer.pad_token is None:
         raise RrarankError(f"{config.base}: its tokenizer has no padding token; set its pad_token")

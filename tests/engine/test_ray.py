@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.cli.flags import Parser, add_engine, elsewhere, refuse_engine
+from rrarank.cli.flags import Parser, add_engine, check_engine_flags, remote_scorer
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine.ray import _packed, _unpacked
 from rrarank.errors import MissingPrerequisite, RrarankError
@@ -40,31 +40,31 @@ def flags_of(*given):
 
 
 def test_one_process_needs_no_ray_and_its_flags_need_it():
-    refuse_engine(flags_of())
-    assert elsewhere(flags_of(), {}, reranker="bm25") is None
+    check_engine_flags(flags_of())
+    assert remote_scorer(flags_of(), {}, reranker="bm25") is None
     for odd in (["--workers", "2"], ["--address", "auto"]):
         with pytest.raises(RrarankError, match=f"{odd[0]} without --engine ray: give both or neither"):
-            refuse_engine(flags_of(*odd))
+            check_engine_flags(flags_of(*odd))
 
 
 def test_each_worker_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     for flags, threads in (([], 4), (["--workers", "3"], 2), (["--workers", "20"], 1), (["--threads", "5"], 5)):
-        assert elsewhere(flags_of("--engine", "ray", *flags), {}, reranker="bm25").threads == threads
-    assert elsewhere(flags_of("--engine", "ray", "--address", "auto"), {}, reranker="bm25").threads == 1
+        assert remote_scorer(flags_of("--engine", "ray", *flags), {}, reranker="bm25").threads == threads
+    assert remote_scorer(flags_of("--engine", "ray", "--address", "auto"), {}, reranker="bm25").threads == 1
 
 
 def test_a_worker_sees_one_gpu_whichever_was_named():
     given = {"device": "cuda:1"}
-    blocks = elsewhere(flags_of("--engine", "ray", "--device", "cuda:1"), given, reranker="bm25")
+    blocks = remote_scorer(flags_of("--engine", "ray", "--device", "cuda:1"), given, reranker="bm25")
     assert (blocks._config.gpus, blocks._settings["device"]) == (1.0, "cuda")
-    assert elsewhere(flags_of("--engine", "ray"), {"device": "cpu"}, reranker="bm25")._settings["device"] == "cpu"
+    assert remote_scorer(flags_of("--engine", "ray"), {"device": "cpu"}, reranker="bm25")._settings["device"] == "cpu"
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("rrarank.cli.flags.find_spec", lambda name: None)
     with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[ray\]'"):
-        refuse_engine(flags_of("--engine", "ray"))
+        check_engine_flags(flags_of("--engine", "ray"))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,11 @@ def test_names_are_sorted_and_hold_ours():
     assert {"bm25", "bi-encoder", "cross-encoder", "monobert", DEFAULT} <= set(names())
 
 
+@pytest.mark.parametrize("name", sorted(registry._CLASSES))
+def test_a_class_knows_the_name_under_which_it_is_registered(name):
+    assert find_reranker(name).name == name
+
+
 def test_names_import_nothing_heavy():
     code = (
         "import sys; from rrarank import load_reranker, register; from rrarank.engine.registry import names; names(); "

@@ -10,9 +10,9 @@ from rrarank.errors import RrarankError
 from rrarank.storage.files import sha256
 from rrarank.storage.sidecar import (
     FORMAT,
+    check_output,
     fingerprint,
     read_sidecar,
-    refuse_unsafe,
     sidecar_path,
     versions,
     write_sidecar,
@@ -168,42 +168,42 @@ def test_an_index_folder_without_segments_is_one_line(tmp_path):
 
 def test_existing_output_is_refused_unless_overwritten(tmp_path):
     path = tmp_path / "out"
-    refuse_unsafe(path, False, [])
+    check_output(path, False, [])
     path.write_text("old")
-    refuse_unsafe(path, True, [])
+    check_output(path, True, [])
     with pytest.raises(RrarankError, match=f"{path}: exists already; give --overwrite to replace it, or another"):
-        refuse_unsafe(path, False, [])
+        check_output(path, False, [])
 
 
 @pytest.mark.parametrize("taken", ["out", "out.json"])
 def test_an_input_is_never_replaced_not_even_on_demand(taken, tmp_path):
     (tmp_path / taken).write_text("precious")
     with pytest.raises(RrarankError, match="would replace the input"):
-        refuse_unsafe(tmp_path / "out", True, ["an id", tmp_path / taken])
+        check_output(tmp_path / "out", True, ["an id", tmp_path / taken])
 
 
 def test_a_file_that_is_no_sidecar_is_never_replaced_by_one(made, tmp_path):
     (tmp_path / "out.json").write_text('{"mine": 1}')
     with pytest.raises(RrarankError, match=r"out.json: in the way of the sidecar"):
-        refuse_unsafe(tmp_path / "out", True, [])
-    refuse_unsafe(made, True, [])  # its own
+        check_output(tmp_path / "out", True, [])
+    check_output(made, True, [])  # its own
 
 
 @pytest.mark.parametrize("output", ["-", "/dev/null"])
 def test_stdout_and_devices_are_free(output, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("-").write_text("a file of that name")
-    refuse_unsafe(output, False, [])
+    check_output(output, False, [])
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_output_never_takes_the_place_of_another_files_sidecar(made, overwrite):
     sidecar_path(made).unlink()
     with pytest.raises(RrarankError, match=f"where the sidecar of {made} belongs"):
-        refuse_unsafe(sidecar_path(made), overwrite, [])
+        check_output(sidecar_path(made), overwrite, [])
 
 
 def test_an_output_that_says_it_is_packed_must_be(tmp_path):
     with pytest.raises(RrarankError, match="leave .gz out"):
-        refuse_unsafe(tmp_path / "run.trec.gz", False, [])
-    refuse_unsafe(tmp_path / "set.jsonl.gz", False, [], packed=True)
+        check_output(tmp_path / "run.trec.gz", False, [])
+    check_output(tmp_path / "set.jsonl.gz", False, [], packed=True)

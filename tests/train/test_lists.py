@@ -15,11 +15,11 @@ from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.train.lists import (
     Collator,
     TrainingList,
+    check_fast_tokenizer,
     common_tokens,
     cut,
     epoch,
     punctuation,
-    refuse_slow,
     training_list,
 )
 from rrarank.train.term_control import CLS, DOCUMENT, PADDING, QUERY, SPECIAL
@@ -264,6 +264,6 @@ def test_common_tokens_occur_in_more_than_the_share_of_different_texts(tokenizer
 def test_a_tokenizer_that_cannot_tell_query_from_document_is_an_error(tokenizer):
     from transformers import ByT5Tokenizer
 
-    refuse_slow(tokenizer)
+    check_fast_tokenizer(tokenizer)
     with pytest.raises(RrarankError, match="needs a fast tokenizer"):
-        refuse_slow(ByT5Tokenizer())
+        check_fast_tokenizer(ByT5Tokenizer())
