@@ -3,6 +3,7 @@
 Every message says where, what was seen, what was expected and what to do.
 """
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -36,3 +37,9 @@ def shown(things: Iterable[object], limit: int = 5) -> str:
     head = ", ".join(repr(thing) for thing in listed[:limit])
     rest = len(listed) - limit
     return f"{head} and {rest:,} more" if rest > 0 else head
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'rra-bert'?` for a name close to a known one, else nothing."""
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]!r}?" if close else ""

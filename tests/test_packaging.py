@@ -64,8 +64,9 @@ def test_the_wheel_reranks_outside_the_tree(environment, tmp_path):
     assert len((tmp_path / "bm25.bm25.trec").read_text().splitlines()) == 1292
     table = run(environment, "-m", "rrarank.evaluate", "--qrels", "sample.txt", "--runs", "bm25.trec", cwd=tmp_path)
     assert "20 queries" in table
-    shipped = "from rrarank.llm.prompts import shipped; from rrarank.generate.queries import load_query_prompt as load"
-    told = run(environment, "-c", f"{shipped}; print(shipped(), bool(load()))", cwd=tmp_path)
+    shipped = "from rrarank.storage.yaml_settings import shipped"
+    shipped += "; from rrarank.generate.queries import load_query_prompt as load"
+    told = run(environment, "-c", f"{shipped}; print(shipped('prompts'), bool(load()))", cwd=tmp_path)
     assert told == "['rank-all', 'reasons', 'relevant-only', 'verdict-reason'] True\n"
 
 

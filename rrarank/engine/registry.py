@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from rrarank.engine.reranker import Reranker, RerankerConfig
@@ -76,9 +75,7 @@ def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
         return plugins[0]
     known = _CLASSES.get(name)
     if known is None:
-        close = difflib.get_close_matches(name.lower(), names(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise RrarankError(f"no reranker named {name!r}{hint} (known: {', '.join(names())})")
+        raise RrarankError(f"no reranker named {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
     return known
 
 

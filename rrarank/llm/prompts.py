@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -10,12 +9,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
 from rrarank.errors import RrarankError, shown
-from rrarank.storage.yaml_settings import read_yaml
+from rrarank.storage.yaml_settings import read_yaml, shipped_or_file
 
 METHODS = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm's names, the first one older
 PLACEHOLDERS = ("num", "query", "rank", "candidate")
@@ -52,21 +50,9 @@ def load_prompt(name: str | Path) -> Prompt:
     Raises:
         RrarankError: no such prompt, not YAML, not list-wise, or a placeholder that is absent or not known.
     """
-    if str(name) in shipped():
-        name = Path(str(resources.files("rrarank.prebuilt").joinpath("prompts", f"{name}.yaml")))
-    elif not Path(name).is_file():
-        close = difflib.get_close_matches(str(name), shipped(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise RrarankError(f"{name}: no such prompt or file{hint} (prompts: {', '.join(shipped())})")
-    prompt = _prompt(read_yaml(name), str(name))
+    prompt = _prompt(read_yaml(shipped_or_file(name, "prompts")), str(name))
     _check_placeholders(prompt, str(name))
     return prompt
-
-
-def shipped() -> list[str]:
-    """The names of the prompts in the package."""
-    folder = resources.files("rrarank.prebuilt").joinpath("prompts")
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def _prompt(content: Mapping[str, object], where: str) -> Prompt:

@@ -23,13 +23,14 @@ from rrarank.measures.figures import Estimate, System, plot_differences, plot_ef
 from rrarank.measures.report_page import Material, PageConfig, write_report
 from rrarank.measures.scores import evaluate_runs
 from rrarank.reproduce.candidates import Candidates, prepare
-from rrarank.reproduce.config import PLACES, ColumnConfig, RowConfig, TableConfig, filled, load_table, shipped
+from rrarank.reproduce.config import PLACES, ColumnConfig, RowConfig, TableConfig, filled, load_table
 from rrarank.reproduce.model_facts import count_parameters, teacher_of
 from rrarank.reproduce.table import Cell, Column, Model, Table, as_json, markdown
 from rrarank.storage.files import atomic_write, sha256
 from rrarank.storage.journal import is_begun, work_key
 from rrarank.storage.model_folders import fingerprint, locate, minilm
 from rrarank.storage.sidecar import read_sidecar
+from rrarank.storage.yaml_settings import shipped
 
 
 def main(arguments: Arguments = None) -> int:
@@ -38,7 +39,9 @@ def main(arguments: Arguments = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser("reproduce", "Make a table of systems by test sets: re-rank, measure, compare; skip what is done.")
-    parser.add_argument("table", metavar="TABLE", help=f"a table that ships ({', '.join(shipped())}), or a YAML file")
+    parser.add_argument(
+        "table", metavar="TABLE", help=f"a table that ships ({', '.join(shipped('tables'))}), or a YAML file"
+    )
     parser.add_argument("--data", metavar="FOLDER", help="what {data} in the table stands for")
     parser.add_argument(
         "--model", action="append", default=[], metavar="ROW=PATH_OR_ID", help="the model of a row; repeatable"

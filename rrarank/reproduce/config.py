@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from rrarank.engine import registry
 from rrarank.errors import MissingResource, RrarankError, shown
-from rrarank.storage.yaml_settings import checked, read_yaml
+from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]  # of a file, and a run's tag
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -144,23 +143,13 @@ class TableConfig:
         return {m: value if isinstance(value, tuple) else (value, self.tolerance) for m, value in found.items()}
 
 
-def shipped() -> list[str]:
-    """The names of the tables in the package."""
-    folder = resources.files("rrarank.prebuilt").joinpath("tables")
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-
-
 def load_table(name: str) -> TableConfig:
     """A table by its bare name, or a YAML file with the keys of `TableConfig`.
 
     Raises:
         RrarankError: no such table or file, unknown keys, values of another kind, names that nothing has; all at once.
     """
-    path = Path(str(resources.files("rrarank.prebuilt").joinpath("tables", f"{name}.yaml")))
-    if name not in shipped():
-        path = Path(name)
-        if not path.is_file():
-            raise RrarankError(f"{name}: no such table or file (tables: {', '.join(shipped())})")
+    path = shipped_or_file(name, "tables")
     return check_table(read_yaml(path), str(path))
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from rrarank.data.beir import QRELS, QUERIES, in_folder
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, did_you_mean
 from rrarank.storage.files import find
 
 TOPICS = "topics"  # judgments have the same names
@@ -37,6 +36,4 @@ def file_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
     except RrarankError as error:
         if found := known(kind).get(str(name)):
             return found
-        close = difflib.get_close_matches(str(name), known(kind), n=1, cutoff=0.75)
-        hint = f"; did you mean the name {close[0]!r}?" if close else ""
-        raise RrarankError(f"{error}{hint}") from None
+        raise RrarankError(f"{error}{did_you_mean(str(name), known(kind), 0.75)}") from None

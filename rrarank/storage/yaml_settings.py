@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, did_you_mean
 from rrarank.storage.files import read_lines
 
 T = TypeVar("T")
@@ -60,3 +61,24 @@ def read_yaml(path: str | Path) -> Mapping[str, object]:
 
 
 _BOOL = "tag:yaml.org,2002:bool"
+
+
+def shipped(kind: str) -> list[str]:
+    """The names of the YAML files that ship with the package: `prompts`, `tables` or `training`."""
+    folder = resources.files("rrarank.prebuilt").joinpath(kind)
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def shipped_or_file(name: str | Path, kind: str) -> Path:
+    """The YAML file of a shipped name, else the file of that path.
+
+    Raises:
+        RrarankError: neither exists; with the nearest known name.
+    """
+    known = shipped(kind)
+    if str(name) in known:
+        return Path(str(resources.files("rrarank.prebuilt").joinpath(kind, f"{name}.yaml")))
+    if not Path(name).is_file():
+        hint = did_you_mean(str(name), known)
+        raise RrarankError(f"{name}: no such file or shipped name{hint} ({kind}: {', '.join(known)})")
+    return Path(name)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from rrarank.data.verdicts import ReasoningConfig
 from rrarank.errors import RrarankError, shown
-from rrarank.storage.yaml_settings import checked, read_yaml
+from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
 from rrarank.train.graft import Amount, GraftConfig
 from rrarank.train.lists import Treatment
 from rrarank.train.lora import LoraConfig
@@ -124,23 +122,13 @@ class TrainConfig:
     notes: str = ""
 
 
-def shipped() -> list[str]:
-    """The names of the presets in the package."""
-    folder = resources.files("rrarank.prebuilt").joinpath("training")
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-
-
 def load_config(name: str) -> TrainConfig:
     """A preset by its bare name, or a YAML file with the keys of `TrainConfig`.
 
     Raises:
         RrarankError: no such preset or file, an unknown key, or a value of another kind; all of them at once.
     """
-    path = Path(str(resources.files("rrarank.prebuilt").joinpath("training", f"{name}.yaml")))
-    if name not in shipped():
-        path = Path(name)
-        if not path.is_file():
-            raise RrarankError(f"{name}: no such preset or file (presets: {', '.join(shipped())})")
+    path = shipped_or_file(name, "training")
     return _checked(read_yaml(path), str(path))
 
 

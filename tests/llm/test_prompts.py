@@ -4,7 +4,8 @@ import pytest
 
 from rrarank.errors import RrarankError
 from rrarank.llm.listwise import parse_answer
-from rrarank.llm.prompts import Prompt, cut, estimate_tokens, fit, load_prompt, messages, neutralise, shipped
+from rrarank.llm.prompts import Prompt, cut, estimate_tokens, fit, load_prompt, messages, neutralise
+from rrarank.storage.yaml_settings import shipped
 
 SINGLE = Prompt("singleturn_listwise", body="[{rank}] {candidate}\n", prefix="{num} for {query}\n", suffix="Rank.")
 DIALOGUE = """\
@@ -37,8 +38,8 @@ def words(text):
 
 
 def test_every_shipped_prompt_loads_by_its_name():
-    assert {"rank-all", "relevant-only"} <= set(shipped())
-    assert all(load_prompt(name).body for name in shipped())
+    assert {"rank-all", "relevant-only"} <= set(shipped("prompts"))
+    assert all(load_prompt(name).body for name in shipped("prompts"))
 
 
 @pytest.mark.parametrize("name", ["rank-all", "relevant-only"])
@@ -105,14 +106,15 @@ def test_a_file_that_is_no_list_wise_prompt_is_refused(text, message, write):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rank-al", "rank-al: no such prompt or file; did you mean 'rank-all'? (prompts: "),
-        ("nowhere/my.yaml", "nowhere/my.yaml: no such prompt or file (prompts: "),
+        ("rank-al", "rank-al: no such file or shipped name; did you mean 'rank-all'? (prompts: "),
+        ("nowhere/my.yaml", "nowhere/my.yaml: no such file or shipped name (prompts: "),
     ],
 )
 def test_an_unknown_name_is_told_the_nearest(name, message):
     with pytest.raises(RrarankError) as error:
         load_prompt(name)
-    assert str(error.value) == f"{message}{', '.join(shipped())})"
+    known = shipped("prompts")
+    assert str(error.value) == f"{message}{', '.join(shipped('prompts'))})"
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_a_file_goes_before_a_name(tmp_path, monkeypatch):
 
 
 def test_a_misspelt_name_gets_the_nearest():
-    with pytest.raises(RrarankError, match="did you mean the name 'dl19-passage'"):
+    with pytest.raises(RrarankError, match="did you mean 'dl19-passage'"):
         file_or_id("dl19-pasage", TOPICS)
 
 

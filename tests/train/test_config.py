@@ -1,7 +1,8 @@
 import pytest
 
 from rrarank import RrarankError
-from rrarank.train.config import StageConfig, TrainConfig, load_config, refuse_faulty, shipped
+from rrarank.storage.yaml_settings import shipped
+from rrarank.train.config import StageConfig, TrainConfig, load_config, refuse_faulty
 
 
 def write(tmp_path, text):
@@ -27,7 +28,7 @@ def test_bert_naive_knows_only_relevant_or_not():
     assert [stage.loss.name for stage in load_config("bert-naive").stages] == ["bce"]
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped("training"))
 def test_every_preset_loads(name):
     assert load_config(name).stages
 
