@@ -89,7 +89,7 @@ def prepare(tool: str, step: str, path: Path, output: Path) -> Callable[[], obje
     from rrarank.data import submission, trec
 
     if step == "check":
-        return partial(submission.refuse_faulty, path, {line.split()[0] for line in path.open()})
+        return partial(submission.check_submission, path, {line.split()[0] for line in path.open()})
     return partial(trec.read_run, path) if step == "read" else partial(trec.write_run, output, trec.read_run(path))
 
 

@@ -7,7 +7,7 @@ import sys
 
 from rrarank.cli.flags import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
-from rrarank.data.submission import refuse_faulty
+from rrarank.data.submission import check_submission
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels, load_topics
 from rrarank.storage.files import find
@@ -32,7 +32,7 @@ def _check(flags: argparse.Namespace) -> None:
     wanted = set(load_topics(file_or_id(flags.topics, TOPICS)))
     if flags.qrels:
         wanted |= load_qrels(file_or_id(flags.qrels, TOPICS, "qrels")).keys()
-    refuse_faulty(path, wanted, flags.max_hits)
+    check_submission(path, wanted, flags.max_hits)
     say(f"{path}: {len(wanted):,} queries, fit to submit")
 
 

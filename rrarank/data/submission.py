@@ -23,11 +23,11 @@ def write_submission(output: Path, run: Iterable[tuple[str, Sequence[Hit]]], tag
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as work:
         unchecked = Path(work, output.name)
         write_run(unchecked, run, tag)
-        refuse_faulty(unchecked, wanted, name=str(output))
+        check_submission(unchecked, wanted, name=str(output))
         os.replace(unchecked, output)
 
 
-def refuse_faulty(path: Path, wanted: Collection[str], max_hits: int = 1000, *, name: str = "") -> None:
+def check_submission(path: Path, wanted: Collection[str], max_hits: int = 1000, *, name: str = "") -> None:
     """Raise with every fault of the run, one a line, up to `MOST_SHOWN`; `name` stands for the path in the message."""
     name = name or str(path)
     faults = list(islice(find_faults(read_lines(path), wanted, max_hits), MOST_SHOWN + 1))

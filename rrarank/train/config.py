@@ -132,7 +132,7 @@ def load_config(name: str) -> TrainConfig:
     return _checked(read_yaml(path), str(path))
 
 
-def refuse_faulty(config: TrainConfig) -> None:
+def check_config(config: TrainConfig) -> None:
     """The same for a configuration made in Python or changed by a flag."""
     _checked(asdict(config), "config")
 

@@ -45,7 +45,7 @@ from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import atomic_write, find
 from rrarank.storage.model_folders import loading, locate, minilm
 from rrarank.train.card import recipe
-from rrarank.train.config import DevConfig, StageConfig, TrainConfig, refuse_faulty
+from rrarank.train.config import DevConfig, StageConfig, TrainConfig, check_config
 from rrarank.train.graft import graft
 from rrarank.train.lists import Collator, TrainingList, check_fast_tokenizer, common_tokens, epoch, training_list
 from rrarank.train.lora import add_adapters
@@ -71,7 +71,7 @@ def train_model(
     Raises:
         RrarankError: nothing to learn from, a base that does not fit, or a folder of another training.
     """
-    refuse_faulty(config)
+    check_config(config)
     wanted = json.dumps(recipe(config), indent=2) + "\n"
     _check_other(work, wanted)
     dev = _load_dev(config.dev) if config.dev else None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rrarank.data.submission import find_faults, refuse_faulty
+from rrarank.data.submission import check_submission, find_faults
 from rrarank.errors import RrarankError
 from rrarank.rerank.__main__ import main as rerank
 from rrarank.trec import main
@@ -60,7 +60,7 @@ def test_all_faults_are_named_at_once_up_to_a_limit(tmp_path):
     path = tmp_path / "r.trec"
     path.write_text("x\n" * 50)
     with pytest.raises(RrarankError) as error:
-        refuse_faulty(path, ["1"])
+        check_submission(path, ["1"])
     lines = str(error.value).splitlines()
     assert lines[0] == f"{path}: not fit to submit"
     assert lines[1].startswith(f"{path}:1: 1 columns")

@@ -113,7 +113,6 @@ def test_a_file_that_is_no_list_wise_prompt_is_refused(text, message, write):
 def test_an_unknown_name_is_told_the_nearest(name, message):
     with pytest.raises(RrarankError) as error:
         load_prompt(name)
-    known = shipped("prompts")
     assert str(error.value) == f"{message}{', '.join(shipped('prompts'))})"
 
 

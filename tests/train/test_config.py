@@ -2,7 +2,7 @@ import pytest
 
 from rrarank import RrarankError
 from rrarank.storage.yaml_settings import shipped
-from rrarank.train.config import StageConfig, TrainConfig, load_config, refuse_faulty
+from rrarank.train.config import StageConfig, TrainConfig, check_config, load_config
 
 
 def write(tmp_path, text):
@@ -69,13 +69,15 @@ def test_what_could_not_be_trained_with_is_one_line(tmp_path, text, said):
 
 
 def test_a_configuration_made_in_python_is_checked_too():
-    refuse_faulty(TrainConfig())
+    check_config(TrainConfig())
     with pytest.raises(RrarankError, match="config: stages.0.documents is 1"):
-        refuse_faulty(TrainConfig(stages=(StageConfig(documents=1),)))
+        check_config(TrainConfig(stages=(StageConfig(documents=1),)))
 
 
 def test_an_unknown_preset_names_the_known(tmp_path):
-    with pytest.raises(RrarankError, match=r"rra-brt: no such preset or file \(presets: .*rra-bert"):
+    with pytest.raises(
+        RrarankError, match=r"rra-brt: no such file or shipped name; did you mean .rra-bert.\? \(training: .*rra-bert"
+    ):
         load_config("rra-brt")
 
 

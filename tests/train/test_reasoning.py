@@ -15,7 +15,7 @@ from rrarank.data.verdicts import Answer, ReasoningConfig, answers
 from rrarank.errors import RrarankError
 from rrarank.rerankers.rra_gpt import RRAGPT, RRAGPTConfig
 from rrarank.train.__main__ import main
-from rrarank.train.config import StageConfig, TrainConfig, refuse_faulty
+from rrarank.train.config import StageConfig, TrainConfig, check_config
 from rrarank.train.lists import TrainingList
 from rrarank.train.lora import LoraConfig
 from rrarank.train.losses import ranknet
@@ -218,5 +218,5 @@ def test_a_language_head_of_its_own_is_not_trained_by_lora_alone(config, tmp_pat
 def test_settings_that_do_not_fit_are_one_line(config, changes, said, tmp_path):
     faulty = replace(config, **changes)
     with pytest.raises(RrarankError, match=said):
-        refuse_faulty(faulty)
+        check_config(faulty)
         train_model(faulty, tmp_path / "work")

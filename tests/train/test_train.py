@@ -71,7 +71,7 @@ def test_an_existing_model_needs_overwrite(job, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--config", "rra-brt"], "rra-brt: no such preset or file"),
+        (["--config", "rra-brt"], "rra-brt: no such file or shipped name"),
         (["--sets", "none.jsonl"], "none.jsonl: no such file"),
         (["--base", "none/here"], "'none/here' is not on disk"),
         (["--seed", "-1"], "seed is -1"),
