@@ -112,11 +112,16 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         raise
 
 
+def leftovers(path: str | Path) -> list[Path]:
+    """Temporary files and folders beside `path` that a killed writer of it left."""
+    target = Path(path).resolve()
+    return sorted(target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"))  # eight, as tempfile draws them
+
+
 def remove_leftovers(*paths: str | Path) -> None:
-    """What writers of these that were killed left beside them; only for one that holds their lock."""
-    for target in (Path(path).resolve() for path in paths):
-        for left in target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"):  # eight, as tempfile draws them
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    """Remove what killed writers of these files left. Call it only while holding their lock."""
+    for left in (left for path in paths for left in leftovers(path)):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:

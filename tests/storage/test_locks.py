@@ -14,7 +14,7 @@ from rrarank.storage.locks import lock
 HOLD = """
 import sys, time
 from pathlib import Path
-from rrarank.locks import lock
+from rrarank.storage.locks import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
