@@ -58,7 +58,7 @@ from rrarank.storage.sidecar import read_sidecar, versions
 from rrarank.train.card import recipe
 from rrarank.train.config import TrainConfig, load_config
 from rrarank.train.lists import training_list
-from rrarank.train.trainer import read_logs, train_model
+from rrarank.train.trainer import read_logs, read_sets, train_stages
 
 ARMS = {
     "A": "RankGPT (bert)",
@@ -178,7 +178,7 @@ class Cell:
 
     @cached_property
     def identity(self) -> str:
-        return work_key(recipe(self.config))
+        return work_key(recipe(self.config, read_sets(self.config)))
 
     def key(self, ranking: Ranking) -> str:
         """Of its scores: those of another training, list or text are not taken for it."""
@@ -199,7 +199,7 @@ def train(student: Cell, threads: int) -> None:
                 f"{student.arm} seed {student.seed}: step {entry['step']} of {entry['steps']}, loss {entry['loss']:.4g}"
             )
 
-    train_model(student.config, student.folder, threads=threads, follow=follow)
+    train_stages(student.config, student.folder, threads=threads, follow=follow)
     for checkpoint in student.folder.glob("stage-*/checkpoint-*"):  # the graph stays; they are thrice its size
         shutil.rmtree(checkpoint)
 
@@ -386,7 +386,7 @@ def arm_facts(
         "documents_read": round(sum(map(len, levels)) * stage.epochs),
         "steps": sorted({end["step"] for end in ends}),
         "seconds": [round(end["train_runtime"], 1) for end in ends],
-        "recipe": recipe(config),
+        "recipe": recipe(config, read_sets(config)),
     }
 
 

@@ -14,7 +14,7 @@ from rrarank.errors import RrarankError
 from rrarank.train.config import TrainConfig
 from rrarank.train.lists import Collator, TrainingList
 from rrarank.train.student import Student
-from rrarank.train.trainer import train_model
+from rrarank.train.trainer import train_stages
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Graph:
 
 
 def load_graph(config: TrainConfig, work: Path, *, max_length: int = 0, threads: int = 0) -> Graph:
-    """The graph that `train_model` left in its folder of checkpoints.
+    """The graph that `train_stages` left in its folder of checkpoints.
 
     Args:
         max_length: most tokens of a pair; 0 for as many as training saw.
@@ -72,7 +72,7 @@ def load_graph(config: TrainConfig, work: Path, *, max_length: int = 0, threads:
     done = work / f"stage-{len(config.stages)}" / "done.safetensors"
     if not done.is_file():
         raise RrarankError(f"{done}: no such file; the training is not finished, finish it first")
-    student, tokenizer = train_model(config, work, threads=threads)  # trains nothing: all stages are done
+    student, tokenizer, _ = train_stages(config, work, threads=threads)  # trains nothing: all stages are done
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Graph(
         student.to(device).eval(), Collator(tokenizer, max_length or config.max_length, config.chunk), config.seed

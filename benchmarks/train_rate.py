@@ -232,13 +232,13 @@ def one_epoch(wholes: "Sequence[TrainingList]", documents: int, number: int) -> 
 def prepare_ours(
     arm: str, flags: argparse.Namespace, stage: "StageConfig", epochs: float, folder: Path
 ) -> Callable[[], object]:
-    """`train_model` as `rrarank.train` calls it; it loads the model itself, before the first step."""
+    """`train_stages` as `rrarank.train` calls it; it loads the model itself, before the first step."""
     from dataclasses import replace
 
     from rrarank.storage.model_folders import quiet
     from rrarank.train.config import TrainConfig
     from rrarank.train.term_control import TermControlConfig
-    from rrarank.train.trainer import train_model
+    from rrarank.train.trainer import train_stages
 
     config: TrainConfig = TrainConfig(
         stages=(replace(stage, epochs=epochs),),
@@ -251,7 +251,7 @@ def prepare_ours(
 
     def train() -> None:
         with quiet():
-            train_model(config, folder, threads=flags.threads)
+            train_stages(config, folder, threads=flags.threads)
 
     return train
 

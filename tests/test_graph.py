@@ -15,7 +15,7 @@ from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.train.config import StageConfig, TrainConfig
 from rrarank.train.saved_model import save_model
 from rrarank.train.term_control import SelectionConfig, TermControlConfig
-from rrarank.train.trainer import train_model
+from rrarank.train.trainer import train_stages
 
 TEXTS = ["the cat sat", "tea and bread", "dogs about", "a long document about cats dogs tea", "mat", "why the dog"]
 QUERY = Query("q", "what is a cat")
@@ -39,7 +39,7 @@ def config(tmp_path_factory, cross_encoder_folder):
 def trained(config, tmp_path_factory):
     """(the folder of the training, the student as the training left it)."""
     work = tmp_path_factory.mktemp("training")
-    return work, train_model(config, work)[0]
+    return work, train_stages(config, work)[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def graph(config, trained):
 
 def make_graph(config, work, **selection):
     config = replace(config, term_control=TermControlConfig(selection=SelectionConfig(**selection)))
-    train_model(config, work)
+    train_stages(config, work)
     return load_graph(config, work)
 
 
@@ -114,7 +114,7 @@ def test_random_tokens_are_the_same_again_and_others_for_another_seed(config, tm
 
 def test_without_a_term_control_there_is_s_base_alone(config, tmp_path):
     config = replace(config, term_control=None)
-    train_model(config, tmp_path)
+    train_stages(config, tmp_path)
     found = load_graph(config, tmp_path).score(RANKING)
     assert len(found.base) == len(TEXTS)
     assert found.term == ()

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, NamedTuple
 from pydantic import Field
 
 from rrarank.data.types import LabelledRanking
+from rrarank.storage.yaml_settings import STRICT
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -24,7 +25,7 @@ class ReasoningConfig:
         reason_tokens: most tokens of a reason.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     classification: Weight = 0.5
     reasons: Weight = 0.5

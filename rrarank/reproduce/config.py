@@ -12,7 +12,7 @@ from pydantic import Field
 
 from rrarank.engine import registry
 from rrarank.errors import MissingResource, RrarankError, shown
-from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
+from rrarank.storage.yaml_settings import STRICT, checked, read_yaml, shipped_or_file
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]  # of a file, and a run's tag
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -29,7 +29,7 @@ _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 class BM25Config:
     """BM25 for a column whose first stage is to be made; defaults are Pyserini's."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     k1: Distance = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -52,7 +52,7 @@ class ColumnConfig:
         get: what to do to have it, in a line.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     title: str
     protocol: Literal["bm25-top", "judged-pool"]
@@ -103,7 +103,7 @@ class RowConfig:
         paper: column -> the paper's own figures, in the order of the table's measures.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     title: str
     reranker: str
@@ -127,7 +127,7 @@ class TableConfig:
         remark: below the table.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     title: str
     baseline: str

@@ -12,6 +12,8 @@ from rrarank.errors import RrarankError, did_you_mean
 from rrarank.storage.files import read_lines
 
 T = TypeVar("T")
+STRICT: Mapping[str, str] = {"extra": "forbid"}
+"""For `__pydantic_config__` of a dataclass that a file fills: an unknown key is an error."""
 
 
 def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
@@ -31,9 +33,9 @@ def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
 def _fault(found: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] == "missing":
-        return f"{where} is needed"
+        return f"{where} is missing"
     if found["type"] == "unexpected_keyword_argument":
-        return f"{where} is no key of it"
+        return f"{where} is an unknown key"
     reason = found["msg"].replace("valid tuple", "list")
     return f"{where} is {found['input']!r:.40}: {reason[0].lower()}{reason[1:]}"
 

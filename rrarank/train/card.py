@@ -1,14 +1,15 @@
-"""What made a student, as facts for its config.json and as a card for a reader; names and hashes, no paths."""
+"""What made a student: facts for its config.json and a model card. Files by name and hash, no paths."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rrarank.data.distillation_set import one_line, read_set, teacher_name
+from rrarank.data.distillation_set import one_line, teacher_name
 from rrarank.data.documents import json_object
+from rrarank.data.types import LabelledRanking
 from rrarank.storage.files import find, read_lines, sha256
 from rrarank.storage.model_folders import MINILM, fingerprint, locate, minilm
 from rrarank.train.config import TrainConfig
@@ -43,12 +44,16 @@ Seed {seed}, {precision}. The whole configuration, with the sha256 of every set,
 """
 
 
-def recipe(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as JSON values; each file by its name and sha256, each set with its teachers; the base with the
-    recipe of its own, if it is a student."""
+def recipe(config: TrainConfig, sets: Mapping[str, Sequence[LabelledRanking]]) -> dict[str, Any]:
+    """The configuration as JSON values: each file by name and sha256, each set with its teachers, the base with its own
+    recipe if it is a student.
+
+    Args:
+        sets: path -> labels, for every set that the configuration names.
+    """
     facts: dict[str, Any] = asdict(config)
     for stage, told in zip(config.stages, facts["stages"], strict=True):
-        told["sets"] = [_set(path, stage.max_queries) for path in stage.sets]
+        told["sets"] = [_set(path, sets[path][: stage.max_queries or None]) for path in stage.sets]
     if config.dev:
         facts["dev"] |= {"run": _file(config.dev.run, "runs"), "qrels": _file(config.dev.qrels, "qrels")}
         facts["dev"] |= {name: Path(facts["dev"][name]).name for name in ("topics", "collection")}
@@ -56,8 +61,7 @@ def recipe(config: TrainConfig) -> dict[str, Any]:
     return facts
 
 
-def _set(path: str, most: int) -> dict[str, object]:
-    labels = read_set(find(path))[: most or None]
+def _set(path: str, labels: Sequence[LabelledRanking]) -> dict[str, object]:
     teachers = sorted({teacher_name(label) for label in labels} - {""})
     return {**_file(path), "queries": len(labels), "teachers": teachers}
 
@@ -101,11 +105,9 @@ def model_card(name: str, facts: Mapping[str, Any], longest: int) -> str:
 def _lineage(facts: Mapping[str, Any]) -> str:
     base = facts["base"]
     if "recipe" in base:
-        return f"`{base['name']}`, a student that itself starts from {_lineage(base['recipe'])}"
+        return f"`{base['name']}`, a student that starts from {_lineage(base['recipe'])}"
     if facts.get("prompt"):
-        return f"`{base['name']}`, asked by a prompt: it scored by its yes and no before its first step"
-    if facts.get("graft"):
-        return f"`{base['name']}`, grafted: a cross-encoder that ranked as that bi-encoder does before its first step"
+        return f"`{base['name']}`, asked by a prompt; before training it scored by the odds of yes against no"
     return f"`{base['name']}`, with a new head"
 
 

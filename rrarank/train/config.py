@@ -11,8 +11,7 @@ from pydantic import Field
 
 from rrarank.data.verdicts import ReasoningConfig
 from rrarank.errors import RrarankError, shown
-from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
-from rrarank.train.graft import Amount, GraftConfig
+from rrarank.storage.yaml_settings import STRICT, checked, read_yaml, shipped_or_file
 from rrarank.train.lists import Treatment
 from rrarank.train.lora import LoraConfig
 from rrarank.train.losses import LOSSES, LossConfig
@@ -21,6 +20,7 @@ from rrarank.train.term_control import TermControlConfig
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StageConfig:
         max_queries: only the first so many queries of each set; 0 for all. For learning curves.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     sets: tuple[str, ...] = ()
     loss: LossConfig = field(default_factory=LossConfig)
@@ -65,7 +65,7 @@ class DevConfig:
         patience: looks without a better value after which training stops; the best checkpoint is kept.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     run: str
     qrels: str
@@ -87,8 +87,6 @@ class TrainConfig:
         stages: in order, such as a warm-up and RankNet.
         term_control: RRA-BERT's second score; none for a plain cross-encoder.
         dev: what chooses among checkpoints; none keeps the last.
-        graft: how a bi-encoder as the base becomes a cross-encoder that ranks as it does before the first step; none
-            for its encoder with a new head.
         prompt: how a causal language model as the base is asked, whose score is then log p(yes) - log p(no); none for
             its decoder with a new head.
         reasoning: RRA-GPT's verdicts and reasons, which the prompted model learns to give; none for its score alone.
@@ -101,13 +99,12 @@ class TrainConfig:
         notes: for the model card, such as the terms of the training data.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     base: str = ""
     stages: tuple[StageConfig, ...] = (StageConfig(),)
     term_control: TermControlConfig | None = None
     dev: DevConfig | None = None
-    graft: GraftConfig | None = None
     prompt: PromptConfig | None = None
     reasoning: ReasoningConfig | None = None
     lora: LoraConfig | None = None
@@ -139,8 +136,6 @@ def check_config(config: TrainConfig) -> None:
 
 def _checked(content: Mapping[str, object], where: str) -> TrainConfig:
     config = checked(TrainConfig, content, where)
-    if config.graft and config.prompt:
-        raise RrarankError(f"{where}: graft is for bi-encoders, prompt for causal language models; leave one out")
     if config.reasoning and (config.term_control or not config.prompt):
         raise RrarankError(f"{where}: reasoning is for a causal language model; give prompt, and no term_control")
     if config.lora and config.frozen:

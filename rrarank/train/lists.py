@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -167,15 +166,6 @@ def punctuation(tokenizer: Any) -> frozenset[int]:
     marks = set(string.punctuation) | set("“”‘’–—…·、。，「」")
     bare = {number for token, number in tokenizer.get_vocab().items() if set(token.lstrip("#Ġ▁")) <= marks}
     return frozenset(bare | set(tokenizer.all_special_ids))
-
-
-def common_tokens(tokenizer: Any, texts: Iterable[str], share: float) -> frozenset[int]:
-    """Ids of tokens that occur in more than this share of the different texts."""
-    different = sorted(set(texts))
-    if share >= 1 or not different:
-        return frozenset()
-    counts = Counter(number for ids in tokenizer(different, truncation=True)["input_ids"] for number in set(ids))
-    return frozenset(number for number, count in counts.items() if count > share * len(different))
 
 
 def check_fast_tokenizer(tokenizer: Any) -> None:

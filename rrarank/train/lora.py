@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from rrarank.errors import MissingPrerequisite
+from rrarank.storage.yaml_settings import STRICT
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -22,7 +23,7 @@ class LoraConfig:
         alpha: their product is multiplied by alpha / rank.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     rank: Positive = 16
     alpha: Positive = 32

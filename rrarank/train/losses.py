@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid, softmax, softplus
 
+from rrarank.storage.yaml_settings import STRICT
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -128,7 +130,7 @@ class LossConfig:
         infonce: weight of InfoNCE added to it.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     name: Literal["ranknet", "infonce", "margin-mse", "listnet", "listmle", "lambda", "adr-mse", "bce"] = "ranknet"
     options: Mapping[str, float] = field(default_factory=dict)

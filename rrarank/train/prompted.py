@@ -25,6 +25,7 @@ from transformers import (
 from rrarank.errors import RrarankError
 from rrarank.rerankers.gpt import GPTConfig
 from rrarank.rerankers.pairs import Template, prompt_template
+from rrarank.storage.yaml_settings import STRICT
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PromptConfig:
         yes, no: what it would go on with; their first tokens make the head.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+    __pydantic_config__: ClassVar = STRICT
 
     text: str = GPTConfig.prompt
     yes: str = GPTConfig.yes

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -15,9 +13,10 @@ from safetensors.torch import save_file
 
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import default_mode
+from rrarank.storage.folders import replace_folder
 from rrarank.storage.model_folders import FORMAT, LANGUAGE_HEAD, quiet
 
-IDENTITY = "torch.nn.modules.linear.Identity"  # else sentence-transformers' CrossEncoder puts a sigmoid on one label
+IDENTITY = "torch.nn.modules.linear.Identity"  # without it CrossEncoder applies a sigmoid
 
 
 def save_model(
@@ -30,25 +29,25 @@ def save_model(
     head: Any = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a `…ForSequenceClassification` folder, whole or not at all; the model in memory is left as it is.
+    """Write a `…ForSequenceClassification` folder, whole or not at all. The model in memory does not change.
 
     Args:
-        base: one label; its weights are rounded to float16, and said to be float32, so that CPUs compute in that.
-        facts: recipe, data, max lengths: JSON values, kept under `rrarank` in config.json.
-        files: name -> text, beside the model: its card, its log.
-        head: of a language model, beside the model too, which as a classifier has no place for it.
+        base: a classifier with one label. Weights are saved as float16 with `dtype` float32, so that CPUs compute
+            in float32.
+        facts: recipe, data, maximum lengths: JSON values, kept under `rrarank` in config.json.
+        files: name -> text, written beside the model: its card, its log.
+        head: of a language model, saved beside the classifier.
         overwrite: replace a model.
 
     Raises:
         RrarankError: as `check_output_folder` does.
     """
     check_output_folder(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent.resolve()) as work:
-        made = Path(work, "model")
+    with replace_folder(folder, overwrite=overwrite) as made:
+        check_output_folder(folder, overwrite)
         half = deepcopy(base).to(torch.float16)
         if odd := [name for name, value in half.named_parameters() if not value.isfinite().all()]:
-            raise RrarankError(f"{folder}: weights that are no finite float16 ({shown(odd, 2)}); lower learning_rate")
+            raise RrarankError(f"{folder}: weights are not finite in float16 ({shown(odd, 2)}); lower learning_rate")
         with quiet():
             half.save_pretrained(made)
             tokenizer.save_pretrained(made)
@@ -62,9 +61,6 @@ def save_model(
             )
         for path in made.iterdir():
             path.chmod(default_mode())
-        if folder.exists():
-            os.replace(folder, Path(work, "replaced"))
-        os.replace(made, folder)
 
 
 def check_output_folder(folder: Path, overwrite: bool) -> None:
@@ -76,13 +72,13 @@ def check_output_folder(folder: Path, overwrite: bool) -> None:
     except (OSError, ValueError):
         is_model = False
     if not is_model:
-        raise RrarankError(f"{folder}: in the way, and not a model of rrarank; give another --output")
+        raise RrarankError(f"{folder}: is not a model of rrarank; give another --output")
     if not overwrite:
         raise RrarankError(f"{folder}: exists already; give --overwrite to replace it, or another --output")
 
 
 def _complete(path: Path, facts: Mapping[str, object]) -> None:
-    """What plain loaders need to give our scores, and what made the model."""
+    """Add to config.json what plain loaders need to give our scores, and the recipe."""
     config = json.loads(path.read_text(encoding="utf-8"))
     config.pop("torch_dtype", None)
     config |= {"dtype": "float32", "sentence_transformers": {"activation_fn": IDENTITY}}
@@ -92,7 +88,7 @@ def _complete(path: Path, facts: Mapping[str, object]) -> None:
 
 
 def _bare(path: Path) -> None:
-    """A tokenizer without baked-in padding or truncation: both are the caller's business."""
+    """Remove padding and truncation from the tokenizer file; callers set both."""
     if path.is_file():
         content = json.loads(path.read_text(encoding="utf-8")) | {"padding": None, "truncation": None}
         path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -24,7 +24,6 @@ class Student(nn.Module):
 
     Args:
         base: a `…ForSequenceClassification` with one label.
-        common: ids of query tokens that select nothing.
     """
 
     def __init__(
@@ -32,7 +31,6 @@ class Student(nn.Module):
         base: Any,  # transformers is untyped
         tokenizer: Any,
         config: TermControlConfig | None = None,
-        common: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__()
         self.base = base
@@ -44,9 +42,7 @@ class Student(nn.Module):
             self.term_control = TermControl(
                 config, sizes.hidden_size, sizes.num_attention_heads, getattr(sizes, "hidden_dropout_prob", 0.0)
             )
-            silent = punctuation(tokenizer)
-            self.register_buffer("silent", _flags(len(tokenizer), silent), persistent=False)
-            self.register_buffer("selects_nothing", _flags(len(tokenizer), silent | common), persistent=False)
+            self.register_buffer("silent", _flags(len(tokenizer), punctuation(tokenizer)), persistent=False)
 
     def classifier(self) -> Any:
         """The plain classifier as it is saved: adapters, if it has any, are added to what they adapt."""
@@ -106,8 +102,8 @@ class Student(nn.Module):
         """Token Selection, list by list, for each chunk (pairs, length)."""
         assert self.control  # only asked with a term control
         ids, roles = ([chunk[name] for chunk in chunks] for name in ("input_ids", "roles"))
-        queries = [(role == QUERY) & ~self._flagged("selects_nothing", i) for i, role in zip(ids, roles, strict=True)]
-        documents = [(role == DOCUMENT) & ~self._flagged("silent", i) for i, role in zip(ids, roles, strict=True)]
+        queries = [(role == QUERY) & ~self._silent(i) for i, role in zip(ids, roles, strict=True)]
+        documents = [(role == DOCUMENT) & ~self._silent(i) for i, role in zip(ids, roles, strict=True)]
         close = [closeness(h, q, d) for h, q, d in zip(hidden, queries, documents, strict=True)]
         same = [((i[:, :, None] == i[:, None, :]) & q[:, None, :]).any(-1) for i, q in zip(ids, queries, strict=True)]
         places = [chunk["places"] for chunk in chunks]
@@ -132,8 +128,9 @@ class Student(nn.Module):
                 lines[int(place)] = " | ".join(map(" ".join, parts))
         return [lines[place] for place in sorted(lines)]
 
-    def _flagged(self, name: str, ids: Tensor) -> Tensor:
-        return self.get_buffer(name)[ids]
+    def _silent(self, ids: Tensor) -> Tensor:
+        """Which ids are punctuation or special tokens: they neither select nor are selected."""
+        return self.get_buffer("silent")[ids]
 
     def _loss(
         self, scores: Tensor, levels: Sequence[Tensor], targets: Sequence[Tensor]

@@ -1,29 +1,24 @@
-"""Sets in, a saved student out: `transformers.Trainer` over one module {base, term_control}, stage by stage.
+"""Sets in, a trained student out: `transformers.Trainer` over one module {base, term_control}, stage by stage.
 
-A killed training goes on from its last checkpoint and ends with the same weights; several GPUs or machines are
-Accelerate's business (`accelerate launch -m rrarank.train …`).
+A killed training continues from its last checkpoint and ends with the same weights. For several GPUs or machines use
+Accelerate: `accelerate launch -m rrarank.train …`.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
     EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
@@ -32,67 +27,68 @@ from transformers import (
 )
 
 from rrarank.data.distillation_set import read_set
-from rrarank.data.types import LabelledRanking, Run
+from rrarank.data.types import LabelledRanking
 from rrarank.data.verdicts import answers
-from rrarank.engine.blocks import RerankConfig, rerank_run
-from rrarank.engine.registry import load_reranker
 from rrarank.errors import RrarankError, shown
-from rrarank.measures.scores import evaluate_runs
-from rrarank.rerankers.backends.torch import with_pad_token
-from rrarank.rerankers.cross_encoder import longest_input
-from rrarank.sources.inputs import Inputs, Origins, load_inputs
-from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import atomic_write, find
-from rrarank.storage.model_folders import loading, locate, minilm
+from rrarank.train.base import load_base
 from rrarank.train.card import recipe
-from rrarank.train.config import DevConfig, StageConfig, TrainConfig, check_config
-from rrarank.train.graft import graft
-from rrarank.train.lists import Collator, TrainingList, check_fast_tokenizer, common_tokens, epoch, training_list
-from rrarank.train.lora import add_adapters
-from rrarank.train.prompted import prompted
+from rrarank.train.config import StageConfig, TrainConfig, check_config
+from rrarank.train.dev import DevRun, load_dev
+from rrarank.train.lists import Collator, TrainingList, epoch, training_list
 from rrarank.train.reasoning import ReasoningCollator, ReasoningStudent
-from rrarank.train.saved_model import save_model
 from rrarank.train.student import Student
 
+Sets = Mapping[str, Sequence[LabelledRanking]]
 Follow = Callable[[Mapping[str, Any]], None]
 
 
-def train_model(
+class Trained(NamedTuple):
+    """A trained student, its tokenizer, and the facts of its training as `card.recipe` gives them."""
+
+    student: Student
+    tokenizer: Any
+    recipe: Mapping[str, Any]
+
+
+def train_stages(
     config: TrainConfig, work: Path, *, threads: int = 0, workers: int = 0, follow: Follow = lambda _: None
-) -> tuple[Student, Any]:
-    """A student trained through all stages, and its tokenizer.
+) -> Trained:
+    """Train a student through all stages.
 
     Args:
-        work: folder of checkpoints; what it holds of the same training is not done again.
-        threads: of the CPU; 0 for the library's default.
-        workers: processes that tokenise the next batches, so that a GPU need not wait; 0 for none beside this one.
-        follow: is told every entry of the log.
+        work: folder of checkpoints; a finished stage of the same training is not repeated.
+        threads: CPU threads; 0 for the library's default.
+        workers: processes that tokenise the next batches ahead of a GPU; 0 for none.
+        follow: receives every entry of the log.
 
     Raises:
         RrarankError: nothing to learn from, a base that does not fit, or a folder of another training.
     """
     check_config(config)
-    wanted = json.dumps(recipe(config), indent=2) + "\n"
+    sets = read_sets(config)
+    facts = recipe(config, sets)
+    wanted = json.dumps(facts, indent=2) + "\n"
     _check_other(work, wanted)
-    dev = _load_dev(config.dev) if config.dev else None
-    stages = [_training_lists(stage, config) for stage in config.stages]
+    dev = load_dev(config.dev) if config.dev else None
+    stages = [_training_lists(stage, config, sets) for stage in config.stages]
     set_seed(config.seed)  # of the new heads
-    tokenizer, base, head = _load_base(config, stages, threads)
-    student = _student(config, tokenizer, base, head, stages)
+    tokenizer, base, head = load_base(config, threads)
+    student = _student(config, tokenizer, base, head)
     with atomic_write(work / _RECIPE) as file:
         file.write(wanted)
     collator = _collator(config, tokenizer)
     for number, (stage, lists) in enumerate(zip(config.stages, stages, strict=True), start=1):
         arguments = _arguments(config, stage, work / f"stage-{number}", workers)
         _train_stage(student, collator, config, stage, lists, dev, arguments, follow)
-    return student, tokenizer
+    return Trained(student, tokenizer, facts)
 
 
 _RECIPE = "recipe.json"
 
 
 def _check_other(work: Path, wanted: str) -> None:
-    """Refuse a folder of something else, or of checkpoints that another recipe made; without any, it is ours."""
+    """Refuse a folder that holds something else, or checkpoints of another recipe."""
     path = work / _RECIPE
     if path.is_file():
         if any(work.glob("stage-*/*")) and path.read_bytes() != wanted.encode():
@@ -100,12 +96,16 @@ def _check_other(work: Path, wanted: str) -> None:
                 f"{work}: holds the checkpoints of another training; remove it, or give another --output"
             )
     elif work.exists() and (not work.is_dir() or any(not found.name.startswith(".") for found in work.iterdir())):
-        raise RrarankError(f"{work}: in the way, and no checkpoints of a training; move it, or give another --output")
+        raise RrarankError(
+            f"{work}: already exists and contains no training checkpoints; move it, or give another --output"
+        )
 
 
-def _training_lists(stage: StageConfig, config: TrainConfig) -> list[TrainingList]:
+def _training_lists(
+    stage: StageConfig, config: TrainConfig, sets: Mapping[str, Sequence[LabelledRanking]]
+) -> list[TrainingList]:
     rng = random.Random(config.seed)
-    labels = [label for path in stage.sets for label in _labels(path)[: stage.max_queries or None]]
+    labels = [label for path in stage.sets for label in sets[path][: stage.max_queries or None]]
     said = [answers(label, config.reasoning) if config.reasoning else None for label in labels]
     read = zip(labels, said, strict=True)
     lists = [found for label, answer in read if (found := training_list(label, stage.missing, rng, answer))]
@@ -115,26 +115,28 @@ def _training_lists(stage: StageConfig, config: TrainConfig) -> list[TrainingLis
     return lists
 
 
+def read_sets(config: TrainConfig) -> Sets:
+    """path -> labels, each set that the configuration names read once."""
+    return {path: _labels(path) for stage in config.stages for path in stage.sets}
+
+
 def _labels(path: str) -> list[LabelledRanking]:
-    """Of a set whose teachers' grades and scores are numbers, which other readers of sets need not know."""
+    """Read a set and check that its grades and scores are numbers."""
     labels = read_set(find(path))
     for label in labels:
         for name in ("grades", "scores"):
             told = label.provenance.get(name)
             values = told.values() if isinstance(told, Mapping) else ()
             if odd := [value for value in values if type(value) not in (int, float)]:
-                raise RrarankError(
-                    f"{path}: query {label.query.qid!r}: {name} in its provenance hold {shown(odd)}, expected numbers"
-                )
+                where = f"{path}: query {label.query.qid!r}"
+                raise RrarankError(f"{where}: {name} in the provenance are {shown(odd)}, expected numbers")
     return labels
 
 
-def _student(
-    config: TrainConfig, tokenizer: Any, base: Any, head: Any, stages: Sequence[Sequence[TrainingList]]
-) -> Student:
+def _student(config: TrainConfig, tokenizer: Any, base: Any, head: Any) -> Student:
     if config.reasoning:
         return ReasoningStudent(base, tokenizer, config.reasoning, head)
-    return Student(base, tokenizer, config.term_control, _common(config, tokenizer, stages))
+    return Student(base, tokenizer, config.term_control)
 
 
 def _collator(config: TrainConfig, tokenizer: Any) -> Collator:
@@ -142,95 +144,6 @@ def _collator(config: TrainConfig, tokenizer: Any) -> Collator:
     if config.reasoning and config.prompt:
         return ReasoningCollator(*sizes, config.prompt, config.reasoning.reason_tokens)
     return Collator(*sizes)
-
-
-def _load_base(config: TrainConfig, stages: Sequence[Sequence[TrainingList]], threads: int) -> tuple[Any, Any, Any]:
-    """Tokenizer, sequence classifier, whose head is new unless the base is a student, or grafted, or prompted, and what
-    a prompted language model speaks by."""
-    head = None
-    folder = locate(config.base or minilm())
-    changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
-    with loading(config.base, "", threads):
-        _check_unfit(config, AutoConfig.from_pretrained(folder))
-        changes = changes if config.dropout >= 0 else {}
-        if config.prompt:
-            tokenizer, base, head = prompted(folder, config.base, config.prompt, **changes)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            kind = AutoModel if config.graft else AutoModelForSequenceClassification
-            base = kind.from_pretrained(folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes)
-    check_fast_tokenizer(tokenizer)
-    with_pad_token(tokenizer, base)
-    if config.graft:
-        base = graft(base.eval(), tokenizer, *_sample(stages, config.graft.texts, config.seed), config.graft)
-    _check_misfit(config, tokenizer, base)
-    if config.frozen:
-        _freeze(base.base_model, config.frozen)
-    if config.lora:
-        add_adapters(base, config.lora)
-    if config.gradient_checkpointing:
-        getattr(base, "activation_checkpointing_enable", base.gradient_checkpointing_enable)()  # its newer name
-    return tokenizer, base, head
-
-
-def _sample(stages: Sequence[Sequence[TrainingList]], size: int, seed: int) -> tuple[list[str], list[str]]:
-    """Queries and documents of the training, at most so many each."""
-    rng = random.Random(seed)
-    lists = [one for stage in stages for one in stage]
-    texts = {text for one in lists for text in one.texts}
-    queries = {one.query for one in lists}
-    return tuple(rng.sample(sorted(found), min(size, len(found))) for found in (queries, texts))  # type: ignore[return-value]
-
-
-def _check_unfit(config: TrainConfig, known: Any) -> None:
-    """By a base's own configuration, before its weights are read."""
-    has_head = any("SequenceClassification" in name for name in known.architectures or ())
-    if known.is_encoder_decoder:
-        raise RrarankError(f"{config.base}: an encoder-decoder ({known.model_type}); give an encoder, such as BERT")
-    if has_head and (config.graft or config.prompt):
-        made, wanted = ("graft", "a bi-encoder") if config.graft else ("prompt", "a causal language model")
-        raise RrarankError(f"{config.base}: a re-ranker already; leave {made} out, or give {wanted} as the base")
-    if has_head and known.num_labels != 1:
-        raise RrarankError(
-            f"{config.base}: a classifier of {known.num_labels} labels; give an encoder, or a re-ranker with one label"
-        )
-    if config.dropout >= 0 and not hasattr(known, "hidden_dropout_prob"):
-        raise RrarankError(f"dropout is {config.dropout:g}: {known.model_type} names its own otherwise; leave it out")
-
-
-def _check_misfit(config: TrainConfig, tokenizer: Any, base: Any) -> None:
-    """What would break in the midst of a training: padding, ids, positions or layers that are not there."""
-    if tokenizer.pad_token is None:
-        raise RrarankError(f"{config.base}: its tokenizer has no padding token; set its pad_token")
-    if len(tokenizer) > (size := base.get_input_embeddings().num_embeddings):
-        raise RrarankError(f"{config.base}: {len(tokenizer):,} tokens in its tokenizer, but {size:,} embeddings")
-    if config.max_length > (longest := longest_input(tokenizer, base.config)):
-        raise RrarankError(f"max_length is {config.max_length}: the base reads {longest} tokens at most")
-    layers = base.config.get_text_config().num_hidden_layers
-    if config.term_control and not -layers - 1 <= config.term_control.selection.layer <= layers:
-        raise RrarankError(f"term_control.selection.layer: the base has {layers} layers; expected -1 to {layers}")
-    if config.frozen > layers:
-        raise RrarankError(f"frozen is {config.frozen}: the base has {layers} layers")
-
-
-def _freeze(encoder: Any, layers: int) -> None:
-    """Embeddings and the lowest layers learn nothing: less to compute backwards, less to forget."""
-    if hasattr(encoder, "embeddings") and hasattr(getattr(encoder, "encoder", None), "layer"):
-        parts = (encoder.embeddings, *encoder.encoder.layer[:layers])
-    elif hasattr(encoder, "embed_tokens") and hasattr(encoder, "layers"):
-        parts = (encoder.embed_tokens, *encoder.layers[:layers])
-    else:
-        name = type(encoder).__name__
-        raise RrarankError(f"frozen is {layers}: only for models built as BERT or Llama, not {name}; leave it out")
-    for part in parts:
-        part.requires_grad_(False)
-
-
-def _common(config: TrainConfig, tokenizer: Any, stages: Sequence[Sequence[TrainingList]]) -> frozenset[int]:
-    if not config.term_control:
-        return frozenset()
-    texts = (text for lists in stages for one in lists for text in one.texts)
-    return common_tokens(tokenizer, texts, config.term_control.selection.max_document_share)
 
 
 # -- one stage --------------------------------------------------------------------------------------------------------
@@ -242,7 +155,7 @@ def _train_stage(
     config: TrainConfig,
     stage: StageConfig,
     lists: Sequence[TrainingList],
-    dev: _Dev | None,
+    dev: DevRun | None,
     arguments: TrainingArguments,
     follow: Follow,
 ) -> None:
@@ -352,7 +265,7 @@ _LOG = "log.jsonl"
 class _StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     """The Trainer, with the parts of the loss and the pairs a second in its log, and our own engine to evaluate."""
 
-    def __init__(self, *, dev: _Dev | None, follow: Follow, **settings: Any) -> None:
+    def __init__(self, *, dev: DevRun | None, follow: Follow, **settings: Any) -> None:
         super().__init__(**settings)
         self.dev, self.follow = dev, follow
         self.parts: defaultdict[str, list[float]] = defaultdict(list)
@@ -394,40 +307,3 @@ class _StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.since = time.perf_counter()  # looking is not training
         return metrics
-
-
-def _load_dev(config: DevConfig) -> _Dev:
-    try:
-        return _Dev(config)
-    except RrarankError as error:
-        raise type(error)(f"dev: {error}") from None
-
-
-class _Dev:
-    """A first stage with its judgments, re-ranked by the student as it is."""
-
-    def __init__(self, config: DevConfig) -> None:
-        self.config = config
-        self.qrels = load_qrels(find(config.qrels, "qrels"))
-        self.inputs: Inputs = load_inputs(config.run, Origins(config.topics, config.collection), depth=config.depth)
-        run = {qid: hits[: config.depth] for qid, hits in self.inputs.run.items()}
-        evaluate_runs(self.qrels, {config.run: Run(run)}, measures=[config.measure])  # refuses what it cannot measure
-        if not any(self.qrels.get(qid, {}).get(hit.docid, 0) > 0 for qid, hits in run.items() for hit in hits):
-            raise RrarankError(
-                f"{config.qrels}: none of the first {config.depth} documents of {config.run} is relevant; "
-                "no order of them can be better than another"
-            )
-
-    def measure(self, base: Any, tokenizer: Any) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            save_model(base, tokenizer, Path(folder, "student"))
-            reranker = load_reranker("cross-encoder", model=str(Path(folder, "student")))
-            run = rerank_run(
-                self.inputs.run,
-                reranker,
-                topics=self.inputs.topics,
-                texts=self.inputs.texts,
-                config=RerankConfig(depth=self.config.depth),
-            )
-        rows = evaluate_runs(self.qrels, {"student": run}, measures=[self.config.measure]).rows
-        return float(rows[0].means[self.config.measure])

@@ -48,7 +48,7 @@ def test_the_papers_columns_are_all_there():
         ({"rows": {"a": ROW | {"paper": {"c": [0.1]}}}}, "rows.a.paper: expected 2 figures"),
         ({"columns": {"c": {"title": "t", "protocol": "bm25-top", "qrels": "q"}}}, "bm25-top needs run, or bm25"),
         ({"columns": {"c": COLUMN | {"run": "{dta}/r"}}}, "place holders 'dta'"),
-        ({"columns": {"c": COLUMN | {"depht": 3}}}, "columns.c.depht is no key of it"),
+        ({"columns": {"c": COLUMN | {"depht": 3}}}, "columns.c.depht is an unknown key"),
         ({"title": 3, "baseline": 4}, "title is 3: input should be a valid string; baseline is 4"),
     ],
 )

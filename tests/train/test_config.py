@@ -54,11 +54,11 @@ def test_all_faults_are_named_at_once(tmp_path):
         ("stages: [{sets: labels.jsonl}]", "stages.0.sets is 'labels.jsonl': input should be a list"),
         ("stages: [{loss: {name: bce, options: {mu: 1}}}]", "stages.0.loss.options: unknown 'mu' (bce has none)"),
         ("stages: []", "stages is empty"),
-        ("dev: {run: bm25.trec}", "dev.qrels is needed"),
+        ("dev: {run: bm25.trec}", "dev.qrels is missing"),
         ("dev: {run: bm25.trec, qrels: q, every: 0}", "dev.every is 0"),
         ("chunk: 0", "chunk is 0"),
         ("seed: -1", "seed is -1"),
-        ("lr: 1", "lr is no key of it"),
+        ("lr: 1", "lr is an unknown key"),
     ],
 )
 def test_what_could_not_be_trained_with_is_one_line(tmp_path, text, said):
@@ -75,9 +75,7 @@ def test_a_configuration_made_in_python_is_checked_too():
 
 
 def test_an_unknown_preset_names_the_known(tmp_path):
-    with pytest.raises(
-        RrarankError, match=r"rra-brt: no such file or shipped name; did you mean .rra-bert.\? \(training: .*rra-bert"
-    ):
+    with pytest.raises(RrarankError, match=r"rra-brt: no such file or shipped name.*\(training: .*rra-bert"):
         load_config("rra-brt")
 
 

@@ -16,7 +16,6 @@ from rrarank.train.lists import (
     Collator,
     TrainingList,
     check_fast_tokenizer,
-    common_tokens,
     cut,
     epoch,
     punctuation,
@@ -246,19 +245,6 @@ def test_punctuation_and_special_tokens_are_known(tokenizer):
     marked.add_tokens([".", "##?!", "…", "、", "a.", "3"])
     found = set(marked.convert_ids_to_tokens(sorted(punctuation(marked))))
     assert found == {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "##?!", "…", "、"}
-
-
-def test_common_tokens_occur_in_more_than_the_share_of_different_texts(tokenizer):
-    texts = ["the cat", "the dog", "the mat the mat", "cat tea", "cat tea"]  # different: 4
-
-    def found(share):
-        ids = common_tokens(tokenizer, texts, share) - set(tokenizer.all_special_ids)
-        return set(tokenizer.convert_ids_to_tokens(ids))
-
-    assert found(0.7) == {"the"}  # in 3 of 4
-    assert found(0.75) == set()
-    assert found(0.4) == {"the", "cat"}  # cat in 2 of 4
-    assert common_tokens(tokenizer, texts, 1.0) == common_tokens(tokenizer, [], 0.1) == frozenset()
 
 
 def test_a_tokenizer_that_cannot_tell_query_from_document_is_an_error(tokenizer):

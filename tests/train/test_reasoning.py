@@ -21,7 +21,7 @@ from rrarank.train.lora import LoraConfig
 from rrarank.train.losses import ranknet
 from rrarank.train.prompted import PromptConfig, prompted
 from rrarank.train.reasoning import REASON, VERDICT, ReasoningCollator, ReasoningStudent
-from rrarank.train.trainer import train_model
+from rrarank.train.trainer import train_stages
 
 PROMPT = PromptConfig("Say.\nQuery: {query}\nPassage: {document}\nYes or No:")
 TEXTS = ("the cat sat", "a long document about cats", "tea", "mat")
@@ -157,7 +157,7 @@ def config(decoder_folder, tmp_path):
 def test_training_learns_to_rank_and_to_speak(config, tmp_path):
     entries: list[Mapping[str, Any]] = []
     longer = replace(config, stages=(replace(config.stages[0], epochs=30),))
-    train_model(longer, tmp_path / "work", follow=entries.append)
+    train_stages(longer, tmp_path / "work", follow=entries.append)
     first, *_, last = [entry for entry in entries if "verdict_loss" in entry]
     assert all(last[name] < first[name] / 2 for name in ("verdict_loss", "reason_loss"))
     assert last["rank_loss"] < first["rank_loss"]
@@ -180,7 +180,7 @@ stages:
     assert not [name for name, _ in reranker.model.named_parameters() if "lora" in name]
     found = reranker.score_all(reranker.encode("cat", ["a", "b"]))
     trained = replace(config, lora=LoraConfig(rank=4) if lora else None)
-    student, tokenizer = train_model(trained, tmp_path / "work")
+    student, tokenizer, _ = train_stages(trained, tmp_path / "work")
     batch = ReasoningCollator(tokenizer, 64, 2, PROMPT)([TrainingList("cat", ("a", "b"), (1.0, 0.0))])
     assert found == pytest.approx(student.eval()(**batch)["scores"].tolist(), abs=2e-2)  # weights in half
     assert len(list(reranker.explain("cat", ["a"]))) == 1
@@ -188,13 +188,13 @@ stages:
 
 
 def test_adapters_learn_and_the_decoder_beside_them_does_not(config, tmp_path):
-    before, _ = train_model(replace(config, lora=LoraConfig(rank=4), seed=1), tmp_path / "one")
+    before, _, _ = train_stages(replace(config, lora=LoraConfig(rank=4), seed=1), tmp_path / "one")
     names = {name for name, parameter in before.named_parameters() if parameter.requires_grad}
     assert {name.rpartition("lora_")[1] or name for name in names} == {"lora_", "base.score.weight"}
 
 
 def test_lower_layers_may_stay_as_they_are(config, tmp_path):
-    student, _ = train_model(replace(config, frozen=1), tmp_path / "one")
+    student, _, _ = train_stages(replace(config, frozen=1), tmp_path / "one")
     learned = {
         name.split(".")[3] for name, one in student.named_parameters() if ".layers." in name and one.requires_grad
     }
@@ -203,7 +203,7 @@ def test_lower_layers_may_stay_as_they_are(config, tmp_path):
 
 
 def test_a_language_head_of_its_own_is_not_trained_by_lora_alone(config, tmp_path):
-    student, _ = train_model(replace(config, lora=LoraConfig(rank=4)), tmp_path / "one")
+    student, _, _ = train_stages(replace(config, lora=LoraConfig(rank=4)), tmp_path / "one")
     assert not any(parameter.requires_grad for parameter in student.language_head.parameters())
 
 
@@ -219,4 +219,4 @@ def test_settings_that_do_not_fit_are_one_line(config, changes, said, tmp_path):
     faulty = replace(config, **changes)
     with pytest.raises(RrarankError, match=said):
         check_config(faulty)
-        train_model(faulty, tmp_path / "work")
+        train_stages(faulty, tmp_path / "work")

@@ -11,8 +11,8 @@ from rrarank.train.losses import LossConfig, infonce, margin_mse, ranknet, rankn
 from rrarank.train.student import Student
 from rrarank.train.term_control import DOCUMENT, PADDING, SelectionConfig, TermControlConfig, closeness
 
-RULES = ["list", "pair", "fixed", "top", "exact", "all", "random", "none"]
-READOUTS = ["pool", "cls", "cls-no-residual", "gate"]
+RULES = ["list", "exact", "all", "random", "none"]
+READOUTS = ["pool", "cls"]
 CATS = TrainingList("why is the cat long", ("the cat is long.", "tea", "a long document about dogs?"), (2.0, 1.0, 0.0))
 TEA = TrainingList(
     "tea",
@@ -44,9 +44,9 @@ def make_bert(marked, tiny_bert):
 
 @pytest.fixture
 def make_student(marked, make_bert):
-    def make(readout="pool", weight=1.0, common=frozenset(), **selection):
+    def make(readout="pool", weight=1.0, **selection):
         config = TermControlConfig(weight, readout, SelectionConfig(**selection))
-        return Student(make_bert(), marked, config, common).eval()
+        return Student(make_bert(), marked, config).eval()
 
     return make
 
@@ -273,8 +273,9 @@ def test_the_selection_depends_on_its_own_list_alone_and_not_on_padding(make_pad
 
 def test_the_list_rules_bound_is_of_the_whole_list_and_not_of_the_chunk(make_student, batch):
     """One pair a chunk: still the list's bound, which differs from each document's own."""
-    by_list, by_pair = (selection(make_student(rule=rule), batch(chunk=1)) for rule in ("list", "pair"))
-    assert by_list != by_pair
+    student = make_student(rule="list")
+    apart = [TrainingList(one.query, (text,), (1.0,)) for one in LISTS for text in one.texts]
+    assert selection(student, batch(chunk=1)) != selection(student, batch(apart, chunk=1))
 
 
 # -- which tokens ------------------------------------------------------------------------------------------------------
@@ -297,19 +298,9 @@ def test_exact_selects_what_the_query_says_too(make_student, batch, marked):
     assert found == ["the cat is long", "", "long", "tea tea", "", "", ""]
 
 
-def test_punctuation_and_common_tokens_of_the_query_select_nothing(make_student, batch, marked):
+def test_punctuation_of_the_query_selects_nothing(make_student, batch, marked):
     asked = TrainingList("the cat?", ("the cat sat?", "the dog?"), (1.0, 0.0))
-    common = frozenset(marked.convert_tokens_to_ids(["the"]))
     assert selected_words(make_student(rule="exact"), batch([asked]), marked) == ["the cat", "the"]
-    assert selected_words(make_student(rule="exact", common=common), batch([asked]), marked) == ["cat", ""]
-
-
-@pytest.mark.parametrize("rule", ["list", "pair", "fixed", "top", "exact", "random"])
-def test_a_query_of_common_tokens_alone_selects_nothing(make_student, batch, marked, rule):
-    asked = TrainingList("the?", ("the cat sat?", "the dog?"), (1.0, 0.0))
-    student = make_student(rule=rule, common=frozenset(marked.convert_tokens_to_ids(["the"])))
-    assert selected_words(student, batch([asked]), marked) == ["", ""]
-    assert student(**batch([asked]))["loss"].isfinite()
 
 
 def test_the_selected_share_is_told_of_listed_and_of_missing_documents(make_student, batch):

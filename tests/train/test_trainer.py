@@ -17,10 +17,9 @@ from rrarank import RrarankError
 from rrarank.data.distillation_set import write_set
 from rrarank.data.types import Candidate, LabelledRanking, Query
 from rrarank.train.config import DevConfig, StageConfig, TrainConfig
-from rrarank.train.graft import GraftConfig
 from rrarank.train.losses import LossConfig
 from rrarank.train.term_control import SelectionConfig, TermControlConfig
-from rrarank.train.trainer import read_logs, train_model
+from rrarank.train.trainer import read_logs, train_stages
 
 TEXTS = ["the cat sat", "tea and bread", "dogs about", "a long document about cats dogs tea", "mat", "why the dog"]
 
@@ -56,34 +55,20 @@ def equal(some, others):
 
 def test_training_learns_the_order(config, tmp_path):
     entries: list[Mapping[str, Any]] = []
-    train_model(config, tmp_path, follow=entries.append)
+    train_stages(config, tmp_path, follow=entries.append)
     [log] = read_logs(tmp_path)
     assert [entry["step"] for entry in entries if "step" in entry][-1] == 6
     assert {"listed_pairs", "missing_pairs", "term_loss", "selected_of_listed", "pairs_per_second"} <= log[-1].keys()
 
 
-def test_a_grafted_student_is_a_layer_taller_and_learns_the_same_twice(config, bi_encoder_folder, tmp_path):
-    grafted = replace(config, base=str(bi_encoder_folder), graft=GraftConfig(texts=40))
-    students = [train_model(grafted, tmp_path / name)[0] for name in ("once", "again")]
-    assert (
-        students[0].base.config.num_hidden_layers == 1 + AutoConfig.from_pretrained(bi_encoder_folder).num_hidden_layers
-    )
-    assert equal(*map(weights, students))
-
-
 def test_tokenising_in_other_processes_changes_nothing(config, tmp_path):
-    students = [train_model(config, tmp_path / str(workers), workers=workers)[0] for workers in (0, 2)]
+    students = [train_stages(config, tmp_path / str(workers), workers=workers)[0] for workers in (0, 2)]
     assert equal(*map(weights, students))
-
-
-def test_only_a_bi_encoder_can_be_grafted(config, tmp_path):
-    with pytest.raises(RrarankError, match="a re-ranker already; leave graft out"):
-        train_model(replace(config, graft=GraftConfig()), tmp_path)
 
 
 def test_killed_it_goes_on_and_ends_with_the_same_weights(config, tmp_path):
     config = replace(config, stages=(replace(config.stages[0], epochs=5),))  # 30 steps
-    whole, _ = train_model(config, tmp_path / "whole")
+    whole, _, _ = train_stages(config, tmp_path / "whole")
     command = [sys.executable, "-c", JOB.format(config=config, work=str(tmp_path / "killed"))]
     job = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
     while not (tmp_path / "killed/stage-1/checkpoint-4").exists() and job.poll() is None:
@@ -92,48 +77,47 @@ def test_killed_it_goes_on_and_ends_with_the_same_weights(config, tmp_path):
     assert job.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed/stage-1/done.safetensors").exists()
     steps = []
-    resumed, _ = train_model(config, tmp_path / "killed", follow=lambda entry: steps.append(entry.get("step")))
+    resumed, _, _ = train_stages(config, tmp_path / "killed", follow=lambda entry: steps.append(entry.get("step")))
     assert equal(weights(whole), weights(resumed))
 
 
 JOB = """
 from pathlib import Path
-from rrarank.training.config import *
-from rrarank.training.graft import GraftConfig
-from rrarank.training.losses import LossConfig
-from rrarank.training.term_control import *
-from rrarank.training.trainer import train_model
-train_model({config!r}, Path({work!r}))
+from rrarank.train.config import *
+from rrarank.train.losses import LossConfig
+from rrarank.train.term_control import *
+from rrarank.train.trainer import train_stages
+train_stages({config!r}, Path({work!r}))
 """
 
 
 def test_a_torn_checkpoint_is_passed_over(config, tmp_path):
-    whole, _ = train_model(config, tmp_path)
+    whole, _, _ = train_stages(config, tmp_path)
     (tmp_path / "stage-1/done.safetensors").unlink()
     (tmp_path / "stage-1/checkpoint-6/trainer_state.json").write_text("{")
-    again, _ = train_model(config, tmp_path)
+    again, _, _ = train_stages(config, tmp_path)
     assert equal(weights(whole), weights(again))
 
 
 def test_two_stages_the_second_starts_where_the_first_ended(config, tmp_path):
     first = replace(config.stages[0], loss=LossConfig("listnet", infonce=1.0))
-    one, _ = train_model(replace(config, stages=(first,)), tmp_path / "one")
+    one, _, _ = train_stages(replace(config, stages=(first,)), tmp_path / "one")
     idle = replace(config.stages[0], learning_rate=0.0)
-    two, _ = train_model(replace(config, stages=(first, idle)), tmp_path / "two")
+    two, _, _ = train_stages(replace(config, stages=(first, idle)), tmp_path / "two")
     assert equal(weights(one), weights(two))
     assert [log[0]["stage"] for log in read_logs(tmp_path / "two")] == ["stage-1", "stage-2"]
 
 
 def test_another_seed_gives_other_weights(config, tmp_path):
-    one, _ = train_model(config, tmp_path / "one")
-    two, _ = train_model(replace(config, seed=43), tmp_path / "two")
+    one, _, _ = train_stages(config, tmp_path / "one")
+    two, _, _ = train_stages(replace(config, seed=43), tmp_path / "two")
     assert not equal(weights(one), weights(two))
 
 
 def test_checkpoints_of_another_training_are_not_mixed_in(config, tmp_path):
-    train_model(config, tmp_path)
+    train_stages(config, tmp_path)
     with pytest.raises(RrarankError, match="checkpoints of another training"):
-        train_model(replace(config, seed=43), tmp_path)
+        train_stages(replace(config, seed=43), tmp_path)
 
 
 @pytest.fixture
@@ -151,7 +135,7 @@ def dev(tmp_path):
 
 
 def test_the_best_checkpoint_on_dev_is_kept(config, dev, tmp_path):
-    train_model(replace(config, dev=dev), tmp_path / "work")
+    train_stages(replace(config, dev=dev), tmp_path / "work")
     [log] = read_logs(tmp_path / "work")
     looks = {entry["step"]: entry["eval_ndcg@10"] for entry in log if "eval_ndcg@10" in entry}
     assert set(looks) <= {2, 4, 6}
@@ -159,7 +143,7 @@ def test_the_best_checkpoint_on_dev_is_kept(config, dev, tmp_path):
 
 
 def test_frozen_layers_stay(config, tmp_path, cross_encoder_folder):
-    student, _ = train_model(replace(config, frozen=1), tmp_path)
+    student, _, _ = train_stages(replace(config, frozen=1), tmp_path)
     before, after = load_file(cross_encoder_folder / "model.safetensors"), student.base.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
@@ -168,12 +152,12 @@ def test_frozen_layers_stay(config, tmp_path, cross_encoder_folder):
 
 def test_no_labels_is_one_line(config, tmp_path):
     with pytest.raises(RrarankError, match="no sets: no pair to learn from"):
-        train_model(replace(config, stages=(StageConfig(),)), tmp_path)
+        train_stages(replace(config, stages=(StageConfig(),)), tmp_path)
 
 
 def test_what_was_selected_is_told_but_not_kept_in_the_log(config, tmp_path):
     entries: list[Mapping[str, Any]] = []
-    train_model(config, tmp_path, follow=entries.append)
+    train_stages(config, tmp_path, follow=entries.append)
     lines = [entry["selected"] for entry in entries if "selected" in entry]
     assert [line.split(" | ")[0] for line in lines] == ["what is a cat"] * 2
     assert "[" in lines[0]
@@ -195,7 +179,7 @@ def test_what_was_selected_is_told_but_not_kept_in_the_log(config, tmp_path):
 def test_a_dev_run_that_measures_nothing_is_refused(config, dev, tmp_path, qrels, measure, said):
     (tmp_path / "qrels.txt").write_text(qrels)
     with pytest.raises(RrarankError, match=said):
-        train_model(replace(config, dev=replace(dev, measure=measure)), tmp_path / "work")
+        train_stages(replace(config, dev=replace(dev, measure=measure)), tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
@@ -208,18 +192,18 @@ def save_tiny(folder, tokenizer, model, **config):
 
 def test_a_head_of_two_labels_is_no_base(config, make_cross_encoder, tmp_path):
     with pytest.raises(RrarankError, match="a classifier of 2 labels; give an encoder, or a re-ranker with one label"):
-        train_model(replace(config, base=str(make_cross_encoder(2))), tmp_path)
+        train_stages(replace(config, base=str(make_cross_encoder(2))), tmp_path)
 
 
 def test_an_encoder_decoder_is_no_base(config, tokenizer, tmp_path):
     base = save_tiny(tmp_path / "t5", tokenizer, "t5", d_model=16, d_kv=8, d_ff=32)
     with pytest.raises(RrarankError, match="an encoder-decoder"):
-        train_model(replace(config, base=base), tmp_path / "work")
+        train_stages(replace(config, base=base), tmp_path / "work")
 
 
 def test_a_decoder_without_a_padding_token_gets_one(config, tokenizer, tmp_path):
     base = save_tiny(tmp_path / "llama", tokenizer, "llama", hidden_size=16, intermediate_size=32)
-    student, _ = train_model(replace(config, base=base), tmp_path / "work")
+    student, _, _ = train_stages(replace(config, base=base), tmp_path / "work")
     assert student.base.config.pad_token_id == tokenizer.pad_token_id
 
 
@@ -233,7 +217,7 @@ def test_a_decoder_without_a_padding_token_gets_one(config, tokenizer, tmp_path)
 )
 def test_what_the_base_has_not_is_one_line(config, tmp_path, changes, said):
     with pytest.raises(RrarankError, match=said):
-        train_model(replace(config, **changes), tmp_path)
+        train_stages(replace(config, **changes), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +230,7 @@ def test_what_the_base_has_not_is_one_line(config, tmp_path, changes, said):
 def test_settings_that_only_fit_a_bert_are_refused_elsewhere(config, tokenizer, tmp_path, changes, said):
     base = save_tiny(tmp_path / "distilbert", tokenizer, "distilbert", dim=16, hidden_dim=32)
     with pytest.raises(RrarankError, match=said):
-        train_model(replace(config, base=base, **changes), tmp_path / "work")
+        train_stages(replace(config, base=base, **changes), tmp_path / "work")
 
 
 @pytest.mark.parametrize("told", [{"grades": {"d3": "high"}}, {"scores": {"d3": None}}])
@@ -254,16 +238,16 @@ def test_grades_and_scores_are_numbers(config, tmp_path, told):
     path = tmp_path / "odd.jsonl"
     write_set(path, [replace(labelled("a"), provenance=told)])
     with pytest.raises(RrarankError, match=r"odd.jsonl: query 'a': (grades|scores) in its provenance hold"):
-        train_model(replace(config, stages=(StageConfig((str(path),)),)), tmp_path / "work")
+        train_stages(replace(config, stages=(StageConfig((str(path),)),)), tmp_path / "work")
 
 
 def test_a_loss_that_is_no_number_stops_the_training(config, tmp_path):
     stage = replace(config.stages[0], loss=LossConfig(options={"temperature": 0.0}))
     with pytest.raises(RrarankError, match="step 1: the loss is nan"):
-        train_model(replace(config, stages=(stage,)), tmp_path)
+        train_stages(replace(config, stages=(stage,)), tmp_path)
 
 
 def test_fewer_lists_than_a_step_takes_are_one_step(config, tmp_path):
-    train_model(replace(config, stages=(replace(config.stages[0], lists=99),)), tmp_path)
+    train_stages(replace(config, stages=(replace(config.stages[0], lists=99),)), tmp_path)
     [log] = read_logs(tmp_path)
     assert log[-1]["step"] == 1
