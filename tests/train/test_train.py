@@ -96,7 +96,8 @@ def test_a_folder_of_something_else_is_kept(job, tmp_path, capsys, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "thesis.tex").touch()
     assert main([*job, "--overwrite"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {name}: in the way")
+    said = {"out": "is not a model of rrarank", "out.work": "already exists and contains no training checkpoints"}
+    assert capsys.readouterr().err.startswith(f"error: {name}: {said[name]}")
     assert [path.name for path in (tmp_path / name).iterdir()] == ["thesis.tex"]
 
 
@@ -111,7 +112,7 @@ def test_a_second_job_is_refused_and_ctrl_c_says_how_to_go_on(job, tmp_path, cap
     first.send_signal(signal.SIGINT)
     lines = first.communicate(timeout=60)[1].splitlines()
     assert first.returncode == 130
-    assert "the same command goes on from the last one" in lines[-2]
+    assert "the same command continues from the last one" in lines[-2]
     assert list((tmp_path / "out.work/stage-1").glob("checkpoint-*/trainer_state.json"))
 
 
@@ -140,6 +141,6 @@ def test_a_decoder_that_a_prompt_asks_is_trained_and_reranks(job, decoder_folder
     job[job.index("--base") + 1] = str(decoder_folder)
     assert main(job) == 0
     assert len(set(scores("out").tolist())) == len(TEXTS)
-    assert "it scored by its yes and no before its first step" in open("out/README.md").read()
+    assert "before training it scored by the odds of yes against no" in open("out/README.md").read()
     assert main([*job, "--overwrite", "--base", "out"]) == 2
-    assert "a re-ranker already; leave prompt out" in capsys.readouterr().err
+    assert "already a re-ranker; leave prompt out" in capsys.readouterr().err

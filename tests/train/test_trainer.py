@@ -237,7 +237,7 @@ def test_settings_that_only_fit_a_bert_are_refused_elsewhere(config, tokenizer, 
 def test_grades_and_scores_are_numbers(config, tmp_path, told):
     path = tmp_path / "odd.jsonl"
     write_set(path, [replace(labelled("a"), provenance=told)])
-    with pytest.raises(RrarankError, match=r"odd.jsonl: query 'a': (grades|scores) in its provenance hold"):
+    with pytest.raises(RrarankError, match=r"odd.jsonl: query 'a': (grades|scores) in the provenance are"):
         train_stages(replace(config, stages=(StageConfig((str(path),)),)), tmp_path / "work")
 
 
