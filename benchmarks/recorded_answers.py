@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -59,12 +60,12 @@ def main(folder: Path) -> None:
     print(tabulate([[name, *shown(value)] for name, value in rows_out], headers=["", "", "95% interval", "queries"]))
 
 
-def label(row: dict) -> LabelledRanking:
+def label(row: Mapping[str, Any]) -> LabelledRanking:
     shown_docs = tuple(Candidate(docid, "-", float(-place)) for place, docid in enumerate(row["docids"]))
     return read_answer(LabelledRanking(Query(row["qid"], "-"), shown_docs), row["response"])
 
 
-def shown(value) -> list[str]:
+def shown(value: Any) -> list[str]:
     mean = value.tau if hasattr(value, "tau") else value.mean
     return [f"{mean:.3f}", f"[{value.low:.3f}, {value.high:.3f}]", str(value.queries)]
 

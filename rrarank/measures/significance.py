@@ -15,6 +15,7 @@ ALPHA = 0.05
 PERMUTATIONS = 10_000
 RESAMPLES = 10_000
 SEED = 42
+INTERVAL_METHOD = "bootstrap over queries"
 
 
 @dataclass(frozen=True)

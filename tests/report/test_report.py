@@ -13,7 +13,7 @@ from rrarank.report.__main__ import main
 from rrarank.storage.sidecar import write_sidecar
 
 VOID = {"meta", "input", "path", "use", "rect", "br"}
-EVIL = """"'><script>alert(1)</script> ]]> <img src=x onerror=alert(1)> &lt; ${title} $title"""
+EVIL = """"'><script>alert(1)</script> ]]> <img src=x onerror=alert(1)> &lt; {{ title }} {% raw %} ${title}"""
 
 
 class Page(HTMLParser):
@@ -270,7 +270,7 @@ def test_help_loads_nothing_heavy():
     import sys
 
     code = (
-        "import sys; from rrarank.report import main\n"
+        "import sys; from rrarank.report.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'transformers', 'matplotlib', 'ranx', 'numpy'} & set(sys.modules)))"
