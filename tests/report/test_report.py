@@ -10,6 +10,7 @@ from rrarank.measures.report_page import CUT, Material, PageConfig, report_page
 from rrarank.measures.scores import Evaluation, Row
 from rrarank.measures.significance import compare
 from rrarank.report.__main__ import main
+from rrarank.report.job import ReportJob, make_report
 from rrarank.storage.sidecar import write_sidecar
 
 VOID = {"meta", "input", "path", "use", "rect", "br"}
@@ -263,6 +264,13 @@ def test_an_existing_report_is_replaced_on_demand(job, capsys):
     assert main(job) == 0
     assert main(job) == 2
     assert main([*job, "--overwrite"]) == 0
+
+
+def test_a_job_from_python_does_what_the_command_does(job, capsys):
+    found = make_report(ReportJob("q.txt", ["bm25.trec", "better.trec"], measures=["mrr"], output="r.html"))
+    assert [row.means["mrr"] for row in found.rows] == [0.75, 1.0]
+    assert Path("r.html.json").is_file()
+    assert capsys.readouterr().out == ""
 
 
 def test_help_loads_nothing_heavy():
