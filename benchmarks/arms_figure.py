@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from arms_report import interval
 
 from rrarank.cli.verbs import run_verb
 from rrarank.errors import RrarankError
-from rrarank.measures.figures import Estimate, ScorePanel, plot_scores
+from rrarank.measures.figures import Estimate, looks, new_figure, save
 from rrarank.storage.files import find
 from rrarank.storage.sidecar import check_output
 
@@ -68,6 +69,55 @@ def estimates(per_query: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, E
 def estimate(values: np.ndarray) -> Estimate:
     low, high = interval(values, np.zeros((1, values.shape[1])))
     return Estimate(float(values.mean()), low, high)
+
+
+@dataclass(frozen=True)
+class ScorePanel:
+    """What the scores of several students reach on one set.
+
+    Args:
+        groups: student -> score (`s_base`, …) -> estimate; not every student has every score.
+        lines: name -> value, drawn across: what has no such scores, as the first stage.
+    """
+
+    title: str
+    measure: str
+    groups: Mapping[str, Mapping[str, Estimate]]
+    lines: Mapping[str, float]
+
+
+def plot_scores(panels: Sequence[ScorePanel], path: Path) -> None:
+    """One panel a set: for each student, the measure of each of its scores with its interval.
+
+    Raises:
+        RrarankError: there is no student.
+    """
+    if not any(panel.groups for panel in panels):
+        raise RrarankError(f"{path}: no student has been measured; nothing to draw")
+    figure = new_figure(5.2 * len(panels), 3.6)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw_scores(axes, panel)
+    save(figure, path)
+
+
+def _draw_scores(axes: Any, panel: ScorePanel) -> None:
+    names = list(dict.fromkeys(name for scores in panel.groups.values() for name in scores))
+    styles = dict(zip(names, looks(), strict=False))
+    for name in names:
+        color, marker = styles[name]
+        for place, scores in enumerate(panel.groups.values()):
+            if name in scores:
+                at = place + 0.22 * (list(scores).index(name) - (len(scores) - 1) / 2)
+                axes.errorbar(
+                    at, scores[name].mean, scores[name].offsets(), fmt=marker, color=color, capsize=2, lw=1, ms=5
+                )
+        axes.plot([], [], marker, color=color, ms=5, label=name)  # once in the legend
+    for style, (name, value) in zip(("--", ":", "-."), panel.lines.items(), strict=False):
+        axes.axhline(value, color="#718096", linestyle=style, linewidth=0.9, label=name, zorder=0)
+    axes.set_xticks(range(len(panel.groups)), panel.groups)
+    axes.set_title(panel.title, fontsize=9, parse_math=False)
+    axes.set_ylabel(panel.measure)
+    axes.legend(fontsize=7, ncols=2)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,35 @@ BM25 top 100: the five other first stages, gpt-3.5 and BM25 itself, and reciproc
 the model that made the judgments is not among them.
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from scipy.stats import kendalltau
 from tabulate import tabulate
 
 from rrarank import Candidate, Hit, Query, Run, fuse_runs, read_qrels, read_run
 from rrarank.data.distillation_set import levels
-from rrarank.data.types import LabelledRanking
+from rrarank.data.types import LabelledRanking, Qrels
+from rrarank.errors import RrarankError
 from rrarank.label.audit import audit, table
 from rrarank.label.llm_teacher import read_answer
-from rrarank.sets.grades import Steps, agreement, grade, merge_windows, system_tau
+from rrarank.measures.scores import per_query_scores
+from rrarank.measures.significance import ALPHA, SEED
+from rrarank.sets.grades import Steps, agreement, grade, merge_windows
 
 MODEL = "output_v2_aug_vicuna_7b"
+FEWEST_ORDERINGS = 20
+_RESAMPLES = 1_000  # each a Kendall's tau over all systems
 STEPS = Steps.parse("3:5,2:10,1:20")  # set beforehand: a few highly relevant, most of 100 not
 
 
@@ -48,12 +60,12 @@ def main(folder: Path) -> None:
     print(tabulate([[name, *shown(value)] for name, value in rows_out], headers=["", "", "95% interval", "queries"]))
 
 
-def label(row: dict) -> LabelledRanking:
+def label(row: Mapping[str, Any]) -> LabelledRanking:
     shown_docs = tuple(Candidate(docid, "-", float(-place)) for place, docid in enumerate(row["docids"]))
     return read_answer(LabelledRanking(Query(row["qid"], "-"), shown_docs), row["response"])
 
 
-def shown(value) -> list[str]:
+def shown(value: Any) -> list[str]:
     mean = value.tau if hasattr(value, "tau") else value.mean
     return [f"{mean:.3f}", f"[{value.low:.3f}, {value.high:.3f}]", str(value.queries)]
 
@@ -74,6 +86,53 @@ def ordered(first: Run, by: Run) -> Run:
         docids = sorted((hit.docid for hit in found[:100]), key=lambda docid: place.get(docid, 10**6))
         hits[qid] = [Hit(docid, float(-i)) for i, docid in enumerate(docids)]
     return Run(hits)
+
+
+@dataclass(frozen=True)
+class SystemTau:
+    """Kendall's tau-b between two orders of the same systems, with its 95 % interval (bootstrap over queries)."""
+
+    tau: float
+    low: float
+    high: float
+    orderings: int
+    queries: int
+
+
+def system_tau(
+    orderings: Mapping[str, Run], ours: Qrels, nist: Qrels, measure: str = "ndcg@10", *, seed: int = SEED
+) -> SystemTau:
+    """Would our judgments rank systems as people's do? (Voorhees, Information Processing & Management, 2000)
+
+    Args:
+        orderings: name -> run, at least `FEWEST_ORDERINGS`; means are over the queries that both judge.
+
+    Raises:
+        RrarankError: too few orderings, or fewer than two queries in common.
+    """
+    qids = [qid for qid in nist if qid in ours]
+    if len(orderings) < FEWEST_ORDERINGS or len(qids) < 2:
+        raise RrarankError(
+            f"{len(orderings)} orderings over {len(qids)} queries that both judge; expected at least "
+            f"{FEWEST_ORDERINGS} over 2: fewer say nothing of an order of systems"
+        )
+    own, theirs = (_scores(orderings.values(), qids, qrels, measure) for qrels in (ours, nist))
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(len(qids), size=len(qids)) for _ in range(_RESAMPLES))
+    taus = [_tau(own[:, drawn], theirs[:, drawn]) for drawn in draws]
+    low, high = np.nanquantile(taus, [ALPHA / 2, 1 - ALPHA / 2])
+    tau = _tau(own, theirs)
+    return SystemTau(tau, float(low), float(high), len(orderings), len(qids))
+
+
+def _scores(runs: Iterable[Run], qids: Sequence[str], qrels: Qrels, measure: str) -> np.ndarray:
+    """(runs, queries) of the measure."""
+    judged = {qid: qrels[qid] for qid in qids}
+    return np.array([list(per_query_scores(judged, run, [measure])[measure].values()) for run in runs])
+
+
+def _tau(own: np.ndarray, theirs: np.ndarray) -> float:
+    return float(kendalltau(own.mean(axis=1), theirs.mean(axis=1)).statistic)  # of (runs, queries)
 
 
 if __name__ == "__main__":

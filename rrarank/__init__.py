@@ -35,9 +35,17 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.engine.reranker import RerankerConfig as RerankerConfig
     from rrarank.engine.reranker import reorder as reorder
     from rrarank.errors import RrarankError as RrarankError
+    from rrarank.evaluate import EvaluateJob as EvaluateJob
+    from rrarank.evaluate import evaluate_job as evaluate_job
+    from rrarank.fuse import FuseJob as FuseJob
+    from rrarank.fuse import fuse_job as fuse_job
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
+    from rrarank.report.job import ReportJob as ReportJob
+    from rrarank.report.job import make_report as make_report
+    from rrarank.reproduce.job import ReproduceJob as ReproduceJob
+    from rrarank.reproduce.job import reproduce_table as reproduce_table
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
@@ -50,8 +58,12 @@ _HOMES = {
     "engine.registry": ("load_reranker", "register"),
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
     "errors": ("RrarankError",),
+    "evaluate": ("EvaluateJob", "evaluate_job"),
+    "fuse": ("FuseJob", "fuse_job"),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
+    "report.job": ("ReportJob", "make_report"),
+    "reproduce.job": ("ReproduceJob", "reproduce_table"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

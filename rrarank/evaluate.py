@@ -1,4 +1,4 @@
-"""Did it help? Runs and judgments in, a table of measures and tests out. `python -m rrarank.evaluate`"""
+"""Measure runs against judgments and test their differences. `python -m rrarank.evaluate`"""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import argparse
 import csv
 import io
 import json
-import math
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rrarank.cli.flags import Parser, add_threads, positive
@@ -19,6 +18,7 @@ from rrarank.data.types import Run
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
+from rrarank.measures.numbers import comparison_cells, figure
 from rrarank.measures.scores import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
 from rrarank.measures.significance import SEED, Comparison, rests_on
 from rrarank.sources.names import TOPICS, file_or_id
@@ -31,18 +31,23 @@ def main(arguments: Arguments = None) -> int:
     return run_verb(_evaluate, parser(), arguments)
 
 
+def _evaluate(flags: object) -> None:
+    evaluate_job(EvaluateJob(**vars(flags)))
+
+
 def parser() -> argparse.ArgumentParser:
+    """Its flags are the fields of `EvaluateJob`."""
     parser = Parser("evaluate", "Measure runs against judgments, and test them against a baseline.")
     parser.add_argument(
         "--qrels",
         required=True,
-        help="TREC, BEIR or ranx qrels, or a name such as dl19-passage; a bare name: ./, ./qrels/, the package, names",
+        help="TREC, BEIR or ranx qrels; a bare name is looked up in ./, ./qrels/, the package and Pyserini's names",
     )
     parser.add_argument(
-        "--runs", required=True, nargs="+", metavar="RUN", help="runs of any format; bare names as in --qrels"
+        "--runs", required=True, nargs="+", metavar="RUN", help="runs of any format; bare names also in ./runs/"
     )
-    parser.add_argument("--baseline", metavar="RUN", help="the run to test against (default: the first)")
-    parser.add_argument("--measures", nargs="+", default=list(MEASURES), metavar="M", help="as ranx names them")
+    parser.add_argument("--baseline", default="", metavar="RUN", help="the run to test against (default: the first)")
+    parser.add_argument("--measures", nargs="+", default=MEASURES, metavar="M", help=_MEASURES_HELP)
     parser.add_argument(
         "--rel-level", type=positive, default=1, help="lowest relevant grade, for all but nDCG; 2 for TREC DL"
     )
@@ -52,40 +57,77 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=SEED, help="of the randomisation test and the bootstrap")
     add_threads(parser)
     parser.add_argument(
-        "--output", nargs="+", default=[STDIO], metavar="FILE",
-        help=f"by suffix: .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences), else text; -: stdout",
+        "--output", nargs="+", default=(STDIO,), metavar="FILE",
+        help=f"by suffix: .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences), else text "
+        "(default: -, stdout)",
     )  # fmt: skip
     return parser
 
 
-def _evaluate(flags: argparse.Namespace) -> None:
-    qrels = file_or_id(flags.qrels, TOPICS, "qrels")
-    places = [Path(run) if run == STDIO else find(run, "runs") for run in flags.runs]
-    for output in flags.output:
-        check_output(output, flags.overwrite, [qrels, *places])
-    if any(Path(output).suffix in FIGURES for output in flags.output) and len(flags.runs) < 2:
+_MEASURES_HELP = f"as ranx names them (default: {' '.join(MEASURES)})"
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """What to measure, and where to write it.
+
+    Args:
+        qrels: file, BEIR folder or Pyserini's name.
+        runs: files of any format; `-` is stdin.
+        baseline: the run that the others are tested against; empty: the first.
+        measures: as ranx names them; `rel_level` is added to all but nDCG.
+        intersection: measure only the queries that every run answers.
+        tukey: add Tukey's HSD over all pairs of systems.
+        output: files, written by their suffix; `-` is stdout.
+    """
+
+    qrels: str | Path
+    runs: Sequence[str | Path]
+    baseline: str | Path = ""
+    measures: Sequence[str] = MEASURES
+    rel_level: int = 1
+    intersection: bool = False
+    tukey: bool = False
+    seed: int = SEED
+    threads: int | None = None
+    output: Sequence[str | Path] = ()
+    overwrite: bool = False
+
+
+def evaluate_job(job: EvaluateJob) -> Evaluation:
+    """Measure the runs and write every output.
+
+    Raises:
+        RrarankError: an output exists, a file is malformed, or as `evaluate_runs` does.
+    """
+    qrels = file_or_id(job.qrels, TOPICS, "qrels")
+    paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
+    for output in job.output:
+        check_output(output, job.overwrite, [qrels, *paths])
+    if any(Path(output).suffix in FIGURES for output in job.output) and len(paths) < 2:
         raise RrarankError("--output: a plot of differences needs a second run")
-    runs, teachers = _named_runs(places)
+    runs, teachers = _named_runs(paths)
     found = evaluate_runs(
         load_qrels(qrels),
         runs,
-        measures=at_level(flags.measures, flags.rel_level),
-        baseline=stem(flags.baseline) if flags.baseline else "",
-        intersection=flags.intersection,
-        seed=flags.seed,
-        threads=flags.threads or 0,
+        measures=at_level(job.measures, job.rel_level),
+        baseline=stem(job.baseline) if job.baseline else "",
+        intersection=job.intersection,
+        seed=job.seed,
+        threads=job.threads or 0,
     )
     for name, qids in found.unanswered.items():
-        treated = "left out" if flags.intersection else "counted as 0"
+        treated = "left out" if job.intersection else "counted as 0"
         say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
-    judge = _teacher(qrels) if isinstance(qrels, Path) else ""
-    circular = {name for name, teacher in teachers.items() if set(judge.split("; ")) & set(teacher.split("; ")) - {""}}
-    for output in flags.output:
-        _write(output, found, circular, flags.tukey)
+    judge = set(_teacher(qrels).split("; ")) - {""} if isinstance(qrels, Path) else set()
+    circular = {name for name, teacher in teachers.items() if judge & set(teacher.split("; "))}
+    for output in job.output:
+        _write(output, found, circular, job.tukey)
+    return found
 
 
 def _named_runs(paths: Sequence[Path]) -> tuple[dict[str, Run], dict[str, str]]:
-    """Runs, and their teachers, by file stem: a table, and ranx, know a run by its name alone."""
+    """Runs and their teachers, by file stem, the name by which tables and ranx know a run."""
     runs: dict[str, Run] = {}
     teachers: dict[str, str] = {}
     for path in paths:
@@ -98,7 +140,7 @@ def _named_runs(paths: Sequence[Path]) -> tuple[dict[str, Run], dict[str, str]]:
 
 
 def _teacher(path: Path) -> str:
-    """The teacher that a run's model learnt from, or that wrote the judgments, as the sidecar has it."""
+    """From the sidecar: the teacher of the run's model, or of the judgments."""
     sidecar = None if str(path) == STDIO else read_sidecar(path)
     return str(sidecar.content.get("teacher", "")) if sidecar else ""
 
@@ -106,7 +148,7 @@ def _teacher(path: Path) -> str:
 # -- output -----------------------------------------------------------------------------------------------------------
 
 
-def _write(output: str, found: Evaluation, circular: Collection[str], tukey: bool) -> None:
+def _write(output: str | Path, found: Evaluation, circular: Collection[str], tukey: bool) -> None:
     suffix = Path(output).suffix
     if suffix in FIGURES:
         return plot_differences(found, next(iter(found.floor)), Path(output))
@@ -132,33 +174,24 @@ def _per_query(found: Evaluation) -> str:
 
 
 def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: str) -> str:
-    """Systems, then each against the baseline, then on demand all pairs; each with what it rests on."""
+    """Systems, comparisons with the baseline, and all pairs on demand; each table with its note."""
     measures = list(found.floor)
-    rows = [["random order", *(_figure(found.floor[m]) for m in measures), ""]]
+    rows = [["random order", *(figure(found.floor[m]) for m in measures), ""]]
     for row in found.rows:
         mark = " †" if row.name in circular else ""
-        rows.append([row.name + mark, *(_figure(row.means[m]) for m in measures), f"{row.judged:.0%}"])
-    notes = [f"{len(found.queries)} queries. Random order: of {found.baseline}'s candidates, expected value."]
+        rows.append([row.name + mark, *(figure(row.means[m]) for m in measures), f"{row.judged:.0%}"])
+    notes = [f"{len(found.queries)} queries. Random order: the expected value for {found.baseline}'s candidates."]
     if circular:
         notes.append("†: its teacher wrote the judgments.")
     parts = [_table(["system", *measures, "judged@10"], rows, style), " ".join(notes)]
     if found.comparisons:
-        head = [
-            f"minus {found.baseline}",
-            "measure",
-            "difference",
-            "95% interval",
-            "p (t)",
-            "p (Fisher)",
-            "d",
-            "detectable",
-            "",
-        ]
-        parts.append(_table(head, [_against(c) for c in found.comparisons], style))
+        head = [f"minus {found.baseline}", "measure", "difference", "95% interval"]
+        head += ["p (t)", "p (Fisher)", "d", "detectable", ""]
+        parts.append(_table(head, [_against(one) for one in found.comparisons], style))
         parts.append(rests_on(found.comparisons))
     if tukey and len(found.rows) > 1:
         pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
-        rows = [[f"{a} - {b}", *(f"{pairs[m][a, b]:.2g}" for m in measures)] for a, b in pairs[measures[0]]]
+        rows = [[f"{a} - {b}", *(figure(pairs[m][a, b], ".2g") for m in measures)] for a, b in pairs[measures[0]]]
         parts.append(_table(["Tukey's HSD, p", *measures], rows, style))
         parts.append(f"All {len(rows)} pairs of systems within one measure; corrected by the test itself.")
     if style == "latex_booktabs":
@@ -166,21 +199,15 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
     return "\n\n".join(parts) + "\n"
 
 
-def _against(c: Comparison) -> list[str]:
-    reading = "" if c.reading in ("better", "worse") else c.reading
-    interval = f"[{c.low:+.4f}, {c.high:+.4f}]"
-    ps = [f"{c.student_holm:.2g}", f"{c.fisher_holm:.2g}"]
-    return [c.system, c.measure, f"{c.mean:+.4f}", interval, *ps, f"{c.effect:.2f}", f"{c.detectable:.4f}", reading]
+def _against(one: Comparison) -> list[str]:
+    reading = "" if one.reading in ("better", "worse") else one.reading
+    return [one.system, one.measure, figure(one.mean, "+.4f"), *comparison_cells(one), reading]
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
     from tabulate import tabulate
 
     return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True))
-
-
-def _figure(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 if __name__ == "__main__":

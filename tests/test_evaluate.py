@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from rrarank.evaluate import main
+from rrarank.errors import RrarankError
+from rrarank.evaluate import EvaluateJob, evaluate_job, main
 
 QRELS = "1 0 a 3\n1 0 b 1\n2 0 c 2\n3 0 d 1\n"
 BM25 = "1 Q0 b 1 3 x\n1 Q0 a 2 2 x\n2 Q0 z 1 2 x\n2 Q0 c 2 1 x\n3 Q0 d 1 1 x\n"
@@ -120,3 +121,13 @@ def test_what_a_user_can_cause_is_one_line(job, flags, message, capsys):
     out, err = capsys.readouterr()
     assert message in err
     assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_job_from_python_does_what_the_command_does(job, tmp_path, capsys):
+    wanted = EvaluateJob("q.txt", ["bm25.trec", "better.trec"], measures=["mrr"], output=["o.csv"])
+    found = evaluate_job(wanted)
+    assert [row.means["mrr"] for row in found.rows] == pytest.approx([5 / 6, 2 / 3])
+    assert (tmp_path / "o.csv").read_text().startswith("qid,measure,bm25,better\n1,mrr,")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(RrarankError, match="o.csv: exists already"):
+        evaluate_job(wanted)

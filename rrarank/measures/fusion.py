@@ -1,4 +1,4 @@
-"""Fusion: several runs into one, by ranx."""
+"""Fuse several runs into one with ranx."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def fuse_runs(
     weights: Sequence[float] = (),
     hits: int = 1000,
 ) -> Run:
-    """One run of every query that any run answers; each query is fused over the runs that answer it.
+    """Fuse runs; each query is fused over the runs that answer it.
 
     Args:
         method: `rrf` (reciprocal rank fusion: Cormack et al., SIGIR 2009) or another of `METHODS`, named as in ranx.
-        norm: of the scores, per query and run, for the methods `BY_SCORE`; those `BY_RANK` need none.
+        norm: normalisation of scores per query and run, for the methods `BY_SCORE`.
         k: rrf's constant; 60 in its paper.
         phi: rbc's persistence, between 0 and 1.
-        weights: wsum's, one a run.
-        hits: most documents a query.
+        weights: one per run, for wsum.
+        hits: the most documents per query.
 
     Raises:
-        RrarankError: fewer than two runs, an unknown method, or weights that are not one a run.
+        RrarankError: fewer than two runs, an unknown method, or the wrong number of weights.
     """
     _check_arguments(runs, method, norm, phi, weights)
     params: Mapping[str, object] = {"k": k} if method == "rrf" else {"phi": phi} if method == "rbc" else {}
@@ -58,16 +58,16 @@ def _fuse(
     import ranx
 
     ranked = [ranx.Run({qid: _scores(hits) for qid, hits in part.items()}) for part in parts]
-    if len(ranked) == 1:  # ranx refuses one run; an empty one beside it changes nothing but the scale
+    if len(ranked) == 1:  # ranx refuses a single run
         return {qid: list(hits) for qid, hits in parts[0].items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numba on ranx's integer casts, while it compiles
+        warnings.simplefilter("ignore")  # numba warns of ranx's integer casts
         found = ranx.fuse(ranked, norm=None if norm == "none" else norm, method=method, params=dict(params))
     return {qid: best_first(Hit(docid, float(score)) for docid, score in found[qid].items()) for qid in parts[0]}
 
 
 def _scores(hits: Sequence[Hit]) -> dict[str, float]:
-    """Strictly falling, so that ranx ranks ties as trec_eval does."""
+    """Strictly falling scores, so that ranx ranks ties as trec_eval does."""
     falling = strictly_falling([hit.score for hit in hits]).tolist()
     return {hit.docid: score for hit, score in zip(hits, falling, strict=True)}
 
@@ -81,5 +81,5 @@ def _check_arguments(runs: Sequence[Run], method: str, norm: str, phi: float, we
         raise RrarankError(f"phi {phi}: expected between 0 and 1")
     if (method == "wsum") != bool(weights) or len(weights) not in (0, len(runs)):
         raise RrarankError(
-            f"{len(weights)} weights for {len(runs)} runs by {method}: wsum needs one a run, others none"
+            f"{len(weights)} weights for {len(runs)} runs by {method}: wsum needs one per run, others none"
         )

@@ -1,7 +1,7 @@
-"""Measures, the random floor and a paired test: whether a run is better, by ranx.
+"""Measure runs against judgments with ranx, and compare them over the queries.
 
-ranx gets each run as strictly falling scores in trec_eval's order, so ties are settled before it sees them, and
-queries that a run lacks count as 0, as `trec_eval -c` has it.
+Each run is handed over as strictly falling scores in trec_eval's order, so that ranx sees no ties. Queries that a run
+lacks count as 0, as with `trec_eval -c`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Evaluation:
     Args:
         floor: measure -> expected value of a random order of the baseline's candidates.
         comparisons: every other system against the baseline, on every measure; corrected within each measure.
-        queries: qids over which means are taken.
-        unanswered: system -> qids of the qrels that its run lacks; they count as 0, or are left out by `intersection`.
+        queries: qids of the means.
+        unanswered: system -> judged qids that its run lacks; they count as 0, or are left out by `intersection`.
     """
 
     rows: Sequence[Row]
@@ -72,10 +72,10 @@ def evaluate_runs(
         runs: name -> run.
         measures: names as ranx spells them (`ndcg@10`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
-        intersection: only the queries that every run answers (trec_eval without -c), instead of all, the
-            unanswered ones as 0 (trec_eval -c).
+        intersection: measure only the queries that every run answers (trec_eval without -c); otherwise unanswered
+            queries count as 0 (trec_eval -c).
         seed: of the randomisation test and the bootstrap.
-        threads: that ranx may use, 0 for its own choice; no figure depends on it.
+        threads: for ranx; 0: its own choice. No result depends on it.
 
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
@@ -110,7 +110,7 @@ def _check_arguments(qrels: Qrels, runs: Mapping[str, Run], measures: Sequence[s
 
 
 def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> list[Comparison]:
-    """Every system against the baseline on one measure, corrected by Holm within it."""
+    """Compare every system with the baseline on one measure, with Holm's correction."""
     theirs = list(reference.per_query[measure].values())
     found = [compare(row.name, measure, list(row.per_query[measure].values()), theirs, seed=seed) for row in others]
     student, fisher = holm([c.student for c in found]), holm([c.fisher for c in found])
@@ -120,7 +120,7 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
 def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
     """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
 
-    It corrects for its own family, and takes the systems' values as independent: weaker than a paired test.
+    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
     """
     from scipy.stats import tukey_hsd as hsd
 
@@ -129,7 +129,7 @@ def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]
 
 
 def at_level(measures: Sequence[str], level: int) -> list[str]:
-    """Measures of binary relevance at a grade (2 for TREC DL): `-l2` on all but nDCG, whose gains it must not touch."""
+    """The measures at a relevance level: `-l2` is added to all but nDCG, whose gains it must not change."""
     return [m if level == 1 or m.startswith("ndcg") or "-l" in m else f"{m}-l{level}" for m in measures]
 
 
@@ -146,16 +146,16 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str], threads: i
     answered = [qid for qid in qrels if run.get(qid)]
     judged, ranked = {}, {}
     for number, qid in enumerate(answered):
-        # trec_eval gives a negative grade no gain; ranx would subtract it
         ids = {
             docid: _stand_in(i)
             for i, docid in enumerate(dict.fromkeys([*qrels[qid], *(hit.docid for hit in run[qid])]))
         }
+        # A negative grade is no gain, as in trec_eval; ranx would subtract it.
         judged[_stand_in(number)] = {ids[docid]: max(grade, 0) for docid, grade in qrels[qid].items()}
         ranked[_stand_in(number)] = {ids[hit.docid]: float(-place) for place, hit in enumerate(run[qid])}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numba on ranx's integer casts, while it compiles
+            warnings.simplefilter("ignore")  # numba warns of ranx's integer casts
             found = ranx.evaluate(
                 ranx.Qrels(judged), ranx.Run(ranked), list(measures), return_mean=False, threads=threads
             )
@@ -169,12 +169,12 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str], threads: i
 
 
 def _stand_in(number: int) -> str:
-    """An id of one width: numba compiles ranx anew for every width that it meets."""
+    """An id of fixed width: numba compiles ranx again for every new width."""
     return f"{number:012}"
 
 
 def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:
-    """Share of the hits above the cutoff that have a judgment, over the queries that the run answers."""
+    """The share of judged documents among the top `cutoff` hits of the judged queries."""
     top = [(qid, hit) for qid in qrels for hit in run.get(qid, ())[:cutoff]]
     return sum(hit.docid in qrels[qid] for qid, hit in top) / len(top) if top else 0.0
 
@@ -183,9 +183,9 @@ def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:
 
 
 def random_floor(qrels: Qrels, run: Run, measure: str) -> float:
-    """The measure's expected value if each query's candidates were shuffled; NaN for a measure without a formula here.
+    """The expected value of the measure if each query's candidates were shuffled; NaN for a measure without a formula.
 
-    Exact, not sampled: every candidate stands at every rank with equal probability.
+    It is exact, not sampled.
     """
     parts = re.fullmatch(r"(ndcg|recall|mrr|map)(?:@(\d+))?(?:-l(\d+))?", measure)
     if parts is None:
@@ -205,8 +205,10 @@ class _Pool:
 
     Args:
         size: number of candidates.
-        relevant: how many of them are relevant; `known` counts the relevant ones of the qrels.
-        gain: sum of the candidates' grades; `ideal` holds the qrels' grades, best first.
+        relevant: number of relevant candidates.
+        known: number of relevant documents in the qrels.
+        gain: sum of the candidates' grades.
+        ideal: grades in the qrels, best first.
     """
 
     size: int

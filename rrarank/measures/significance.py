@@ -1,7 +1,6 @@
-"""Is a difference more than chance? Paired tests, intervals and what this many queries could show.
+"""Paired tests and intervals for per-query differences, and the smallest difference that they could detect.
 
-Everything works on per-query differences and is computed by scipy in one thread with a seeded generator, so that a
-figure is the same on every machine and at any number of threads.
+scipy computes everything in one thread with a seeded generator, so results do not depend on machine or threads.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ ALPHA = 0.05
 PERMUTATIONS = 10_000
 RESAMPLES = 10_000
 SEED = 42
+INTERVAL_METHOD = "bootstrap over queries"
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Comparison:
     """One system against the baseline on one measure, over paired queries.
 
     Args:
-        mean: mean difference; `low` and `high` bound it (95 % percentile bootstrap over queries).
+        mean: mean difference; `low` and `high` are its 95% interval.
         student, fisher: two-sided p of the paired t-test and of the randomisation test.
         student_holm, fisher_holm: the same, corrected for all systems compared on this measure.
-        effect: Cohen's d for paired samples, mean / standard deviation of the differences.
-        detectable: the smallest true difference that the paired t-test would find with 80 % power.
+        effect: Cohen's d for paired samples: mean / standard deviation of the differences.
+        detectable: the smallest true difference that the paired t-test finds with 80% power.
     """
 
     system: str
@@ -43,26 +43,26 @@ class Comparison:
 
     @property
     def reading(self) -> str:
-        """By the corrected randomisation test; what is not resolved is not shown to be equal."""
+        """By the corrected randomisation test. `not resolved` does not mean equal."""
         if self.mean == self.detectable == 0:
             return "equal on every query"
         return "not resolved" if not self.fisher_holm < ALPHA else "better" if self.mean > 0 else "worse"
 
 
 def rests_on(comparisons: Sequence[Comparison]) -> str:
-    """What figures of comparisons rest on, in words."""
+    """The note below a table of comparisons: tests, correction, intervals."""
     family = len({c.system for c in comparisons})
     return (
         f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "
-        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: bootstrap over queries. d: mean / standard "
-        "deviation. detectable: the smallest difference that this many queries would show with 80% power."
+        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: {INTERVAL_METHOD}. d: mean / standard "
+        "deviation. detectable: the smallest difference that this many queries can show with 80% power."
     )
 
 
 def compare(
     system: str, measure: str, ours: Sequence[float], theirs: Sequence[float], *, seed: int = SEED
 ) -> Comparison:
-    """Compare two systems' values on the same queries, in the same order; p is 1 where they never differ."""
+    """Compare two systems' values, given for the same queries in the same order; p is 1 if they never differ."""
     import numpy as np
 
     differences = np.subtract(ours, theirs).tolist()
@@ -91,14 +91,16 @@ def student_t(differences: Sequence[float]) -> float:
     import numpy as np
     from scipy.stats import ttest_1samp
 
-    if np.ptp(differences) == 0:  # the same difference everywhere: no variance, so no doubt
+    if np.ptp(differences) == 0:  # every difference is the same: no variance
         return 0.0
     return float(ttest_1samp(differences, 0.0).pvalue)
 
 
 def fisher_randomisation(differences: Sequence[float], *, permutations: int = PERMUTATIONS, seed: int = SEED) -> float:
-    """Two-sided p of Fisher's randomisation test on the mean difference: p = (b + 1) / (n + 1), where b of n random
-    sign flips reach at least the observed size; exact over all flips where there are no more than `permutations`.
+    """Two-sided p of Fisher's randomisation test on the mean difference.
+
+    p = (b + 1) / (n + 1), where b of n random sign flips give at least the observed size. With few queries, all flips
+    are tried and p is exact.
 
     Smucker, Allan & Carterette, CIKM 2007; the +1 after Phipson & Smyth, 2010 (scipy.stats.permutation_test).
     """
@@ -127,7 +129,7 @@ def bootstrap(differences: Sequence[float], *, seed: int = SEED) -> tuple[float,
     if np.ptp(differences) == 0:
         return differences[0], differences[0]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of BCa, which is not used
+        warnings.simplefilter("ignore")  # about BCa, which is not used
         found = resample(
             (np.asarray(differences),),
             np.mean,
@@ -141,8 +143,13 @@ def bootstrap(differences: Sequence[float], *, seed: int = SEED) -> tuple[float,
 
 
 def smallest_detectable(deviation: float, queries: int, power: float = 0.8) -> float:
-    """The mean difference that a two-sided paired t-test at .05 finds with that power, for differences of that
-    standard deviation: (t(.975) + t(power)) sd / sqrt(n) (Sakai, IR Journal 2016, by the t approximation)."""
+    """The mean difference that a two-sided paired t-test at .05 finds with that power.
+
+    (t(.975) + t(power)) sd / sqrt(n), by the t approximation (Sakai, IR Journal 2016).
+
+    Args:
+        deviation: standard deviation of the differences.
+    """
     from scipy.stats import t
 
     free = queries - 1
@@ -150,7 +157,7 @@ def smallest_detectable(deviation: float, queries: int, power: float = 0.8) -> f
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values corrected by Holm's step-down for a family of tests (Scandinavian Journal of Statistics, 1979)."""
+    """p-values with Holm's step-down correction (Scandinavian Journal of Statistics, 1979); NaN stays NaN."""
     corrected = [math.nan] * len(ps)
     highest = 0.0
     tested = [i for i in range(len(ps)) if not math.isnan(ps[i])]

@@ -1,9 +1,9 @@
-"""What every row of a table's column re-ranks, and what it is judged by, put together from the column's protocol.
+"""Prepare a column's candidates and judgments by its protocol.
 
-`bm25-top`: a first stage's best. `judged-pool`: exactly the passages with a judgment and a text, of the queries with a
-relevant one, in the order of a run or of BM25, what neither ranks after that by docid; by docid alone where there is
-neither. Direct columns (`ColumnConfig.is_direct`) take their run as it is; for all others a run is written, whose
-sidecar names its topics and texts, so that `python -m rrarank.rerank --run` of it needs no other flag.
+`bm25-top`: the first stage's top `depth`. `judged-pool`: the judged passages that have a text, for each query with a
+relevant one, in the order of a run or of BM25; passages that neither ranks follow by docid. Direct columns
+(`ColumnConfig.is_direct`) use their run as it is. For all others a run is written, with a sidecar that names its topics
+and texts, so that `python -m rrarank.rerank --run` needs no other flag.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Candidates:
 
     Args:
         run: for `python -m rrarank.rerank --run`; `origins` are its other flags.
-        inputs: of that run.
-        qrels: of the queries that count.
-        queries: that count before a sample is drawn.
-        judged: passages in these qrels; `with_text` of them have a text.
+        inputs: the run with its queries and texts.
+        qrels: judgments of the column's queries.
+        queries: number of judged queries before a sample is drawn.
+        judged: number of passages in `qrels`; `with_text` of them have a text.
     """
 
     run: Path
@@ -50,10 +50,10 @@ class Candidates:
 
 
 def prepare(column: ColumnConfig, folder: Path) -> Candidates:
-    """Read what a column names, and make what it lacks in `folder`: its first stage, its pool, its sample.
+    """Read the column's files, and make its first stage, pool or sample in `folder`.
 
     Raises:
-        MissingResource: a data set is neither on disk nor within reach.
+        MissingResource: a data set is not on disk and cannot be downloaded.
         RrarankError: a file is malformed, or topics or texts are missing.
     """
     known = load_qrels(file_or_id(column.qrels, TOPICS, "qrels") if column.qrels else column.dataset)
@@ -77,7 +77,7 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
 
 
 def _drawn(column: ColumnConfig, qrels: Qrels) -> Qrels:
-    """A column's judged queries, in a pool those with a relevant passage; or a sample of them, in the qrels' order."""
+    """The column's judged queries, or a sample of them; a pool keeps only queries with a relevant passage."""
     if column.is_pool:
         qrels = {qid: grades for qid, grades in qrels.items() if max(grades.values()) > 0}
     if not column.sample or column.sample >= len(qrels):
@@ -86,7 +86,7 @@ def _drawn(column: ColumnConfig, qrels: Qrels) -> Qrels:
     return {qid: grades for qid, grades in qrels.items() if qid in drawn}
 
 
-# -- the best of a first stage ----------------------------------------------------------------------------------------
+# -- the top of a first stage -----------------------------------------------------------------------------------------
 
 
 def _top(
@@ -95,7 +95,7 @@ def _top(
     if column.run:
         file, places = load_run(Path(column.run), origins)
         return {qid: file.run[qid][: column.depth] for qid in file.run if qid in qrels}, places
-    assert column.bm25  # `table_config` refuses a column with neither
+    assert column.bm25  # check_table refuses a column with neither
     places = places_of(origins)
     index = Path(column.index) if column.index else _indexed(column, places, folder / "index")
     topics = {qid: query for qid, query in topics_of(places).items() if qid in qrels}
@@ -103,7 +103,7 @@ def _top(
 
 
 def _indexed(column: ColumnConfig, places: Places, index: Path) -> Path:
-    """An index of the column's collection; made anew if the one that is there is of another."""
+    """An index of the column's collection; an index of another collection is replaced."""
     assert column.bm25
     if not (collection := places.get("collection")):
         raise RrarankError(f"{column.title}: bm25 needs an index or a collection; or give a run")
@@ -142,7 +142,7 @@ def _pool(
 
 
 def _order(column: ColumnConfig, origins: Origins, topics: Mapping[str, str], texts: Mapping[str, str]) -> Run:
-    """By the column's run, or BM25 on an index of all the pool's passages; else none."""
+    """The order by the column's run, else by BM25 on an index of the pool's passages, else none."""
     if column.run:
         return load_run(Path(column.run), origins)[0].run
     if not column.bm25:

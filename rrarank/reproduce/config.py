@@ -1,4 +1,4 @@
-"""A table of systems by test sets in one YAML file: what its columns and rows are, and which scores are expected."""
+"""The YAML file of a table: its columns, its rows and their expected scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class BM25Config:
-    """BM25 for a column whose first stage is to be made; defaults are Pyserini's."""
+    """BM25 settings for making a column's first stage; the defaults are Pyserini's."""
 
     __pydantic_config__: ClassVar = STRICT
 
@@ -44,12 +44,12 @@ class ColumnConfig:
         protocol: `bm25-top`: a first stage's best `depth`; `judged-pool`: exactly the passages that have a judgment.
         qrels: file, BEIR folder or Pyserini's name; empty for those of `dataset`.
         run: first stage; as in `rrarank.rerank`, its sidecar may name topics and texts.
-        dataset: ir_datasets id, for what no file is given for.
-        bm25: how the first stage is made where there is no run: of `index`, of an index of `collection`, or, for a
-            judged pool, of an index of its passages.
+        dataset: ir_datasets id, used where no file is given.
+        bm25: how to make the first stage where there is no run: from `index`, from an index of `collection`, or for a
+            judged pool from an index of its passages.
         depth: candidates of `bm25-top`.
-        sample: so many of the judged queries, drawn by `seed`; 0 for all.
-        get: what to do to have it, in a line.
+        sample: this many of the judged queries, drawn by `seed`; 0 for all.
+        get: how to get the data, in one line.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -70,7 +70,7 @@ class ColumnConfig:
 
     @property
     def label(self) -> str:
-        """The protocol as a header says it: `bm25-top100`."""
+        """The protocol as printed in headers: `bm25-top100`."""
         return self.protocol if self.is_pool else f"{self.protocol}{self.depth}"
 
     @property
@@ -79,12 +79,12 @@ class ColumnConfig:
 
     @property
     def most(self) -> int:
-        """Candidates a query at most."""
+        """The most candidates per query."""
         return POOL if self.is_pool else self.depth
 
     @property
     def is_direct(self) -> bool:
-        """Whether the candidates are the run's own, so that no file of them has to be made."""
+        """Whether the run itself holds the candidates, so that no file has to be made."""
         return not (self.is_pool or self.sample) and bool(self.run)
 
 
@@ -95,11 +95,11 @@ class RowConfig:
     Args:
         reranker: a registered name.
         model: folder, hub id or name of one that ships; empty for the reranker's own.
-        needs: what a user must give as `--model ROW=…`, in a line; empty if `model` will do.
+        needs: what the user must give as `--model ROW=…`, in one line; empty if `model` is enough.
         settings: of the reranker, such as `max_length` or `window`.
         teacher: what its model learnt from, where the model's own recipe does not say.
-        expected: column -> measure -> score, or [score, tolerance]; of the row's own model, not of one given instead.
-        notes: column -> what a reader must know of that cell.
+        expected: column -> measure -> score, or [score, tolerance]; only for the row's own model.
+        notes: column -> what a reader must know about that cell.
         paper: column -> the paper's own figures, in the order of the table's measures.
     """
 
@@ -123,8 +123,8 @@ class TableConfig:
     Args:
         baseline: the row that all others are tested against.
         measures: as ranx names them; the last one is what is tested.
-        tolerance: how far a score may lie from the expected one, where that has none of its own.
-        remark: below the table.
+        tolerance: allowed distance from an expected score that gives no tolerance of its own.
+        remark: text below the table.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -144,17 +144,17 @@ class TableConfig:
 
 
 def load_table(name: str) -> TableConfig:
-    """A table by its bare name, or a YAML file with the keys of `TableConfig`.
+    """Read a table by its shipped name, or from a YAML file with the keys of `TableConfig`.
 
     Raises:
-        RrarankError: no such table or file, unknown keys, values of another kind, names that nothing has; all at once.
+        RrarankError: no such table or file, or unknown keys, wrong values and unknown names, all at once.
     """
     path = shipped_or_file(name, "tables")
     return check_table(read_yaml(path), str(path))
 
 
 def check_table(content: Mapping[str, object], where: str) -> TableConfig:
-    """The same from its keys."""
+    """The table with these keys; raises as `load_table` does."""
     table = checked(TableConfig, content, where)
     if faults := [*_column_faults(table), *_row_faults(table)]:
         raise RrarankError(f"{where}: {'; '.join(faults)}")
@@ -167,7 +167,7 @@ def _column_faults(table: TableConfig) -> Iterator[str]:
         if odd := sorted(place_holders(column) - known):
             yield f"columns.{name}: place holders {shown(odd)} (known: {', '.join(sorted(known))})"
         if not (column.qrels or column.dataset):
-            yield f"columns.{name}: neither qrels nor a dataset that has some"
+            yield f"columns.{name}: neither qrels nor a dataset with qrels"
         if not (column.is_pool or column.run or column.bm25):
             yield f"columns.{name}: bm25-top needs run, or bm25 to make one"
 
@@ -205,7 +205,7 @@ def filled(column: ColumnConfig, places: Mapping[str, str]) -> ColumnConfig:
         places: place holder -> what stands for it.
 
     Raises:
-        MissingResource: something that cannot be left out was not given, or a file is not there.
+        MissingResource: a required place was not given, or a file does not exist.
     """
     filled_in: dict[str, Any] = {part: _fill(getattr(column, part), places) for part in PLACES}
     found = replace(column, **filled_in)
@@ -223,7 +223,7 @@ def _fill(value: str, places: Mapping[str, str]) -> str:
     absent = [name for name in _PLACE_HOLDER.findall(value) if not places.get(name)]
     if not absent:
         return _PLACE_HOLDER.sub(lambda found: places[found[1]], value)
-    if value == f"{{{absent[0]}}}":  # a flag by itself: may be left out where a sidecar says it
+    if value == f"{{{absent[0]}}}":  # optional: a sidecar may name it
         return ""
     raise MissingResource(f"not given: --{absent[0]}, for {value}")
 

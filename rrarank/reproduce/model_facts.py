@@ -1,4 +1,4 @@
-"""What a table says of a model besides its scores: how many parameters it has, and which teacher it learnt from."""
+"""What a table says about a model besides its scores: its number of parameters and its teacher."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rrarank.storage.model_folders import EXPORTED
 
 
 def count_parameters(folder: Path) -> int | None:
-    """Of all weights in a model folder, read from the heads of its safetensors files; None where it has none."""
+    """The number of weights in a model folder, from the headers of its safetensors files; None without such files."""
     files = [path for path in folder.rglob("*.safetensors") if path.relative_to(folder).parts[0] not in EXPORTED]
     return sum(math.prod(shape) for path in files for shape in _shapes(path)) if files else None
 
 
 def _shapes(path: Path) -> Iterator[list[int]]:
-    """Of every tensor: eight bytes say how long the JSON that follows is (the safetensors format)."""
+    """The shape of every tensor: eight bytes give the length of a JSON header (the safetensors format)."""
     with open(path, "rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
         head = json.loads(file.read(size))
@@ -27,8 +27,10 @@ def _shapes(path: Path) -> Iterator[list[int]]:
 
 
 def teacher_of(folder: Path) -> str:
-    """The teachers in the recipe that `rrarank.train` leaves in a model's config.json, in the order of its stages,
-    those of what it started from first; empty for a model that was not made by it."""
+    """The teachers in the recipe that `rrarank.train` writes to config.json, in order; empty without a recipe.
+
+    The teachers of the model that training started from come first.
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A table of systems by test sets as it was measured, and its Markdown and JSON."""
+"""A measured table of systems by test sets, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Cell:
     """A row in a column.
 
     Args:
-        run: file name of its run, beside the table; empty if it has none.
-        seconds: a query, wall clock, without loading; NaN without a run.
-        absent: why it has none, in a line; `failed` if that is a fault, and not something out of reach.
+        run: file name of its run, relative to the table's folder; empty if it has none.
+        seconds: wall-clock time per query, without loading; NaN without a run.
+        absent: why it has no run, in one line.
+        failed: whether that is an error, and not something out of reach.
     """
 
     run: str = ""
@@ -37,8 +38,8 @@ class Column:
 
     Args:
         facts: queries, judged passages and how many have a text, as JSON values.
-        found: of all rows that have a run here; None where none has.
-        absent: why the whole column has none, in a line; `failed` as in a cell.
+        found: the evaluation of all rows that have a run here; None where none has.
+        absent: why the whole column has no run, in one line; `failed` as in a cell.
     """
 
     config: ColumnConfig
@@ -53,7 +54,7 @@ class Column:
         return _why(self.absent, self.failed)
 
     def value(self, row: str, measure: str) -> float:
-        """NaN where there is none."""
+        """NaN where there is no score."""
         rows = self.found.rows if self.found else ()
         return next((one.means[measure] for one in rows if one.name == row), math.nan)
 
@@ -68,12 +69,12 @@ def _why(absent: str, failed: bool) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """What a row's scores come from.
+    """A row's model.
 
     Args:
-        name: as it was asked for; empty for a reranker without a model.
+        name: as given; empty for a reranker without a model.
         parameters: None if unknown.
-        given: by the user, in place of the table's own.
+        given: whether the user gave it in place of the table's own.
     """
 
     name: str = ""
@@ -89,8 +90,10 @@ class Table:
     columns: Mapping[str, Column]
 
     def marks(self) -> Iterator[tuple[str, str, str, float, float, bool]]:
-        """(column, row, measure, score, expected, whether it is that) of every expected score that was measured; a
-        model that a user gave is held to none."""
+        """(column, row, measure, score, expected, ok) of every expected score that was measured.
+
+        Rows with a model that the user gave have no expected scores.
+        """
         for column, found in self.columns.items():
             for row in self.config.rows:
                 for measure, (wanted, tolerance) in self.config.expected(row, column).items():
@@ -99,7 +102,7 @@ class Table:
                         yield column, row, measure, score, wanted, abs(score - wanted) <= tolerance
 
     def failures(self) -> Iterator[str]:
-        """Columns, and rows in a column, that could be reached and failed."""
+        """Columns, and rows of columns, that failed though they can be reached."""
         for name, column in self.columns.items():
             failed = (f"{name} {row}" for row, cell in column.cells.items() if cell.failed)
             yield from [name] if column.failed else failed
@@ -121,7 +124,7 @@ def _overview(table: Table) -> str:
     for name, row in table.config.rows.items():
         cells = ["/".join(_figure(one.value(name, m)) for m in measures) for one in table.columns.values()]
         rows.append([row.title, *cells, table.models[name].teacher])
-    note = f"{'/'.join(measures)}. -: not reached; the tables below say why."
+    note = f"{'/'.join(measures)}. -: not reached, for the reason in the tables below."
     return f"{_grid(head, rows)}\n\n{note}"
 
 

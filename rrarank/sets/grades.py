@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING
 
 from rrarank.data.distillation_set import levels
 from rrarank.data.trec import best_first
-from rrarank.data.types import Hit, LabelledRanking, Qrels, Run
+from rrarank.data.types import Hit, LabelledRanking, Qrels
 from rrarank.errors import RrarankError
-from rrarank.measures.scores import per_query_scores
-from rrarank.measures.significance import ALPHA, SEED, bootstrap
+from rrarank.measures.significance import SEED, bootstrap
 
 if TYPE_CHECKING:
     import numpy as np
-
-FEWEST_ORDERINGS = 20
-_RESAMPLES = 1_000  # each a Kendall's tau over all systems
 
 # -- grades -----------------------------------------------------------------------------------------------------------
 
@@ -188,53 +184,3 @@ def _estimate(values: Sequence[float], seed: int) -> Estimate:
     if not values:
         return Estimate(math.nan, math.nan, math.nan, 0)
     return Estimate(fmean(values), *bootstrap(values, seed=seed), len(values))
-
-
-# -- agreement, system by system --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SystemTau:
-    """Kendall's tau-b between two orders of the same systems, with its 95 % interval (bootstrap over queries)."""
-
-    tau: float
-    low: float
-    high: float
-    orderings: int
-    queries: int
-
-
-def system_tau(
-    orderings: Mapping[str, Run], ours: Qrels, nist: Qrels, measure: str = "ndcg@10", *, seed: int = SEED
-) -> SystemTau:
-    """Would our judgments rank systems as people's do? (Voorhees, Information Processing & Management, 2000)
-
-    Args:
-        orderings: name -> run, at least `FEWEST_ORDERINGS`; means are over the queries that both judge.
-
-    Raises:
-        RrarankError: too few orderings, or fewer than two queries in common.
-    """
-    import numpy as np
-
-    qids = [qid for qid in nist if qid in ours]
-    if len(orderings) < FEWEST_ORDERINGS or len(qids) < 2:
-        raise RrarankError(
-            f"{len(orderings)} orderings over {len(qids)} queries that both judge; expected at least "
-            f"{FEWEST_ORDERINGS} over 2: fewer say nothing of an order of systems"
-        )
-    own, theirs = (_scores(orderings.values(), qids, qrels, measure) for qrels in (ours, nist))
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(len(qids), size=len(qids)) for _ in range(_RESAMPLES))
-    taus = [_tau_b(own[:, drawn].mean(axis=1), theirs[:, drawn].mean(axis=1)) for drawn in draws]
-    low, high = np.nanquantile(taus, [ALPHA / 2, 1 - ALPHA / 2])
-    tau = _tau_b(own.mean(axis=1), theirs.mean(axis=1))
-    return SystemTau(tau, float(low), float(high), len(orderings), len(qids))
-
-
-def _scores(runs: Iterable[Run], qids: Sequence[str], qrels: Qrels, measure: str) -> np.ndarray:
-    """(runs, queries) of the measure."""
-    import numpy as np
-
-    judged = {qid: qrels[qid] for qid in qids}
-    return np.array([list(per_query_scores(judged, run, [measure])[measure].values()) for run in runs])

@@ -4,7 +4,7 @@ import pytest
 
 from rrarank.data.trec import parse_run, read_run
 from rrarank.errors import RrarankError
-from rrarank.fuse import main
+from rrarank.fuse import FuseJob, fuse_job, main
 from rrarank.measures.fusion import BY_RANK, METHODS, fuse_runs
 from rrarank.storage.sidecar import read_sidecar, write_sidecar
 
@@ -71,7 +71,7 @@ def test_ties_are_ranked_by_the_one_rule(method):
         ([ONE, TWO], {"norm": "l2"}, "'l2' scores"),
         ([ONE, TWO], {"method": "wsum", "weights": [1]}, "1 weights for 2 runs"),
         ([ONE, TWO], {"method": "wsum"}, "0 weights for 2 runs"),
-        ([ONE, TWO], {"weights": [1, 2]}, "wsum needs one a run, others none"),
+        ([ONE, TWO], {"weights": [1, 2]}, "wsum needs one per run, others none"),
         ([ONE, TWO], {"method": "rbc", "phi": 1.0}, "phi 1.0"),
     ],
 )
@@ -119,3 +119,11 @@ def test_equal_topics_may_be_named_by_another_path(job, tmp_path):
     (tmp_path / "copy.tsv").write_bytes((tmp_path / "topics.tsv").read_bytes())
     write_sidecar(tmp_path / "two.trec", inputs=inputs)
     assert main(["--runs", "one.trec", str(tmp_path / "two.trec")]) == 0
+
+
+def test_a_job_from_python_does_what_the_command_does(job, capsys):
+    fused = fuse_job(FuseJob(["one.trec", "two.trec"], hits=1, output="f.trec"))
+    assert docids(fused) == docids(read_run("f.trec")) == ["a"]
+    assert capsys.readouterr().out == ""
+    with pytest.raises(RrarankError, match="f.trec: exists already"):
+        fuse_job(FuseJob(["one.trec", "two.trec"], output="f.trec"))

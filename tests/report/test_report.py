@@ -10,10 +10,11 @@ from rrarank.measures.report_page import CUT, Material, PageConfig, report_page
 from rrarank.measures.scores import Evaluation, Row
 from rrarank.measures.significance import compare
 from rrarank.report.__main__ import main
+from rrarank.report.job import ReportJob, make_report
 from rrarank.storage.sidecar import write_sidecar
 
 VOID = {"meta", "input", "path", "use", "rect", "br"}
-EVIL = """"'><script>alert(1)</script> ]]> <img src=x onerror=alert(1)> &lt; ${title} $title"""
+EVIL = """"'><script>alert(1)</script> ]]> <img src=x onerror=alert(1)> &lt; {{ title }} {% raw %} ${title}"""
 
 
 class Page(HTMLParser):
@@ -265,12 +266,19 @@ def test_an_existing_report_is_replaced_on_demand(job, capsys):
     assert main([*job, "--overwrite"]) == 0
 
 
+def test_a_job_from_python_does_what_the_command_does(job, capsys):
+    found = make_report(ReportJob("q.txt", ["bm25.trec", "better.trec"], measures=["mrr"], output="r.html"))
+    assert [row.means["mrr"] for row in found.rows] == [0.75, 1.0]
+    assert Path("r.html.json").is_file()
+    assert capsys.readouterr().out == ""
+
+
 def test_help_loads_nothing_heavy():
     import subprocess
     import sys
 
     code = (
-        "import sys; from rrarank.report import main\n"
+        "import sys; from rrarank.report.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'transformers', 'matplotlib', 'ranx', 'numpy'} & set(sys.modules)))"

@@ -196,7 +196,7 @@ def test_a_set_of_ones_own_by_flags(table, data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--rows", "bm26"], "--rows bm26: no such one (known: bm25, student, other, hub)"),
+        (["--rows", "bm26"], "--rows bm26: not in 'cats' (known: bm25, student, other, hub)"),
         (["--model", "student"], "--model 'student': expected ROW=PATH_OR_ID"),
         (["--columns", "away"], "no cell of 'cats' can be reached"),
     ],
