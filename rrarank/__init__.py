@@ -38,6 +38,9 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
+    from rrarank.serve.config import ServeConfig as ServeConfig
+    from rrarank.serve.job import ServeJob as ServeJob
+    from rrarank.serve.job import serve_reranker as serve_reranker
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
@@ -52,6 +55,8 @@ _HOMES = {
     "errors": ("RrarankError",),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
+    "serve.config": ("ServeConfig",),
+    "serve.job": ("ServeJob", "serve_reranker"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
