@@ -46,9 +46,15 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
+    from rrarank.serve.config import ServeConfig as ServeConfig
+    from rrarank.serve.job import ServeJob as ServeJob
+    from rrarank.serve.job import serve_reranker as serve_reranker
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
+    from rrarank.train.config import TrainConfig as TrainConfig
+    from rrarank.train.job import TrainJob as TrainJob
+    from rrarank.train.job import train_model as train_model
 
 _HOMES = {
     "data.run_files": ("RunFile", "read_run_file", "write_run_file"),
@@ -64,7 +70,11 @@ _HOMES = {
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
+    "serve.config": ("ServeConfig",),
+    "serve.job": ("ServeJob", "serve_reranker"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
+    "train.config": ("TrainConfig",),
+    "train.job": ("TrainJob", "train_model"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # one table says what is public and where it lives

@@ -1,1 +1,1 @@
-"""A reranker behind HTTP."""
+"""The verb `serve`: a reranker behind HTTP."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib import metadata
 
-from fastapi import Depends, FastAPI, Request
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from rrarank.serve.guards import name_guard
-from rrarank.serve.openapi import describe
-from rrarank.serve.routes import guarded, open_to_all
-from rrarank.serve.service import Service
+from rrarank.serve.intake import Service
+from rrarank.serve.routes import keyed, open_to_all
 from rrarank.serve.watch import Watch
+from rrarank.serve.wire import first_fault
 
 
 def create_app(service: Service) -> FastAPI:
-    """It ends when all that it accepted is answered."""
+    """It ends when every request that it accepted is answered."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -30,21 +30,30 @@ def create_app(service: Service) -> FastAPI:
         title="rrarank",
         version=metadata.version("rrarank"),
         lifespan=lifespan,
-        dependencies=[Depends(name_guard)],
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
     )
     app.state.service = service
     service.metrics.watch_waiting(lambda: service.worker.waiting)
-    app.include_router(guarded)
+    app.include_router(keyed)
     app.include_router(open_to_all)
     app.add_exception_handler(HTTPException, _refusal)
-    app.add_middleware(Watch, metrics=service.metrics, log=service.log)
-    app.openapi = partial(describe, app.openapi)  # type: ignore[method-assign]
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_middleware(Watch, log=service.log)  # the last added is the outermost
+    service.metrics.instrument(app)
+    app.add_middleware(CorrelationIdMiddleware)
     return app
 
 
-async def _refusal(request: Request, error: Exception) -> JSONResponse:
+async def _refusal(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    body = {"message": str(error.detail)[:1_000], "id": request.state.id}
-    return JSONResponse(body, error.status_code, error.headers)
+    return _message(error.detail, error.status_code, error.headers)
+
+
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return _message(first_fault(error.errors()), 422)
+
+
+def _message(text: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"message": text[:1_000], "id": correlation_id.get()}, status, headers)

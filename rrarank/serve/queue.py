@@ -15,7 +15,7 @@ from rrarank.data.types import Hit, Run
 from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.reranker import Pointwise, Reranker
 
-BATCH_PAIRS = 256  # most pairs scored together: those behind them wait a few seconds on a CPU, not minutes
+BATCH_PAIRS = 256  # most pairs scored together, so that the next requests wait seconds on a CPU, not minutes
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Asked:
     """One request: a query and its candidates.
 
     Args:
-        scores: of the first stage, one a text; empty where there are none, and the order given is the first stage's.
+        scores: the first stage's, one a text; empty: the order of the texts is the first stage's order.
     """
 
     query: str
@@ -37,12 +37,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Its answer.
+    """The answer to a request.
 
     Args:
-        order: (place among the texts asked, raw score), best first; equal scores in the order asked.
-        tokens: of all its pairs; 0 where the reranker does not score pairs.
-        together: requests scored at once, this one included.
+        order: (position in the request's texts, raw score), best first; equal scores keep the request's order.
+        tokens: of all its pairs; 0 if the reranker does not score pairs.
+        together: number of requests in its batch.
     """
 
     order: Sequence[tuple[int, float]]
@@ -51,7 +51,7 @@ class Ranked:
 
 
 class Full(Exception):
-    """As many requests wait as may; `retry_s` is when some of them should be done."""
+    """The queue is full; some of its requests should be done in `retry_s` seconds."""
 
     def __init__(self, waiting: int, retry_s: int) -> None:
         super().__init__(f"{waiting} requests are waiting; try again in {retry_s} s")
@@ -59,11 +59,11 @@ class Full(Exception):
 
 
 class Worker:
-    """Answers each request through the reranker, in the order they came.
+    """Scores requests on one thread, in the order in which they came.
 
     Args:
         limit: most requests that wait, besides those being scored.
-        report: called on the scoring thread after each batch with requests, pairs and seconds.
+        report: called after each batch with its requests, pairs and seconds.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Worker:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._pace_s = 0.0  # seconds a request took lately
+        self._pace_s = 0.0  # recent seconds a request
         self._thread = threading.Thread(target=self._work, name="rrarank-scoring", daemon=True)
         self._thread.start()
 
     def submit(self, asked: Asked) -> Future[Ranked]:
-        """The answer to come; cancelled before it is begun, the request is dropped.
+        """The answer to come. Cancel it to drop a request that has not begun.
 
         Raises:
-            Full: as many wait as may.
+            Full: `limit` requests are waiting.
         """
         job = _Job(asked)
         with self._changed:
@@ -117,7 +117,7 @@ class Worker:
                 self._note(begun, time.perf_counter() - started)
 
     def _take(self) -> list[_Job]:
-        """What is scored together next: the first that waits, and those behind it that fit; none at the end."""
+        """The next batch: the first waiting request and those behind it that fit; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._closing)
             jobs: list[_Job] = []
@@ -128,10 +128,10 @@ class Worker:
             return jobs
 
     def _answer(self, jobs: Sequence[_Job]) -> None:
-        """Where a batch fails, each of its requests is tried by itself: one that breaks the reranker fails alone."""
+        """Score a batch; if it fails, score each of its requests alone, so that only the faulty one fails."""
         try:
             answers = score_together(self._reranker, [job.asked for job in jobs])
-        except BaseException as error:  # whatever it is, someone waits for it
+        except BaseException as error:  # a client waits for it
             if len(jobs) == 1:
                 return jobs[0].answer.set_exception(error)
             for job in jobs:
@@ -153,10 +153,10 @@ class _Job:
 
 
 def score_together(reranker: Reranker, requests: Sequence[Asked]) -> list[Ranked]:
-    """One block of the engine's, one query a request.
+    """Score requests as one block of the engine, one query a request.
 
     Raises:
-        RrarankError: the reranker lost, invented or repeated documents, or gave scores that are not finite.
+        RrarankError: the reranker lost, invented or repeated documents, or its scores are not finite.
     """
     hits = {str(i): _hits(i, asked) for i, asked in enumerate(requests)}
     texts = {hit.docid: text for i, r in enumerate(requests) for hit, text in zip(hits[str(i)], r.texts, strict=True)}

@@ -3,94 +3,104 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TypeVar
+from importlib import resources
+from typing import Any, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from asgi_correlation_id import correlation_id
+from fastapi import APIRouter, HTTPException, Request, Response, Security
 from fastapi.responses import HTMLResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi.security import APIKeyHeader, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from rrarank.errors import RrarankError
-from rrarank.serve.guards import key_guard
-from rrarank.serve.limits import Limits
-from rrarank.serve.openapi import errors, json_body
-from rrarank.serve.page import page
-from rrarank.serve.queue import Asked, Full
-from rrarank.serve.requests import answer_or_end, read_json_body
-from rrarank.serve.service import service_of
+from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as, service_of
+from rrarank.serve.queue import Full
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
-    CandidatesRequest,
+    ErrorReply,
     Heading,
     Health,
     RerankReply,
-    RerankRequest,
     SearchReply,
     SearchRequest,
-    parse_request,
-    parse_search,
+    ShapedRequest,
 )
 
 T = TypeVar("T")
 
-guarded = APIRouter(dependencies=[Depends(key_guard)])
-open_to_all = APIRouter()
+REFUSALS = {
+    401: "no API key, or a wrong one",
+    404: "the server has no index",
+    408: "the body was too slow",
+    413: "too long, or too many documents",
+    415: "the content-type is not JSON",
+    421: "the Host header is not a name of this machine",
+    422: "not JSON, or not of this shape",
+    429: "too many requests wait",
+    503: "out of time, or the reranker cannot answer now",
+}
 
-_REFUSED = errors(401, 408, 413, 415, 421, 422, 429, 503)
-_RERANK = json_body(RerankRequest, CandidatesRequest)
-_SEARCH = json_body(SearchRequest)
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorReply, "description": REFUSALS[status]} for status in statuses}
+
+
+_SECURITY = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name="x-api-key", auto_error=False))]
+_REFUSED = _errors(401, 408, 413, 415, 421, 422, 429, 503)
 _Reranked = RerankReply | CandidatesReply
 
+keyed = APIRouter(route_class=KeyedRoute, dependencies=_SECURITY)  # the dependencies only describe the keys
+open_to_all = APIRouter(route_class=OpenRoute)
 
-@guarded.post("/v1/rerank", response_model=_Reranked, responses=_REFUSED, openapi_extra=_RERANK)
-@guarded.post("/v2/rerank", response_model=_Reranked, responses=_REFUSED, openapi_extra=_RERANK)
-async def rerank(request: Request) -> Response:
-    """Documents, or a first stage's candidates, in the order of their relevance to the query."""
+
+@keyed.post("/v1/rerank", response_model=_Reranked, responses=_REFUSED)
+@keyed.post("/v2/rerank", response_model=_Reranked, responses=_REFUSED)
+async def rerank(request: Request, wanted: ShapedRequest) -> Response:
+    """Documents, or a first stage's candidates, by their relevance to the query."""
     service = service_of(request)
-    started = time.monotonic()
-    body = await read_json_body(request, service.limits)
-    wanted, asked = _understood(body, service.limits)
+    with refused_as(422):
+        asked = wanted.asked()
+    _check_limit("documents", len(asked.texts), service.config.max_documents)
+    _check_limit("characters", asked.characters, service.config.max_characters)
     note(request, documents=len(asked.texts), characters=asked.characters)
     with _refused_when_full():
         answer = asyncio.wrap_future(service.worker.submit(asked))
-    ranked = await _answered(request, answer, started)
+    ranked = await _answered(request, answer)
     note(request, together=ranked.together)
-    heading = Heading(request.state.id, service.model, version=request.url.path[2])
+    heading = Heading(correlation_id.get() or "", service.model, version=request.url.path[2])
     return _json(wanted.reply(asked, ranked, heading))
 
 
-@guarded.post("/v1/search", response_model=SearchReply, responses=errors(404) | _REFUSED, openapi_extra=_SEARCH)
-async def search(request: Request) -> Response:
+@keyed.post("/v1/search", response_model=SearchReply, responses=_errors(404) | _REFUSED)
+async def search(request: Request, wanted: SearchRequest) -> Response:
     """The index's best documents for a query, in the shape that `/v1/rerank` takes."""
     service = service_of(request)
-    started = time.monotonic()
-    body = await read_json_body(request, service.limits)
     if service.search is None:
         raise HTTPException(404, "this server has no index; start it with --index DIR")
-    with _refused_as(422):
-        wanted = parse_search(body)
-    _check_more("characters", len(wanted.query), service.limits.characters)
+    _check_limit("characters", len(wanted.query), service.config.max_characters)
     with _refused_when_full():
         answer = service.search.find(wanted.query, wanted.hits)
-    found = await _answered(request, answer, started)
+    found = await _answered(request, answer)
     return _json(wanted.reply(found, service.search.name))
 
 
-@guarded.get("/metrics", response_class=PlainTextResponse, responses=errors(401, 421))
+@keyed.get("/metrics", response_class=PlainTextResponse, responses=_errors(401, 421))
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
-    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@open_to_all.get("/health", response_model=Health, responses=errors(421))
+@open_to_all.get("/health", response_model=Health, responses=_errors(421))
 async def health(request: Request) -> Response:
-    """What is served, and how much may be asked."""
-    service = service_of(request)
+    """What is served, and how much a request may ask for."""
+    service, config = service_of(request), service_of(request).config
     return _json(
         Health(
             version=request.app.version,
@@ -99,36 +109,72 @@ async def health(request: Request) -> Response:
             index=service.search.name if service.search else None,
             keys=bool(service.keys),
             waiting=service.worker.waiting,
-            limits=asdict(service.limits),
+            limits={
+                "queue": config.queue,
+                "documents": config.max_documents,
+                "characters": config.max_characters,
+                "body_bytes": config.max_bytes,
+                "timeout_s": config.timeout,
+            },
         )
     )
 
 
-@open_to_all.get("/", response_class=HTMLResponse, responses=errors(421))
-async def index() -> Response:
-    """Try it in a browser."""
-    return page()
+@open_to_all.get("/", response_class=HTMLResponse, responses=_errors(421))
+async def page() -> Response:
+    """A page to try the reranker in a browser; its headers let it load or run nothing else."""
+    html = resources.files("rrarank.serve").joinpath("page.html").read_text(encoding="utf-8")
+    return HTMLResponse(html, headers={"content-security-policy": _policy(html), "x-frame-options": "DENY"})
 
 
-def _understood(body: bytes, limits: Limits) -> tuple[RerankRequest | CandidatesRequest, Asked]:
-    with _refused_as(422):
-        wanted = parse_request(body)
-        asked = wanted.asked()
-    _check_more("documents", len(asked.texts), limits.documents)
-    _check_more("characters", asked.characters, limits.characters)
-    return wanted, asked
+def _policy(html: str) -> str:
+    """Allow the page's own script and style, by their hashes, and requests to this server."""
+    hashes = [_hash(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)) for tag in ("script", "style")]
+    return (
+        f"default-src 'none'; script-src {hashes[0]}; style-src {hashes[1]}; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
-def _check_more(what: str, count: int, most: int) -> None:
+def _hash(contents: list[str]) -> str:
+    digests = (hashlib.sha256(content.encode()).digest() for content in contents)
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+
+# -- what handlers share ----------------------------------------------------------------------------------------------
+
+
+def _check_limit(what: str, count: int, most: int) -> None:
     if count > most:
         advice = f"send fewer, or start the server with --max-{what}"
         raise HTTPException(413, f"{count:,} {what}, expected at most {most:,}; {advice}")
 
 
-async def _answered(request: Request, answer: asyncio.Future[T], started: float) -> T:
-    left = service_of(request).limits.timeout_s - (time.monotonic() - started)
-    with _refused_as(503):
-        return await answer_or_end(request, answer, left)
+async def _answered(request: Request, answer: asyncio.Future[T]) -> T:
+    """The answer; cancelled if the client hangs up or the time is over first.
+
+    Raises:
+        HTTPException: 503 out of time, or the reranker cannot answer; 499 hung up.
+    """
+    gone = asyncio.ensure_future(_hang_up(request))
+    either: set[asyncio.Future[Any]] = {answer, gone}
+    try:
+        seconds = request.state.deadline - time.monotonic()
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            with refused_as(503):
+                return answer.result()
+        if gone.done():
+            raise HTTPException(CLIENT_GONE, "the client hung up")
+        raise HTTPException(503, "no answer within the time limit; ask for less, or later", {"retry-after": "5"})
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 @contextmanager
@@ -137,14 +183,6 @@ def _refused_when_full() -> Iterator[None]:
         yield
     except Full as error:
         raise HTTPException(429, str(error), {"retry-after": str(error.retry_s)}) from None
-
-
-@contextmanager
-def _refused_as(status: int) -> Iterator[None]:
-    try:
-        yield
-    except RrarankError as error:
-        raise HTTPException(status, str(error)) from None
 
 
 def _json(reply: BaseModel) -> Response:

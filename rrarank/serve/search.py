@@ -1,4 +1,4 @@
-"""The first stage behind the page: one Lucene index, asked from one thread, where its Java lives."""
+"""The first stage of `/v1/search`: one Lucene index, searched from one thread, since Java is bound to it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Search:
         self._index = self._thread.submit(LuceneIndex, path).result()
 
     def find(self, query: str, hits: int) -> asyncio.Future[Ranking]:
-        """The query's hits that have a text, best first; to be called from the event loop.
+        """The query's hits that have a text, best first; call it from the event loop.
 
         Raises:
-            Full: as many wait as may.
+            Full: `limit` queries are waiting.
         """
         if self._pending > self._limit:
             raise Full(self._limit, 1)

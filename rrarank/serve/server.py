@@ -1,9 +1,10 @@
-"""One process: a socket, uvicorn on it, and its end."""
+"""The process around the application: its socket, uvicorn, and a graceful stop."""
 
 from __future__ import annotations
 
 import signal
 import socket
+import threading
 
 import uvicorn
 from fastapi import FastAPI
@@ -12,10 +13,10 @@ from rrarank.errors import RrarankError
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that does not listen yet, so that what is wrong with the address shows before a model is loaded.
+    """A socket that does not listen yet, so that a wrong address is reported before the model is loaded.
 
     Args:
-        port: 0 for any that is free.
+        port: 0 for any free one.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -23,20 +24,20 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except OSError as error:
-        raise _unfit(host, port, error) from None
+        raise _unusable(host, port, error) from None
     return sock
 
 
 def listen(sock: socket.socket) -> None:
-    """From here on clients wait instead of being refused."""
+    """Let clients connect."""
     try:
         sock.listen(2048)
-    except OSError as error:  # another that was started meanwhile
+    except OSError as error:  # another server has taken it meanwhile
         host, port = sock.getsockname()[:2]
-        raise _unfit(host, port, error) from None
+        raise _unusable(host, port, error) from None
 
 
-def _unfit(host: str, port: int, error: OSError) -> RrarankError:
+def _unusable(host: str, port: int, error: OSError) -> RrarankError:
     return RrarankError(f"--host {host} --port {port}: {error.strerror}; give another")
 
 
@@ -46,8 +47,11 @@ def url_of(sock: socket.socket) -> str:
 
 
 def serve(app: FastAPI, sock: socket.socket, drain_s: float) -> None:
-    """Until SIGTERM or Ctrl-C: then nothing new is taken, and what was accepted has `drain_s` seconds to finish."""
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends on it, then hands it on to who had it before
+    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests within `drain_s` seconds."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, lambda *_: None
+        )  # uvicorn stops on it, then raises it again for the handler before
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -57,6 +61,6 @@ def serve(app: FastAPI, sock: socket.socket, drain_s: float) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=drain_s,  # type: ignore[arg-type]  # handed to asyncio.wait_for
+        timeout_graceful_shutdown=drain_s,  # type: ignore[arg-type]  # asyncio.wait_for takes it
     )
     uvicorn.Server(config).run(sockets=[sock])

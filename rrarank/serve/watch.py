@@ -1,43 +1,44 @@
-"""Around every request: an id, a line in the access log, its place in the metrics; never a text."""
+"""Around every request: a line in the log, security headers, an answer to bugs, and the metrics. Never a text."""
 
 from __future__ import annotations
 
 import json
 import time
 import traceback
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_fastapi_instrumentator import Instrumentator, metrics
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rrarank.serve.metrics import Metrics
-
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Watch:
-    """ASGI middleware. A handler adds to its line by `note`; a bug in it becomes a 500 and a line that says where."""
+    """ASGI middleware that logs each request; a bug in a handler becomes a 500 and a log line that says where."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: Callable[[str], None]) -> None:
-        self.app, self.metrics, self.log = app, metrics, log
+    def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:
+        self.app, self.log = app, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), 0
-        ident = uuid.uuid4().hex
-        scope.setdefault("state", {}).update(id=ident, notes={})
+        scope.setdefault("state", {})["notes"] = {}
 
         async def send_and_see(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update({"x-request-id": ident, **HEADERS})
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         try:
@@ -45,12 +46,10 @@ class Watch:
         except Exception as error:
             scope["state"]["notes"]["fault"] = _where(error)
             if not status:
-                body = {"message": "a fault of the server's; its log says where, by this id", "id": ident}
+                body = {"message": "a bug in the server; its log says where, under this id", "id": correlation_id.get()}
                 await JSONResponse(body, 500)(scope, receive, send_and_see)
         finally:
-            seconds = time.perf_counter() - started
-            self.metrics.answered(_route(scope), status, seconds)
-            self.log(_line(scope, status, seconds))
+            self.log(_line(scope, status, time.perf_counter() - started))
 
 
 def note(request: Request, **numbers: float) -> None:
@@ -60,12 +59,12 @@ def note(request: Request, **numbers: float) -> None:
 
 def _line(scope: Scope, status: int, seconds: float) -> str:
     client: tuple[str, int] | None = scope.get("client")
-    line: Mapping[str, Any] = {
+    line = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "id": scope["state"]["id"],
+        "id": correlation_id.get(),
         "client": client[0] if client else "",
         "method": scope["method"][:10],
-        "route": _route(scope),
+        "route": getattr(scope.get("route"), "path", "none"),  # as declared: a client may send any path
         "status": status,
         "ms": round(seconds * 1000, 1),
         **scope["state"]["notes"],
@@ -73,12 +72,38 @@ def _line(scope: Scope, status: int, seconds: float) -> str:
     return json.dumps(line)
 
 
-def _route(scope: Scope) -> str:
-    """As declared: what a client makes up could be anything."""
-    return str(getattr(scope.get("route"), "path", "none"))
-
-
 def _where(error: Exception) -> str:
-    """Kind and place; the message could hold a text."""
+    """Kind and place of an error; its message could hold a text."""
     frames = traceback.extract_tb(error.__traceback__)
     return " < ".join([type(error).__name__, *(f"{f.name}:{f.lineno}" for f in reversed(frames[-8:]))])
+
+
+class Metrics:
+    """For Prometheus, in a registry of its own: two servers in one process do not count for each other."""
+
+    def __init__(self) -> None:
+        own = self.registry = CollectorRegistry()
+        self._pairs = Counter("rrarank_pairs", "Pairs of query and document scored", registry=own)
+        self._together = Histogram("rrarank_batch_requests", "Requests scored together", buckets=_COUNTS, registry=own)
+        self._scoring = Histogram("rrarank_batch_seconds", "Time to score a batch", buckets=_SECONDS, registry=own)
+        self._waiting = Gauge("rrarank_waiting", "Requests not begun", registry=own)
+
+    def watch_waiting(self, waiting: Callable[[], float]) -> None:
+        self._waiting.set_function(waiting)
+
+    def scored(self, requests: int, pairs: int, seconds: float) -> None:
+        self._together.observe(requests)
+        self._pairs.inc(pairs)
+        self._scoring.observe(seconds)
+
+    def instrument(self, app: FastAPI) -> None:
+        """Count and time the requests by route; not by method, which a client may make up."""
+        requests = metrics.requests("rrarank_requests_total", should_include_method=False, registry=self.registry)
+        seconds = metrics.latency(
+            "rrarank_request_seconds",
+            should_include_method=False,
+            should_include_status=False,
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        Instrumentator(should_group_status_codes=False, registry=self.registry).add(requests, seconds).instrument(app)

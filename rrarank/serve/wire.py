@@ -1,20 +1,22 @@
-"""What goes over the wire: the requests of Cohere's, Jina's and vLLM's rerank clients, Pyserini's, and our replies."""
+"""Requests and replies: the shapes of Cohere's, Jina's and vLLM's rerank clients, and Pyserini's."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     Strict,
-    ValidationError,
+    Tag,
     WithJsonSchema,
 )
 from pydantic_core import from_json
@@ -24,8 +26,6 @@ from rrarank.data.run_files import candidate_text
 from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError, shown
 from rrarank.serve.queue import Asked, Ranked
-
-Model = TypeVar("Model", bound=BaseModel)
 
 Text = Annotated[str, Strict()]
 AsWhole = BeforeValidator(lambda value: _whole(value))
@@ -37,21 +37,21 @@ TopN = Annotated[int, Field(strict=True, ge=0), AsWhole]
 
 @dataclass(frozen=True)
 class Heading:
-    """What a reply says of itself: the request's id, the server's model, the version of the path asked."""
+    """What a reply says about itself: the request's id, the model's name, the version in the path."""
 
     id: str
     model: str
     version: str
 
 
-# -- asked ------------------------------------------------------------------------------------------------------------
+# -- rerank requests ---------------------------------------------------------------------------------------------------
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="allow")  # fields that we do not know are named in the reply's warnings
+    model_config = ConfigDict(extra="allow")  # unknown fields are named in the reply's warnings
 
-    model: Text | None = Field(None, description="any: the reply names the model that the server has")
-    top_n: TopN | None = Field(None, description="most results; 0 or absent: all")
+    model: Text | None = Field(None, description="ignored: the server has one model, which the reply names")
+    top_n: TopN | None = Field(None, description="number of results; 0 or absent: all")
 
     def meta(self, heading: Heading) -> Meta:
         ignored = [name[:40] for name in sorted(self.model_extra or {})]
@@ -64,11 +64,11 @@ class TextDocument(BaseModel):
 
 
 class RerankRequest(_Request):
-    """As Cohere's, Jina's and vLLM's clients ask."""
+    """The request of Cohere's, Jina's and vLLM's clients."""
 
     query: Text = Field(min_length=1)
     documents: list[Text | TextDocument]
-    return_documents: Flag | None = Field(None, description="give each document's text back")
+    return_documents: Flag | None = Field(None, description="return each document's text")
 
     def asked(self) -> Asked:
         return Asked(self.query, [one if isinstance(one, str) else one.text for one in self.documents])
@@ -84,14 +84,14 @@ class RerankRequest(_Request):
 
 
 class AskedQuery(BaseModel):
-    text: Text = Field(min_length=1, validation_alias=AliasChoices("text", "query_txt"))  # the latter: Pyserini 1.6
+    text: Text = Field(min_length=1, validation_alias=AliasChoices("text", "query_txt"))  # query_txt: Pyserini 1.6
     qid: Id | None = None
 
 
 _TEXT = {"type": ["string", "integer"]}
 _NONE: dict[str, object] = {"type": "null"}
 _TITLE = {"anyOf": [_TEXT, _NONE, {"enum": [False, [], {}]}]}
-_HELD = [  # as `texts.document_text` reads it: the first of these that the object has
+_HELD = [  # as `document_text` reads it: the first of these fields that the object has
     {"required": [name], "properties": dict.fromkeys(TEXT_FIELDS[:place], _NONE) | {name: _TEXT}}
     for place, name in enumerate(TEXT_FIELDS)
 ]
@@ -106,12 +106,12 @@ class FirstStageCandidate(BaseModel):
 
 
 class CandidatesRequest(_Request):
-    """As Pyserini's server replies and as rank_llm's requests are."""
+    """The reply of Pyserini's server, and the request of rank_llm."""
 
     query: AskedQuery
     candidates: list[FirstStageCandidate]
-    api: JsonValue = Field(None, description="of a reply of Pyserini's server, which may be sent on as it is")
-    index: Text = Field("", description="likewise; given back")
+    api: JsonValue = Field(None, description="in replies of Pyserini's server, which may be sent unchanged")
+    index: Text = Field("", description="in the same replies; returned")
 
     def asked(self) -> Asked:
         """
@@ -143,19 +143,16 @@ class CandidatesRequest(_Request):
         )
 
 
-Request = RerankRequest | CandidatesRequest
+def _shape(content: object) -> str:
+    """A request with `candidates` is of Pyserini's shape."""
+    has_candidates = isinstance(content, dict) and "candidates" in content and "documents" not in content
+    return "CandidatesRequest" if has_candidates else "RerankRequest"
 
 
-def parse_request(body: bytes) -> Request:
-    """The request of a JSON body; one with `candidates` is of Pyserini's shape.
-
-    Raises:
-        RrarankError: one line for the first fault, without the texts.
-    """
-    content = parse_json(body)
-    if isinstance(content, dict) and "candidates" in content and "documents" not in content:
-        return validated(CandidatesRequest, content)
-    return validated(RerankRequest, content)
+ShapedRequest = Annotated[
+    Annotated[RerankRequest, Tag("RerankRequest")] | Annotated[CandidatesRequest, Tag("CandidatesRequest")],
+    Discriminator(_shape),
+]
 
 
 def parse_json(body: bytes) -> object:
@@ -165,21 +162,18 @@ def parse_json(body: bytes) -> object:
         raise RrarankError(f"the body is not JSON ({error})") from None
 
 
-def validated(kind: type[Model], content: object) -> Model:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise RrarankError(_first_fault(error)) from None
+def first_fault(faults: Sequence[Mapping[str, Any]]) -> str:
+    """One line for pydantic's errors, without the texts."""
+    fault, where = faults[0], [part for part in faults[0]["loc"][1:] if part not in _SHAPES]
+    named = ".".join(str(part)[:40] for part in where) or "the body"
+    more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
+    return f"{named}: {fault['msg'][0].lower()}{fault['msg'][1:]}{more}"
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part)[:40] for part in fault["loc"]) or "the body"
-    more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
-    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}{more}"
+_SHAPES = ("RerankRequest", "CandidatesRequest")  # FastAPI names `body` and then the shape before the field
 
 
-# -- searched ---------------------------------------------------------------------------------------------------------
+# -- search ------------------------------------------------------------------------------------------------------------
 
 
 class SearchRequest(BaseModel):
@@ -194,14 +188,6 @@ class SearchRequest(BaseModel):
         return SearchReply(index=index, query=ReplyQuery(text=self.query), candidates=candidates)
 
 
-def parse_search(body: bytes) -> SearchRequest:
-    """
-    Raises:
-        RrarankError: one line for the first fault.
-    """
-    return validated(SearchRequest, parse_json(body))
-
-
 class FoundDocument(BaseModel):
     contents: str
 
@@ -214,7 +200,7 @@ class FoundCandidate(BaseModel):
 
 
 class SearchReply(BaseModel):
-    """As Pyserini's server replies; POST it to /v1/rerank as it is."""
+    """The reply of Pyserini's server; POST it to /v1/rerank unchanged."""
 
     api: Literal["v1"] = "v1"
     index: str
@@ -222,18 +208,18 @@ class SearchReply(BaseModel):
     candidates: list[FoundCandidate]
 
 
-# -- answered ---------------------------------------------------------------------------------------------------------
+# -- rerank replies ----------------------------------------------------------------------------------------------------
 
 
 class Result(BaseModel):
-    index: int = Field(description="place among the documents asked, from 0")
+    index: int = Field(description="position in the request's documents, from 0")
     relevance_score: float = Field(description="sigmoid of the score")
-    score: float = Field(description="the reranker's own, as in a run")
+    score: float = Field(description="the reranker's own score, as in a run")
     document: TextDocument | None = None
 
 
 class Usage(BaseModel):
-    total_tokens: int = Field(description="of all pairs; 0 where the reranker does not score pairs")
+    total_tokens: int = Field(description="of all pairs; 0 if the reranker does not score pairs")
 
 
 class ApiVersion(BaseModel):
@@ -260,14 +246,14 @@ class ReplyQuery(BaseModel):
 
 class RankedCandidate(BaseModel):
     docid: Id
-    score: float = Field(description="the reranker's own, as in a run")
+    score: float = Field(description="the reranker's own score, as in a run")
     relevance_score: float = Field(description="sigmoid of the score")
     rank: int
     doc: str | dict[str, JsonValue]
 
 
 class CandidatesReply(BaseModel):
-    """As Pyserini's server replies."""
+    """The reply of Pyserini's server, with new scores."""
 
     api: Literal["v1"] = "v1"
     index: str
@@ -283,8 +269,8 @@ class Health(BaseModel):
     version: str
     reranker: str
     model: str
-    index: str | None = Field(None, description="name of the index that /v1/search asks, if there is one")
-    keys: bool = Field(description="whether an API key is needed")
+    index: str | None = Field(None, description="name of the index of /v1/search, if there is one")
+    keys: bool = Field(description="whether the server needs an API key")
     waiting: int = Field(description="requests not begun")
     limits: dict[str, int | float] = Field(description="of a request")
 

@@ -1,4 +1,4 @@
-"""A server whose reranker does as the texts say: `hold FILE`, `sleep 0.5`, `fail`, `crash`; else it likes length."""
+"""A server whose reranker obeys its texts: `hold FILE`, `sleep 0.5`, `fail`, `crash`; other texts score their length."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ class Sleeper(Reranker):
 
     def score(self, text: str) -> float:
         word, _, rest = text.partition(" ")
-        if word == "hold":  # says that it has begun, and goes on when the file is there
+        if word == "hold":  # report the start, then wait for the file
             Path(f"{rest}.begun").touch()
             while not Path(rest).exists():
                 time.sleep(0.01)

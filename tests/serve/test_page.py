@@ -33,7 +33,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def page(server):
-    """The page as it opens; what it complains of, or asks of others, fails the test."""
+    """The page as it opens; a JavaScript error or a request to another host fails the test."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=SLOW_MS)
         page = browser.new_page(viewport={"width": 1280, "height": 1100})

@@ -1,4 +1,4 @@
-"""The server as its clients see it."""
+"""The server from the outside: real processes, real HTTP."""
 
 import json
 import math
@@ -33,7 +33,7 @@ DOCUMENTS = {"query": QUERY, "documents": TEXTS}
 
 @pytest.fixture
 def sleeper(tmp_path):
-    """Starts servers whose reranker takes the seconds that a text `sleep 0.5` says."""
+    """Starts servers whose reranker obeys its texts, such as `sleep 0.5`."""
 
     def start(*flags, **environment):
         return serving(tmp_path, *flags, "--reranker", "sleeper", command=[SLEEPER], **environment)
@@ -67,7 +67,7 @@ def gate(tmp_path):
 
 @dataclass(frozen=True)
 class Gate:
-    """What keeps the scoring thread busy until it is opened."""
+    """Keeps the scoring thread busy until it is opened."""
 
     file: Path
 
@@ -88,7 +88,7 @@ def wait_for(holds, seconds=10.0):
 
 
 def logged(server, text, times=1):
-    """The log with that text in it; a request's line is written when its answer has gone."""
+    """The log once it has that text: a request's line is written after its answer."""
     wait_for(lambda: server.log.read_text().count(text) >= times)
     return server.log.read_text()
 
@@ -98,7 +98,7 @@ def logged(server, text, times=1):
 
 @pytest.fixture(scope="session")
 def expected(steady_folder):
-    """place -> score, as `rrarank.rerank` has it."""
+    """place -> score, from `rerank_run`."""
     reranker = rrarank.load_reranker("cross-encoder", model=str(steady_folder), device="cpu")
     texts = {str(place): text for place, text in enumerate(TEXTS)}
     run = Run({"1": [Hit(docid, 0.0) for docid in texts]})
@@ -167,7 +167,7 @@ def test_requests_that_wait_together_are_scored_together_with_equal_answers(serv
     assert server.metric("rrarank_batch_requests_count", headers=authorized) - before < 48
 
 
-def test_the_first_stage_of_an_index_is_a_request_as_it_is(sleeper, tmp_path):
+def test_the_reply_of_search_is_a_request_for_rerank(sleeper, tmp_path):
     texts = {"a": "the cat sat on the mat", "b": "a dog", "c": "a cat"}
     build_index(texts.items(), tmp_path / "pets")
     with sleeper("--index", tmp_path / "pets") as server:
@@ -229,7 +229,7 @@ def test_a_malformed_body_gets_one_clear_message(server, authorized, body, said)
     assert reply.json()["id"] == reply.headers["x-request-id"]
 
 
-def test_what_is_too_much_or_elsewhere_or_otherwise_is_refused(server, authorized):
+def test_a_request_that_is_too_large_or_not_for_this_server_is_refused(server, authorized):
     many = server.post({"query": "q", "documents": ["x"] * 51}, headers=authorized)
     assert (many.status_code, many.json()["message"]) == (
         413,
@@ -252,7 +252,7 @@ def test_what_is_too_much_or_elsewhere_or_otherwise_is_refused(server, authorize
     )
 
 
-def test_a_key_is_needed_where_there_are_keys_and_stands_in_no_log(server):
+def test_a_key_is_needed_if_the_server_has_keys_and_is_never_logged(server):
     for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": KEY[:-1]}, {"authorization": f"Basic {KEY}"}):
         reply = server.post(DOCUMENTS, headers=headers)
         assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
@@ -322,7 +322,7 @@ def test_a_client_that_hangs_up_is_dropped_and_harms_nobody(sleeper, gate):
         assert logged(server, '"status": 499', 4).count('"status": 499') == 4
 
 
-def test_what_breaks_the_reranker_fails_alone_and_tells_no_text(sleeper, gate):
+def test_a_request_that_breaks_the_reranker_fails_alone_and_its_text_is_not_logged(sleeper, gate):
     with sleeper() as server, ThreadPoolExecutor(8) as pool:
         held = gate.hold(server, pool)
         texts = ["fine", "fail now", "crash now", "nan", "too"]
@@ -335,7 +335,7 @@ def test_what_breaks_the_reranker_fails_alone_and_tells_no_text(sleeper, gate):
         assert "crash now" not in logged(server, "ValueError < score:")
 
 
-def test_sigterm_finishes_what_is_accepted_and_refuses_what_is_new(sleeper, gate):
+def test_sigterm_finishes_accepted_requests_and_refuses_new_ones(sleeper, gate):
     with sleeper() as server, ThreadPoolExecutor(4) as pool:
         held = gate.hold(server, pool)
         jobs = [pool.submit(server.post, sleep(0, str(i))) for i in range(3)]
@@ -345,7 +345,7 @@ def test_sigterm_finishes_what_is_accepted_and_refuses_what_is_new(sleeper, gate
         gate.open()
         assert [job.result().status_code for job in [held, *jobs]] == [200] * 4
         assert server.process.wait(10) == 0
-        assert server.log.read_text().endswith("stopped; all that was accepted is answered\n")
+        assert server.log.read_text().endswith("stopped; every accepted request is answered\n")
 
 
 def refused(url):
@@ -357,10 +357,10 @@ def refused(url):
     return False
 
 
-# -- the door ---------------------------------------------------------------------------------------------------------
+# -- access ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_of_another_site_is_refused_and_ours_is_let_in(sleeper):
+def test_a_page_of_another_site_is_refused_and_our_page_is_not(sleeper):
     with sleeper() as server:
         for host, status in (
             ("evil.example", 421),
@@ -386,6 +386,8 @@ def test_a_page_of_another_site_is_refused_and_ours_is_let_in(sleeper):
         (["--host", "nowhere.invalid", "--no-keys"], 2, "nowhere.invalid"),
         (["--host", "127.0.0.1", "--port", "{taken}"], 2, "Address already in use; give another"),
         (["--port", "0", "--reranker", "bm25", "--index", "{tmp}"], 2, "not a Lucene index"),
+        (["--port", "99999"], 2, "--port 99999: input should be less than 65536"),
+        (["--timeout", "soon"], 2, "--timeout soon: input should be a valid number"),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path, capsys, flags, code, said):
@@ -400,7 +402,7 @@ def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path, capsys, flags
     assert error.count("\n") == 1
 
 
-def test_of_two_servers_that_start_at_once_the_later_one_says_why():
+def test_when_two_servers_start_at_once_the_later_one_says_why_it_cannot():
     first = bind("127.0.0.1", 0)
     port = first.getsockname()[1]
     with first, bind("127.0.0.1", port) as second:
@@ -421,9 +423,25 @@ def test_keys_come_from_the_environment_too(sleeper):
         assert httpx.post(f"{url}/v1/rerank", json=sleep(0), headers={"x-api-key": KEY}).status_code == 200
 
 
+def test_a_setting_of_the_environment_holds_unless_a_flag_is_given(tmp_path, sleeper, monkeypatch, capsys):
+    with sleeper("--max-documents", "5", RRARANK_MAX_DOCUMENTS="4", RRARANK_QUEUE="3") as server:
+        limits = server.get("/health").json()["limits"]
+        assert {"documents": 5, "queue": 3}.items() <= limits.items()
+    monkeypatch.setenv("RRARANK_QUEUE", "none")
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("error: RRARANK_QUEUE none: input should be a valid integer")
+
+
+def test_a_request_keeps_the_id_that_its_client_gave(server):
+    ident = "0123456789abcdef0123456789abcdef"
+    assert server.get("/health", headers={"x-request-id": ident}).headers["x-request-id"] == ident
+    assert server.get("/health", headers={"x-request-id": "no id"}).headers["x-request-id"] != "no id"
+
+
 def test_without_the_extra_it_says_what_to_install_and_help_needs_none():
-    blocked = "import sys; sys.modules.update(dict.fromkeys(['fastapi', 'uvicorn', 'prometheus_client', 'torch']));"
-    run = f"{blocked} from rrarank.serve import main; sys.exit(main(sys.argv[1:]))"
+    names = ["fastapi", "uvicorn", "prometheus_fastapi_instrumentator", "pydantic_settings", "torch"]
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({names}));"
+    run = f"{blocked} from rrarank.serve.__main__ import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
     assert done.returncode == 3
     assert "pip install 'rrarank[serve]'" in done.stderr

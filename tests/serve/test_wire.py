@@ -1,4 +1,4 @@
-"""Whatever a client sends, it gets an answer that its own shape promises: properties over generated bodies."""
+"""Properties over generated bodies: every request gets a complete answer or one clear message."""
 
 import json
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from sleeper import Sleeper  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 from rrarank.serve.app import create_app
+from rrarank.serve.config import ServeConfig
+from rrarank.serve.intake import Service
 from rrarank.serve.keys import Keys
-from rrarank.serve.limits import Limits
-from rrarank.serve.metrics import Metrics
 from rrarank.serve.queue import Asked, Ranked, Worker, score_together
-from rrarank.serve.service import Service
+from rrarank.serve.watch import Metrics
 from rrarank.serve.wire import Heading, RerankRequest
 
 MOST = 30
@@ -24,10 +24,10 @@ quick = settings(
 
 @pytest.fixture(scope="module")
 def client():
-    """The application in this process, its reranker scoring by length."""
-    metrics, limits = Metrics(), Limits(documents=MOST)
-    worker = Worker(Sleeper(), limits.queue, metrics.scored)
-    service = Service("length", "length", worker, metrics, limits, Keys(), False, None, lambda line: None)
+    """The application in this process, with a reranker that scores by length."""
+    metrics, config = Metrics(), ServeConfig(max_documents=MOST)
+    worker = Worker(Sleeper(), config.queue, metrics.scored)
+    service = Service("length", "length", worker, metrics, config, Keys(), False, None, lambda line: None)
     with TestClient(create_app(service)) as client:
         yield client
 
@@ -124,7 +124,7 @@ def test_any_bytes_get_one_clear_message(client, body):
 
 @quick
 @given(st.lists(st.lists(plain, max_size=5), min_size=1, max_size=5))
-def test_what_is_scored_together_is_answered_as_if_alone(batch):
+def test_requests_scored_together_get_the_answers_they_get_alone(batch):
     asked = [Asked("q", texts) for texts in batch]
     alone = [score_together(Sleeper(), [one])[0].order for one in asked]
     assert [ranked.order for ranked in score_together(Sleeper(), asked)] == alone

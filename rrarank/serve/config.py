@@ -1,0 +1,37 @@
+"""The server's settings: where it listens, who may ask, and how much a request may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KEYS_VARIABLE = "RRARANK_API_KEYS"
+PREFIX = "RRARANK_"  # of the environment variables that set the fields below, such as RRARANK_PORT
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class ServeConfig(BaseModel):
+    """Each field is a flag of `rrarank.serve` and an environment variable; the descriptions are the flags' help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="name or address to listen on")
+    port: int = Field(
+        default=8080, ge=0, lt=2**16, description="port to listen on; 0: any free one. The URL is printed"
+    )
+    keys: str = Field(default="", description=f"file of API keys, one a line (default: the variable {KEYS_VARIABLE})")
+    no_keys: bool = Field(default=False, description="accept requests from everyone who reaches --host")
+    index: Path | None = Field(default=None, description="Lucene index with stored texts, for /v1/search")
+    queue: Count = Field(default=64, description="most requests that wait")
+    # Cohere advises at most 1,000 documents, and a first stage gives as many.
+    max_documents: Count = Field(default=1_000, description="most documents of a request")
+    max_characters: Count = Field(
+        default=1_000_000, description="most characters of a request's query and documents together"
+    )
+    max_bytes: Count = Field(default=8_000_000, description="most bytes of a request's body")
+    timeout: float = Field(
+        default=30.0, gt=0, lt=1e6, description="most seconds for a request, reading its body included"
+    )

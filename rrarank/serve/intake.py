@@ -1,0 +1,136 @@
+"""A request before its handler: the Host header, the API key, the body within its size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from rrarank.errors import RrarankError
+from rrarank.serve.config import ServeConfig
+from rrarank.serve.keys import Keys, names_this_machine, offered_key
+from rrarank.serve.queue import Worker
+from rrarank.serve.search import Search
+from rrarank.serve.watch import Metrics
+from rrarank.serve.wire import parse_json
+
+CLIENT_GONE = 499  # nginx's code for it; only the log shows it
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the handlers use.
+
+    Args:
+        reranker: its registered name.
+        model: the model's name.
+        local_only: refuse requests whose Host header is not a name of this machine.
+        log: takes one line of JSON a request.
+    """
+
+    reranker: str
+    model: str
+    worker: Worker
+    metrics: Metrics
+    config: ServeConfig
+    keys: Keys
+    local_only: bool
+    search: Search | None
+    log: Callable[[str], None]
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+class OpenRoute(APIRoute):
+    """Checks the Host header; a handler's body is read as `JsonRequest` does."""
+
+    def check(self, request: Request) -> None:
+        if service_of(request).local_only and not names_this_machine(request.headers.get("host", "")):
+            raise HTTPException(
+                421, "this server answers to this machine's names only; use localhost, or start it with keys"
+            )
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            self.check(request)
+            return await handle(JsonRequest(request.scope, request.receive))
+
+        return checked
+
+
+class KeyedRoute(OpenRoute):
+    """Checks the API key before the body is read; FastAPI's own dependencies run after."""
+
+    def check(self, request: Request) -> None:
+        super().check(request)
+        keys = service_of(request).keys
+        if keys and not keys.allow(offered_key(request.headers)):
+            message = "no API key, or a wrong one; send Authorization: Bearer KEY, or x-api-key: KEY"
+            raise HTTPException(401, message, {"www-authenticate": "Bearer"})
+
+
+class JsonRequest(Request):
+    """A request whose body is limited in bytes and time; its JSON is parsed outside the event loop."""
+
+    async def body(self) -> bytes:
+        """
+        Raises:
+            HTTPException: 415 not JSON, 413 too long, 408 too slow, 499 broken off.
+        """
+        if not hasattr(self, "_body"):  # Starlette's place for it
+            self._body = await self._received(service_of(self).config)
+        return self._body
+
+    async def _received(self, config: ServeConfig) -> bytes:
+        seconds = config.timeout
+        self.state.deadline = time.monotonic() + seconds
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":  # a page of another site cannot send this type without asking first
+            raise HTTPException(415, f"content-type {kind[:100]!r}, expected application/json")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(config.max_bytes)
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not arrive within {seconds:g} s") from None
+        except ClientDisconnect:
+            raise HTTPException(CLIENT_GONE, "the client hung up") from None
+
+    async def _read(self, most: int) -> bytes:
+        declared = int(self.headers.get("content-length", 0))
+        body = bytearray()
+        if declared <= most:
+            async for chunk in self.stream():
+                body += chunk
+                if len(body) > most:
+                    break
+        if max(declared, len(body)) > most:
+            advice = "send fewer documents, or start the server with --max-bytes"
+            # uvicorn reads the rest and drops it, so that the client comes to read this.
+            raise HTTPException(413, f"the body has more than {most:,} bytes; {advice}")
+        return bytes(body) or b" "  # FastAPI does not parse an empty body
+
+    async def json(self) -> object:
+        with refused_as(422):
+            return await run_in_threadpool(parse_json, await self.body())
+
+
+@contextmanager
+def refused_as(status: int) -> Iterator[None]:
+    """Answer with that status and the message of a `RrarankError`."""
+    try:
+        yield
+    except RrarankError as error:
+        raise HTTPException(status, str(error)) from None
