@@ -1,4 +1,4 @@
-"""A server whose reranker obeys its texts: `hold FILE`, `sleep 0.5`, `fail`, `crash`; other texts score their length."""
+"""A server whose reranker obeys its texts: `hold FILE`, `sleep 0.5`, `fail`, `crash`; others score their length."""
 
 import sys
 import time
