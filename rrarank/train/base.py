@@ -42,8 +42,6 @@ def load_base(config: TrainConfig, threads: int) -> tuple[Any, Any, Any]:
         _freeze(base.base_model, config.frozen)
     if config.lora:
         add_adapters(base, config.lora)
-    if config.gradient_checkpointing:
-        getattr(base, "activation_checkpointing_enable", base.gradient_checkpointing_enable)()  # its newer name
     return tokenizer, base, head
 
 

@@ -113,7 +113,6 @@ class TrainConfig:
     frozen: Count = 0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42  # numpy takes no other
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    gradient_checkpointing: bool = False
     chunk: Positive = 16
     save_every: Positive = 200
     notes: str = ""

@@ -141,9 +141,8 @@ class Student(nn.Module):
         each = [list_loss(self.loss, *one) for one in found]
         parts = {}
         if self.loss.name == "ranknet":
-            options: dict[str, Any] = {name: value for name, value in self.loss.options.items() if name != "mu"}
             lists = zip(torch.split(scores.detach(), sizes), levels, strict=True)
-            both = [ranknet_parts(one, level, **options) for one, level in lists]
+            both = [ranknet_parts(one, level) for one, level in lists]
             parts = {"listed_pairs": _mean(a for a, _ in both), "missing_pairs": _mean(b for _, b in both)}
         return _mean(each), parts
 

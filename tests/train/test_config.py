@@ -85,8 +85,7 @@ def test_no_yaml_is_one_line(tmp_path):
 
 
 def test_yes_and_no_are_words(tmp_path):
-    (tmp_path / "own.yaml").write_text("gradient_checkpointing: true\nprompt: {yes: ' Relevant', no: no}\n")
+    (tmp_path / "own.yaml").write_text("prompt: {yes: ' Relevant', no: no}\n")
     config = load_config(str(tmp_path / "own.yaml"))
-    assert config.gradient_checkpointing is True
     assert config.prompt
     assert (config.prompt.yes, config.prompt.no) == (" Relevant", "no")
