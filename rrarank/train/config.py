@@ -1,4 +1,4 @@
-"""A training in one YAML file: where the student starts, its stages, and the dev run that says which checkpoint."""
+"""The configuration of a training: the base model, its stages, and the dev run that chooses a checkpoint."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One pass of the trainer over some sets.
+    """One stage: a run of the trainer over some sets.
 
     Args:
         sets: distillation sets.
-        loss: what is learned from them.
-        missing: what becomes of what the teacher left out (`lists.training_list`).
+        loss: the loss.
+        missing: how documents that the teacher left out are used (`lists.training_list`).
         epochs: how often each document is seen; may be a fraction.
-        lists: lists a step and device.
-        documents: about so many a list; longer labels are cut into several lists.
-        accumulate: steps whose gradients are added up.
+        lists: lists per step and device.
+        documents: approximate size of a list; longer labels are cut into several lists.
+        accumulate: steps whose gradients are added before the optimiser steps.
         learning_rate: 5e-5, as RankGPT's students were trained with.
-        warmup: share of the steps in which it rises; then it falls linearly.
-        max_queries: only the first so many queries of each set; 0 for all. For learning curves.
+        warmup: share of the steps in which the learning rate rises; then it falls linearly.
+        max_queries: use only this many queries of each set, for learning curves; 0 for all.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -57,12 +57,12 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class DevConfig:
-    """A run that is re-ranked during training by our own engine; never the test set.
+    """A run that is re-ranked during training to choose a checkpoint; never use a test set.
 
     Args:
         run: first stage; its topics and texts are found as in `rrarank.rerank`.
-        every: optimiser steps between two looks.
-        patience: looks without a better value after which training stops; the best checkpoint is kept.
+        every: optimiser steps between two evaluations.
+        patience: evaluations without improvement after which training stops; the best checkpoint is kept.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -82,19 +82,19 @@ class TrainConfig:
     """A whole training.
 
     Args:
-        base: folder or hub id of an encoder, or of a student that was warmed up; empty for all-MiniLM-L6-v2, as the
-            reranker `bi-encoder` finds it.
-        stages: in order, such as a warm-up and RankNet.
+        base: folder or hub id of an encoder or a student; empty for all-MiniLM-L6-v2, as the reranker `bi-encoder`
+            finds it.
+        stages: in order, for example a warm-up and then RankNet.
         term_control: RRA-BERT's second score; none for a plain cross-encoder.
-        dev: what chooses among checkpoints; none keeps the last.
-        prompt: how a causal language model as the base is asked, whose score is then log p(yes) - log p(no); none for
-            its decoder with a new head.
-        reasoning: RRA-GPT's verdicts and reasons, which the prompted model learns to give; none for its score alone.
-        lora: adapters learn in place of the whole model; none for all of it.
+        dev: chooses among checkpoints; none keeps the last.
+        prompt: how a causal language model is asked; its score is log p(yes) - log p(no). None gives the decoder a new
+            head.
+        reasoning: RRA-GPT's verdicts and reasons, learned by the prompted model; none trains its score alone.
+        lora: train adapters instead of the whole model; none trains all of it.
         max_length: most tokens of a pair in training.
-        dropout: of the encoder; -1 for what its own configuration says.
-        frozen: lower layers that stay as they are, with the embeddings; 0 trains all.
-        chunk: pairs that go through the encoder at once: less padding the fewer, less overhead the more.
+        dropout: of the encoder; -1 for the value in its own configuration.
+        frozen: number of lower layers, with the embeddings, that are not trained; 0 trains all.
+        chunk: pairs encoded at once: a small chunk has less padding, a large one less overhead.
         save_every: optimiser steps between two checkpoints.
         notes: for the model card, such as the terms of the training data.
     """
@@ -129,7 +129,7 @@ def load_config(name: str) -> TrainConfig:
 
 
 def check_config(config: TrainConfig) -> None:
-    """The same for a configuration made in Python or changed by a flag."""
+    """Check a configuration made in Python or changed by a flag."""
     _checked(asdict(config), "config")
 
 

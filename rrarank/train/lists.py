@@ -1,4 +1,4 @@
-"""What a student reads at once: short lists cut from labelled rankings, and the tokens of their pairs."""
+"""Training lists: labelled rankings cut into short lists, and their pairs tokenised into chunks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Treatment = Literal["hard-negative", "re-append", "drop", "random"]
 
 @dataclass(frozen=True)
 class TrainingList:
-    """A query and documents with their label levels, best first; scores and answers if the teacher gave them."""
+    """A query and its documents, best first, with label levels; with the teacher's scores and answers if it gave any."""
 
     query: str
     texts: tuple[str, ...]
@@ -36,13 +36,13 @@ class TrainingList:
 def training_list(
     label: LabelledRanking, missing: Treatment, rng: random.Random, answers: Mapping[str, Answer] | None = None
 ) -> TrainingList | None:
-    """What a label teaches; None if that is no pair.
+    """The training list of a label; None if the label gives no pair.
 
     Args:
-        missing: what becomes of missing documents: `hard-negative`, below every listed one and tied (RRADistill);
-            `re-append`, below in the order shown, as RankGPT does; `drop`; `random`, below in random order.
+        missing: how missing documents are used: `hard-negative`: below every listed one and tied (RRADistill);
+            `re-append`: below, in the order shown, as RankGPT does; `drop`; `random`: below, in random order.
         rng: draws for `random`.
-        answers: docid -> what is to be said of it, if anything is.
+        answers: docid -> verdict and reason, for the documents that have one.
     """
     treated = _treat(label, missing, rng)
     level = _levels(treated)
@@ -71,7 +71,7 @@ def _treat(label: LabelledRanking, missing: Treatment, rng: random.Random) -> La
 
 
 def _levels(label: LabelledRanking) -> Mapping[str, float]:
-    """By the teacher's order; by its grades where it gave such, so that documents of one grade are tied."""
+    """Levels from the teacher's grades if it gave grades, so that equal grades tie; else from its order."""
     grades = label.provenance.get("grades")
     known = levels(label)
     return {docid: grades.get(docid, 0) for docid in known} if isinstance(grades, Mapping) else known
@@ -83,9 +83,10 @@ def _scores(label: LabelledRanking) -> Mapping[str, float]:
 
 
 def cut(whole: TrainingList, size: int, rng: random.Random) -> Iterator[TrainingList]:
-    """Lists of about `size` documents that together hold each document once, each spread over the whole range of
-    levels: of every few neighbours in the teacher's order, each goes to another list. Lists without a pair are left
-    out."""
+    """Cut a list into lists of about `size` documents, each of which spans the whole range of levels.
+
+    Neighbours in the teacher's order go to different lists. Lists without a pair are left out.
+    """
     count = -(-len(whole.texts) // size)
     parts: list[list[int]] = [[] for _ in range(count)]
     for neighbours in blocks(range(len(whole.texts)), count):
@@ -103,8 +104,8 @@ def cut(whole: TrainingList, size: int, rng: random.Random) -> Iterator[Training
 
 
 def epoch(wholes: Sequence[TrainingList], size: int, seed: int, number: int) -> list[TrainingList]:
-    """All lists of an epoch in random order; another cut and another order each epoch, the same for the same seed."""
-    rng = random.Random(f"{seed} {number}")  # a text: random.Random hashes it the same in every process
+    """All lists of an epoch in random order. Cut and order differ between epochs and depend only on the seed."""
+    rng = random.Random(f"{seed} {number}")  # a string seeds random.Random equally in every process
     found = [part for whole in wholes for part in cut(whole, size, rng)]
     rng.shuffle(found)
     return found
@@ -115,12 +116,12 @@ def epoch(wholes: Sequence[TrainingList], size: int, seed: int, number: int) -> 
 
 @dataclass(frozen=True)
 class Collator:
-    """Training lists to chunks: pairs of like length, padded to the longest of them, and their places in the batch.
+    """Training lists to chunks: pairs of similar length, padded to the longest, and their places in the batch.
 
     Args:
-        tokenizer: a fast one, which tells query from document.
-        max_length: most tokens of a pair, cut as the reranker cuts them.
-        chunk: pairs that go through the encoder at once.
+        tokenizer: a fast one, which tells query tokens from document tokens.
+        max_length: most tokens of a pair; longer pairs are cut as the reranker cuts them.
+        chunk: pairs encoded at once.
     """
 
     tokenizer: Any  # a PreTrainedTokenizerFast; transformers is untyped
@@ -162,7 +163,7 @@ def _role(sequence: int | None) -> int:
 
 
 def punctuation(tokenizer: Any) -> frozenset[int]:
-    """Ids of tokens that are bare punctuation or special."""
+    """Ids of special tokens and of tokens that are only punctuation."""
     marks = set(string.punctuation) | set("“”‘’–—…·、。，「」")
     bare = {number for token, number in tokenizer.get_vocab().items() if set(token.lstrip("#Ġ▁")) <= marks}
     return frozenset(bare | set(tokenizer.all_special_ids))

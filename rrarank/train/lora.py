@@ -1,4 +1,4 @@
-"""LoRA (Hu et al., ICLR 2022) by peft: small matrices beside the frozen ones learn, and are added when saved."""
+"""LoRA adapters (Hu et al., ICLR 2022) by peft; they are merged into the weights when the model is saved."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class LoraConfig:
     """Adapters on every linear layer of the encoder or decoder; the head is trained whole.
 
     Args:
-        rank: of the small matrices.
-        alpha: their product is multiplied by alpha / rank.
+        rank: of the adapter matrices.
+        alpha: their product is scaled by alpha / rank.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -31,7 +31,7 @@ class LoraConfig:
 
 
 def add_adapters(base: Any, config: LoraConfig) -> None:
-    """To a `…ForSequenceClassification` in place; all but adapters and head is frozen.
+    """Add adapters to a `…ForSequenceClassification` in place and freeze everything but adapters and head.
 
     Raises:
         MissingPrerequisite: peft is not installed.
@@ -50,7 +50,7 @@ def add_adapters(base: Any, config: LoraConfig) -> None:
 
 
 def merged(base: Any) -> Any:
-    """A copy whose adapters are added to the matrices beside which they learned: a plain classifier."""
+    """A copy with the adapters merged into the weights."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     plain = deepcopy(base)

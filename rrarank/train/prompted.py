@@ -1,8 +1,8 @@
-"""A decoder as a student: a prompt asks it, and it scores by how much rather it would say yes than no.
+"""A decoder as a student: a prompt asks it, and its score is log p(yes) - log p(no).
 
-All of it is a plain `…ForSequenceClassification`: the prompt lies in the tokenizer's post-processor, and the head is
-the difference of two rows of the language model's output matrix. So before the first step it scores as the reranker
-`gpt` does, log p(yes) - log p(no), and whoever loads a cross-encoder loads it.
+The student is a plain `…ForSequenceClassification`: the prompt is stored in the tokenizer's post-processor, and the
+head is the difference of two rows of the language model's output matrix. Before the first step it scores exactly as
+the reranker `gpt` does, and any loader of cross-encoders can load it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class PromptConfig:
     """How a decoder is asked; by default as the reranker `gpt` asks.
 
     Args:
-        text: with `{query}` and, after it, `{document}`.
-        yes, no: what it would go on with; their first tokens make the head.
+        text: contains `{query}` and, after it, `{document}`.
+        yes, no: the two continuations; their first tokens make the head.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -45,7 +45,7 @@ class PromptConfig:
 
     @property
     def lead(self) -> str:
-        """What stands before either text as a part of it."""
+        """The space before each text that the tokenizer reads as part of it."""
         return " " if self.text.partition("{query}")[0].endswith(" ") else ""
 
 
@@ -58,7 +58,7 @@ def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -
         changes: to the model's configuration.
 
     Raises:
-        RrarankError: no causal language model that can be read so, or a prompt or answers that do not fit it.
+        RrarankError: not a causal language model with one output matrix, or a prompt or answers that do not fit it.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **changes)
@@ -73,10 +73,10 @@ def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -
 
 
 def first_tokens(tokenizer: Any, config: PromptConfig) -> tuple[int, int]:
-    """What yes and no begin with.
+    """The first token ids of yes and no.
 
     Raises:
-        RrarankError: with the same token.
+        RrarankError: both begin with the same token.
     """
     yes, no = (tokenizer(answer, add_special_tokens=False)["input_ids"][:1] for answer in (config.yes, config.no))
     if not yes or not no or yes == no:
@@ -85,7 +85,7 @@ def first_tokens(tokenizer: Any, config: PromptConfig) -> tuple[int, int]:
 
 
 def _classifier(model: Any) -> Any:
-    """The decoder of a language model under a head with one label; no weight is read or drawn again."""
+    """A classifier with one label around the same decoder; no weight is loaded or initialised again."""
     config = deepcopy(model.config)
     config.num_labels = 1
     with torch.device("meta"):
@@ -95,7 +95,7 @@ def _classifier(model: Any) -> Any:
 
 
 def _with_prompt(tokenizer: Any, template: Template) -> PreTrainedTokenizerFast:
-    """A tokenizer that puts the prompt around a pair of texts, whoever loads it."""
+    """A tokenizer that puts the prompt around every pair of texts."""
     backend = tokenizer.backend_tokenizer
     if template.lead:
         own = [backend.normalizer] if backend.normalizer else []

@@ -1,8 +1,8 @@
-"""RRA-GPT's joint training: a decoder learns an order, and to say relevant or irrelevant, and why (RRADistill).
+"""RRA-GPT's joint training: a decoder learns to rank, to judge relevance and to give a reason (RRADistill).
 
-One forward pass serves all three: the score is a dense layer's at the prompt's last token, behind which verdict and
-reason follow; as a decoder never looks ahead, they do not change the score. Only so much is published; weights, prompt
-and the rule of who gets a verdict are our choice.
+One forward pass computes all three losses. The score is a dense layer's output at the prompt's last token; verdict and
+reason come after it and cannot change it, because a decoder never looks ahead. The paper publishes no more; weights,
+prompt and the rule that assigns verdicts are our choice.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ VERDICT, REASON = 5, 6  # roles of tokens, beside those of `term_control`
 
 @dataclass(frozen=True)
 class ReasoningCollator(Collator):
-    """Verdict and reason behind the tokens of each pair that has them, told by their roles; then the end of text.
+    """Appends verdict, reason and end of text to the tokens of each pair that has them; roles tell them apart.
 
     Args:
-        prompt: its yes and no are the verdicts.
+        prompt: its yes and no are the words for the two verdicts.
     """
 
     prompt: PromptConfig = field(default_factory=PromptConfig)
@@ -68,7 +68,7 @@ class ReasoningCollator(Collator):
         return [(number, VERDICT) for number in verdict] + [(number, REASON) for number in reason + end]
 
     def _ids(self, text: str) -> list[int]:
-        """The tokenizer itself may put a space before every text (`prompted`)."""
+        """Token ids; the tokenizer itself may add the space before the text (`prompted`)."""
         text = text.removeprefix(self.prompt.lead)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -78,7 +78,7 @@ class ReasoningStudent(Student):
 
     Args:
         base: a `…ForSequenceClassification` with one label whose head is `score`.
-        head: the language model's output layer; one that is the base's own embeddings is not kept twice.
+        head: the language model's output layer; kept only if it is not tied to the embeddings.
     """
 
     def __init__(self, base: Any, tokenizer: Any, config: ReasoningConfig, head: Any) -> None:
@@ -86,7 +86,7 @@ class ReasoningStudent(Student):
         self.reasoning = config
         self.language_head = None if head.weight is base.get_input_embeddings().weight else head
         if self.language_head is not None and not base.get_input_embeddings().weight.requires_grad:
-            self.language_head.requires_grad_(False)  # as all is beside adapters
+            self.language_head.requires_grad_(False)  # frozen like everything but the adapters
 
     def forward(self, chunks: Chunks, levels: Sequence[Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
         back = torch.cat([chunk["places"] for chunk in chunks]).argsort()
@@ -116,6 +116,6 @@ class ReasoningStudent(Student):
 
 
 def _mean_or_nothing(losses: Sequence[Tensor]) -> Tensor:
-    """A 0 that still has a gradient where nothing is to be said."""
+    """The mean; without any token, a 0 that still has a gradient."""
     found = torch.cat(list(losses))
     return found.sum() / max(1, len(found))

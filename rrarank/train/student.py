@@ -1,4 +1,4 @@
-"""The module that is trained: a plain sequence classifier, and for RRA-BERT a layer beside it that inference drops."""
+"""The module that is trained: a sequence classifier and, for RRA-BERT, a term control layer that inference drops."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Student(nn.Module):
             self.register_buffer("silent", _flags(len(tokenizer), punctuation(tokenizer)), persistent=False)
 
     def classifier(self) -> Any:
-        """The plain classifier as it is saved: adapters, if it has any, are added to what they adapt."""
+        """The classifier to save, with adapters merged into the weights."""
         return merged(self.base) if any("lora_" in name for name, _ in self.base.named_parameters()) else self.base
 
     def forward(self, chunks: Chunks, levels: Sequence[Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -69,7 +69,7 @@ class Student(nn.Module):
         return result
 
     def _score(self, chunks: Chunks, sizes: Sequence[int]) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """s_base, s_TCL and the share of document tokens that are selected, (pairs,) each in the order of the lists."""
+        """s_base, s_TCL and the share of selected document tokens, each (pairs,) in the order of the lists."""
         places = torch.cat([chunk["places"] for chunk in chunks])
         back = places.argsort()
         layer = self.control.selection.layer if self.control else -1
@@ -90,7 +90,7 @@ class Student(nn.Module):
         return scores, term_scores, taken
 
     def _encode(self, chunk: Mapping[str, Tensor], layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """s_base (pairs,), last hidden states and those that Token Selection compares, (pairs, length, width)."""
+        """s_base (pairs,); the last hidden states and those that Token Selection compares, (pairs, length, width)."""
         inputs = {name: value for name, value in chunk.items() if name not in ("roles", "places")}
         output = self.base(**inputs, output_hidden_states=self.term_control is not None)
         scores = output.logits[:, 0].float()
@@ -99,7 +99,7 @@ class Student(nn.Module):
         return scores, output.hidden_states[-1], output.hidden_states[layer]
 
     def selected(self, chunks: Chunks, hidden: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-        """Token Selection, list by list, for each chunk (pairs, length)."""
+        """Token Selection, one list at a time; returns one (pairs, length) tensor a chunk."""
         assert self.control  # only asked with a term control
         ids, roles = ([chunk[name] for chunk in chunks] for name in ("input_ids", "roles"))
         queries = [(role == QUERY) & ~self._silent(i) for i, role in zip(ids, roles, strict=True)]
@@ -135,7 +135,7 @@ class Student(nn.Module):
     def _loss(
         self, scores: Tensor, levels: Sequence[Tensor], targets: Sequence[Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over lists, and for ranknet its two parts apart."""
+        """The mean loss over lists; for ranknet also its two parts."""
         sizes = [len(level) for level in levels]
         found = zip(torch.split(scores, sizes), levels, targets, strict=True)
         each = [list_loss(self.loss, *one) for one in found]
