@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.evaluate import evaluate_job as evaluate_job
     from rrarank.fuse import FuseJob as FuseJob
     from rrarank.fuse import fuse_job as fuse_job
+    from rrarank.export.job import ExportJob as ExportJob
+    from rrarank.export.job import export_model as export_model
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
@@ -66,6 +68,7 @@ _HOMES = {
     "errors": ("RrarankError",),
     "evaluate": ("EvaluateJob", "evaluate_job"),
     "fuse": ("FuseJob", "fuse_job"),
+    "export.job": ("ExportJob", "export_model"),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "report.job": ("ReportJob", "make_report"),

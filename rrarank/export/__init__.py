@@ -1,1 +1,1 @@
-"""A cross-encoder in, a folder for a faster back end out."""
+"""Export cross-encoders for faster back ends."""

@@ -1,10 +1,9 @@
-"""A cross-encoder for a faster back end. `python -m rrarank.export --model M --backend onnx --output FOLDER`"""
+"""Export a cross-encoder. `python -m rrarank.export --model M --backend onnx --output FOLDER`"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from rrarank.cli.flags import Parser, add_threads, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
@@ -15,25 +14,32 @@ def main(arguments: Arguments = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("export", "Export a cross-encoder for rrarank.rerank --backend, if it ranks as torch has it.")
+    parser = Parser("export", "Export a cross-encoder for rrarank.rerank --backend, if it ranks as torch does.")
     parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="folder or hub id of a cross-encoder")
-    parser.add_argument("--backend", required=True, choices=("onnx", "openvino"), help="what is to run it")
+    parser.add_argument("--backend", required=True, choices=("onnx", "openvino"), help="what will run it")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="bf16: openvino only")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="a copy of the model with the export in it")
-    parser.add_argument("--max-length", type=positive, help="tokens per pair when it is tried (default: the model's)")
+    parser.add_argument(
+        "--max-length", type=positive, help="tokens per pair in the comparison with torch (default: the model's)"
+    )
     add_threads(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the same export, or another model's")
     return parser
 
 
 def _export(flags: argparse.Namespace) -> None:
-    from rrarank.export.exporting import ExportConfig, export_model
+    from rrarank.export.job import ExportJob, export_model
 
-    config = ExportConfig(
-        flags.model, flags.backend, flags.precision, threads=flags.threads or 0, max_length=flags.max_length or 0
+    job = ExportJob(
+        flags.model,
+        flags.output,
+        flags.backend,
+        flags.precision,
+        threads=flags.threads or 0,
+        max_length=flags.max_length or 0,
+        overwrite=flags.overwrite,
     )
-    done = export_model(config, Path(flags.output), overwrite=flags.overwrite, follow=say)
-    say(f"on the sample, beside torch fp32: {done}")
+    say(f"on the sample, compared with torch fp32: {export_model(job)}")
     print(flags.output)
 
 

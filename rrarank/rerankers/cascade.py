@@ -1,6 +1,6 @@
-"""Two rerankers in a row: a fast one orders all candidates, a cross-encoder re-orders the best of them.
+"""Two rerankers in a row: a fast one orders all candidates, then a cross-encoder re-ranks the best of them.
 
-As in multi-stage ranking (Nogueira et al., 2019): the slow model sees `keep` documents a query instead of all.
+This is multi-stage ranking (Nogueira et al., 2019): the slow model reads `keep` documents per query instead of all.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rrarank.rerankers.cross_encoder import CrossEncoder, RRABERTConfig
 
 @dataclass(frozen=True)
 class CascadeConfig(RRABERTConfig):
-    """The settings of the cross-encoder, by default the one that ships, and those of what comes before it.
+    """The cross-encoder's settings (by default the model that ships), and those of the first reranker.
 
     Args:
         first: name of the reranker that orders all candidates.
         first_model: its model; empty for its own default.
-        keep: documents a query that the cross-encoder sees.
+        keep: documents per query that the cross-encoder re-ranks.
     """
 
     first: str = "bi-encoder"
@@ -34,7 +34,7 @@ class CascadeConfig(RRABERTConfig):
 
 
 class Cascade(Reranker):
-    """Scores are the cross-encoder's; documents that it does not see follow, in the first one's order."""
+    """Scores are the cross-encoder's. The other documents follow in the first reranker's order."""
 
     name = "cascade"
 
@@ -47,7 +47,7 @@ class Cascade(Reranker):
         if self.config.keep < 1:
             raise RrarankError(f"cascade: keep={self.config.keep}, expected at least 1")
         if self.config.first == "cascade":
-            raise RrarankError("cascade: first=cascade would never end; name another reranker")
+            raise RrarankError("cascade: first=cascade would never end; give another reranker")
         shared = {"device": self.config.device, "threads": self.config.threads}
         own = {setting.name: getattr(self.config, setting.name) for setting in fields(CrossEncoderConfig)}
         self.second = CrossEncoder(CrossEncoderConfig(**own))
@@ -56,14 +56,14 @@ class Cascade(Reranker):
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         ordered = self.first.rerank_block(queries)
         kept = [Ranking(ranking.query, ranking.candidates[: self.config.keep]) for ranking in ordered]
-        return [_followed(best, all_) for best, all_ in zip(self.second.rerank_block(kept), ordered, strict=True)]
+        return [_append_rest(best, all_) for best, all_ in zip(self.second.rerank_block(kept), ordered, strict=True)]
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} [{self.first.fingerprint()}] [{self.second.fingerprint()}]"
 
 
-def _followed(best: Ranking, ordered: Ranking) -> Ranking:
-    """`best`, then the others of `ordered`."""
+def _append_rest(best: Ranking, ordered: Ranking) -> Ranking:
+    """`best`, then the other documents of `ordered`."""
     text = {candidate.docid: candidate.text for candidate in ordered.candidates}
     hits, rest = ([Hit(c.docid, c.score) for c in ranking.candidates] for ranking in (best, ordered))
     return Ranking(best.query, tuple(Candidate(docid, text[docid], score) for docid, score in with_tail(hits, rest)))

@@ -1,4 +1,4 @@
-"""Cross-encoders: query and document read together by a `…ForSequenceClassification` (Nogueira & Cho, 2019)."""
+"""Cross-encoders: a `…ForSequenceClassification` reads query and document together (Nogueira & Cho, 2019)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
 
 class CrossEncoder(Pointwise):
-    """Any hub or local checkpoint with one label (its logit) or two (z1 - z0, the log-odds of `relevant`).
+    """Any hub or local checkpoint with one label (scored by its logit) or two (by z1 - z0, the log-odds of `relevant`).
 
     Raises:
-        RrarankError: no model given, more than two labels, or a head that the checkpoint does not hold.
+        RrarankError: no model given, more than two labels, or a checkpoint without a trained head.
     """
 
     name = "cross-encoder"
@@ -65,7 +65,7 @@ class MonoBERTConfig(CrossEncoderConfig):
 
 
 class MonoBERT(CrossEncoder):
-    """The cross-encoder with its published checkpoint."""
+    """A cross-encoder with the checkpoint that its authors published."""
 
     name = "monobert"
 
@@ -78,7 +78,7 @@ class RRABERTConfig(CrossEncoderConfig):
 
 
 class RRABERT(CrossEncoder):
-    """The cross-encoder with a student of ours, trained as RRADistill trains RRA-BERT (Choi et al., 2024)."""
+    """A cross-encoder with our own student, trained as RRADistill trains RRA-BERT (Choi et al., 2024)."""
 
     name = "rra-bert"
 
@@ -91,7 +91,7 @@ def _check_labels(name: str, labels: int) -> None:
 
 
 def longest_input(tokenizer: Any, config: Any) -> int:
-    """Tokens that fit; a tokenizer without a limit of its own says 1e30."""
+    """The most tokens that the model reads; a tokenizer without a limit of its own says 1e30."""
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
     if "roberta" in config.model_type:
         positions -= config.pad_token_id + 1  # RoBERTa counts positions from there

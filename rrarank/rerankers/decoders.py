@@ -1,4 +1,4 @@
-"""What a decoder makes of a prompt's last token; what a query's prompts begin with goes through the model once."""
+"""The last hidden state of a decoder for each prompt; the part that a query's prompts share is computed once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rrarank.engine.batches import Batch, Ids, score_in_batches
 class LastStates:
     """(batch, width): the last hidden state of each row's last token.
 
-    A row says by `shared` how many of its first tokens others have too: instruction and query. Their keys and values
-    are computed once and held until another query comes. A causal decoder sees nothing behind a token, so that padding
-    on the right changes nothing.
+    `shared` of a row counts its first tokens that other rows have too: the instruction and the query. Their keys and
+    values are computed once and kept until the next query. A causal decoder sees nothing to the right of a token, so
+    padding on the right changes nothing.
 
     Args:
         model: a decoder without a head.
-        share: false: each row goes through the model whole.
+        share: false computes every row whole.
     """
 
     def __init__(self, model: Any, device: str, *, share: bool = True) -> None:  # transformers is untyped
@@ -33,39 +33,39 @@ class LastStates:
         if not self._share:
             return self._states(batch, None)
         found = [torch.empty(0)] * len(batch)
-        for beginning, places in _by_beginning(batch).items():
-            states = self._states([batch[place] for place in places], np.frombuffer(beginning, dtype=np.int32))
+        for prefix, places in _by_prefix(batch).items():
+            states = self._states([batch[place] for place in places], np.frombuffer(prefix, dtype=np.int32))
             for place, state in zip(places, states, strict=True):
                 found[place] = state
         return torch.stack(found)
 
-    def _states(self, batch: Batch, beginning: np.ndarray | None) -> torch.Tensor:
-        skipped = 0 if beginning is None else len(beginning)
+    def _states(self, batch: Batch, prefix: np.ndarray | None) -> torch.Tensor:
+        skipped = 0 if prefix is None else len(prefix)
         rows = right_padded([{"input_ids": row["input_ids"][skipped:]} for row in batch], 0, self._device)
         last = rows["attention_mask"].sum(1) - 1
-        if beginning is not None and skipped:
+        if prefix is not None and skipped:
             before = torch.ones(len(batch), skipped, dtype=torch.long, device=self._device)
             rows["attention_mask"] = torch.cat([before, rows["attention_mask"]], 1)
-            rows["past_key_values"] = deepcopy(self._keys_and_values(beginning))  # the model adds to what it is given
+            rows["past_key_values"] = deepcopy(self._keys_and_values(prefix))  # the model appends to it in place
             rows["past_key_values"].batch_repeat_interleave(len(batch))
         states = self._model(**rows, use_cache=bool(skipped)).last_hidden_state  # (batch, longest, width)
         return torch.as_tensor(states[torch.arange(len(batch)), last])
 
-    def _keys_and_values(self, beginning: np.ndarray) -> Any:
+    def _keys_and_values(self, prefix: np.ndarray) -> Any:
         name, cache = self._held
-        if name != beginning.tobytes():
-            ids = torch.as_tensor(beginning.astype(np.int64), device=self._device)[None]
+        if name != prefix.tobytes():
+            ids = torch.as_tensor(prefix.astype(np.int64), device=self._device)[None]
             cache = self._model(input_ids=ids, use_cache=True).past_key_values
-            self._held = (beginning.tobytes(), cache)
+            self._held = (prefix.tobytes(), cache)
         return cache
 
 
 def score_by_query(
     pairs: Batch, score: Callable[[Batch], np.ndarray], batch_tokens: int, batch_size: int
 ) -> list[float]:
-    """As `engine.score_in_batches`, but no batch holds the pairs of two queries."""
+    """As `score_in_batches`, but every batch holds pairs of one query only."""
     scores = [0.0] * len(pairs)
-    for places in _by_beginning(pairs).values():
+    for places in _by_prefix(pairs).values():
         found = score_in_batches([pairs[place] for place in places], score, batch_tokens, batch_size)
         for place, value in zip(places, found, strict=True):
             scores[place] = value
@@ -81,11 +81,11 @@ def right_padded(batch: Batch, pad: int, device: str) -> dict[str, Any]:
     return {"input_ids": padded.to(device), "attention_mask": mask.long().to(device)}
 
 
-def _by_beginning(pairs: Sequence[Ids]) -> dict[bytes, list[int]]:
-    """Shared first tokens -> places of the rows that have them."""
+def _by_prefix(pairs: Sequence[Ids]) -> dict[bytes, list[int]]:
+    """Shared first tokens -> places of the rows that begin with them."""
     places: dict[bytes, list[int]] = {}
     for place, row in enumerate(pairs):
         ids = np.asarray(row["input_ids"], dtype=np.int32)
-        shared = min(int(row["shared"][0]), len(ids) - 1) if "shared" in row else 0  # the last token is its own
+        shared = min(int(row["shared"][0]), len(ids) - 1) if "shared" in row else 0  # the last token is never shared
         places.setdefault(ids[:shared].tobytes(), []).append(place)
     return places

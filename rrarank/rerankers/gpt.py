@@ -1,4 +1,4 @@
-"""An untrained decoder asked whether a passage answers the query: the row GPT (vanilla) of RRADistill's table."""
+"""An untrained decoder is asked whether a passage answers the query: the row GPT (vanilla) of RRADistill's table."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rrarank.rerankers.prompted import Prompted, PromptedConfig
 
 @dataclass(frozen=True)
 class GPTConfig(PromptedConfig):
-    """The prompt is ours, the paper does not print its own.
+    """The prompt is ours: the paper does not print its own.
 
     Args:
-        prompt: with `{query}` and, after it, `{document}`.
-        share: compute what a query's prompts begin with once, and not for each candidate.
+        prompt: contains `{query}` and, after it, `{document}`.
+        share: compute the part that a query's prompts share once, instead of once per candidate.
     """
 
     prompt: str = "Does the passage answer the query? Say Yes or No.\nQuery: {query}\nPassage: {document}\nAnswer:"
@@ -71,7 +71,7 @@ class GPT(Prompted):
 
 
 def only_token(tokenizer: Any, model: str, text: str) -> int:
-    """The token that a text is.
+    """The single token of a text.
 
     Args:
         model: its name, for messages.
@@ -82,6 +82,7 @@ def only_token(tokenizer: Any, model: str, text: str) -> int:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) != 1:
         raise RrarankError(
-            f"{model}: {text!r} is {len(ids)} tokens to it, expected one; choose other words for yes and no"
+            f"{model}: its tokenizer splits {text!r} into {len(ids)} tokens, expected one; "
+            "give others by --option yes=… and no=…"
         )
     return int(ids[0])

@@ -1,4 +1,4 @@
-"""MonoT5: a T5 that was trained to say whether a document is relevant (Nogueira et al., Findings of EMNLP 2020)."""
+"""MonoT5: a T5 trained to answer whether a document is relevant (Nogueira et al., Findings of EMNLP 2020)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rrarank.rerankers.prompted import Prompted, PromptedConfig
 
 @dataclass(frozen=True)
 class MonoT5Config(PromptedConfig):
-    """Length and answers as its authors' checkpoints were trained."""
+    """Length and answer words of the checkpoints that its authors published."""
 
     model: str = "castorini/monot5-base-msmarco"
     yes: str = "▁true"
@@ -26,7 +26,7 @@ class MonoT5Config(PromptedConfig):
 
 
 class MonoT5(Prompted):
-    """Any T5 checkpoint: log p(yes) where only yes and no can be said."""
+    """Any T5 checkpoint: log p(yes), normalized over the two answers."""
 
     name = "monot5"
 
@@ -43,7 +43,7 @@ class MonoT5(Prompted):
         number: int = self.tokenizer.convert_tokens_to_ids(text)
         if number == self.tokenizer.unk_token_id:
             raise RrarankError(
-                f"{self.config.model}: its tokenizer has no token {text!r}; name its own by --option yes=… and no=…"
+                f"{self.config.model}: its tokenizer has no token {text!r}; give others by --option yes=… and no=…"
             )
         return number
 

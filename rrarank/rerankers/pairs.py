@@ -1,4 +1,4 @@
-"""(query, text) pairs as token ids: each text is tokenised once, and pairs are put together from ids."""
+"""(query, text) pairs as token ids: each text is tokenized once, and pairs are built from the ids."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError
 
-KEPT_CHARACTERS = 16_000_000  # of texts whose ids are remembered: some ten megabytes of them
+KEPT_CHARACTERS = 16_000_000  # of texts whose ids are cached: about ten megabytes of ids
 
 
 class PairEncoder:
     """`tokenizer(query, text, truncation="longest_first")`, as sentence-transformers' CrossEncoder calls it.
 
-    Where the tokenizer puts a pair together from the ids of its two texts, as all fast ones do but for odd
-    post-processors, texts are tokenised once and remembered; else each pair is tokenised whole.
+    Nearly all fast tokenizers build a pair from the ids of its two texts. Then each text is tokenized once and cached.
+    Otherwise each pair is tokenized as a whole.
 
     Args:
-        template: what stands around the two texts, in place of the tokenizer's own (`prompt_template`).
-        shares: tell of each pair, as `shared`, (1,), how many tokens stand before the text.
+        template: the tokens around the two texts; None takes the tokenizer's own (see `prompt_template`).
+        shares: add `shared`, (1,), to each pair: the number of tokens before the text.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PairEncoder:
         self._characters = 0
 
     def __call__(self, query: str, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each (query, text): `input_ids` and, if the model knows segments, `token_type_ids`."""
+        """The ids of each (query, text): `input_ids` and, if the tokenizer gives segments, `token_type_ids`."""
         if not texts:
             return []
         if self._prompt and self._prompt + 2 > self._max_length:
@@ -62,17 +62,17 @@ class PairEncoder:
 
 
 def _tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:
-    """The ids of each text by itself, whole, without special tokens."""
+    """The ids of each text alone, not truncated, without special tokens."""
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False) if texts else []
     return (np.array(encoding.ids, dtype=np.int32) for encoding in encodings)
 
 
 @dataclass(frozen=True)
 class Template:
-    """What stands before, between and behind the two texts; segments where the tokenizer gives them.
+    """The tokens before, between and after the two texts, and segments if the tokenizer gives them.
 
     Args:
-        lead: what each text begins with before it is tokenised, such as the space that follows a prompt's `Query:`.
+        lead: put before each text when it is tokenized, such as the space after a prompt's `Query:`.
     """
 
     before: Sequence[int]
@@ -83,7 +83,7 @@ class Template:
 
     @property
     def size(self) -> int:
-        """In tokens, without the two texts."""
+        """Its number of tokens, without the two texts."""
         return len(self.before) + len(self.between) + len(self.behind)
 
     def pair(self, query: np.ndarray, text: np.ndarray, max_length: int, *, shares: bool = False) -> Ids:
@@ -101,11 +101,11 @@ class Template:
 
 
 def _joined(*parts: Sequence[int] | np.ndarray) -> np.ndarray:
-    return np.concatenate(parts, dtype=np.int32, casting="unsafe")  # an empty list would make floats of all
+    return np.concatenate(parts, dtype=np.int32, casting="unsafe")  # an empty list would turn all into floats
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of two texts fit: the longer one gives way until they are alike (Hugging Face tokenizers)."""
+    """How many tokens of two texts to keep: cut the longer one until both are equal, as Hugging Face tokenizers do."""
     if first + second <= room:
         return first, second
     shorter, longer = sorted((first, second))
@@ -116,21 +116,21 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def prompt_template(tokenizer: Any, prompt: str) -> Template:
-    """Of a prompt with `{query}` and, after it, `{document}`; a space before either belongs to it.
+    """The template of a prompt with `{query}` and, after it, `{document}`. A space before either belongs to it.
 
     Raises:
-        RrarankError: another prompt.
+        RrarankError: the prompt does not contain both, or has a space before only one of them.
     """
     before, found, rest = prompt.partition("{query}")
     between, found_too, behind = rest.partition("{document}")
     if not found or not found_too or before.endswith(" ") != between.endswith(" "):
         raise RrarankError(
-            f"prompt {prompt!r:.60}: expected {{query}} and then {{document}}, both or none after a space"
+            f"prompt {prompt!r:.60}: expected {{query}} and then {{document}}, with a space before both or neither"
         )
     lead = " " if before.endswith(" ") else ""
     parts = [list(ids) for ids in _tokenise(tokenizer, [before.removesuffix(" "), between.removesuffix(" "), behind])]
     [inner] = _tokenise(tokenizer, ["x"])
-    whole = tokenizer("x")["input_ids"]  # with what the tokenizer puts around every text
+    whole = tokenizer("x")["input_ids"]  # with the tokenizer's special tokens
     at = _find(whole, list(inner), 0)
     return Template(whole[:at] + parts[0], parts[1], parts[2] + whole[at + len(inner) :], lead=lead)
 
@@ -139,7 +139,7 @@ _PROBES = [("what is a cat", "a long story"), ("one two three four five six", "s
 
 
 def _find_template(tokenizer: Any) -> Template | None:
-    """How the tokenizer puts pairs together, if that can be told and holds on every probe."""
+    """The tokenizer's own template, if one is found that gives the right ids for every probe."""
     if not getattr(tokenizer, "is_fast", False) or tokenizer.truncation_side != "right":
         return None
     tokenizer.backend_tokenizer.no_truncation()

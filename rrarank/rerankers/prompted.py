@@ -1,4 +1,4 @@
-"""Language models that a prompt asks whether a document is relevant, and that are read without generating anything."""
+"""Language models that are asked by a prompt whether a document is relevant; nothing is generated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PromptedConfig(RerankerConfig):
     """Beyond the shared settings.
 
     Args:
-        yes, no: what means relevant and not; one token each.
+        yes, no: the answers for relevant and not relevant; one token each.
     """
 
     max_length: int = 512
@@ -31,11 +31,11 @@ class PromptedConfig(RerankerConfig):
 
 
 class Prompted(Pointwise):
-    """Loads the model and writes the prompt. Of a pair too long the longer text is cut, never the prompt."""
+    """Load the model and write the prompt. In a pair that is too long the longer text is cut, never the prompt."""
 
     Config = PromptedConfig
     config: PromptedConfig
-    shares: ClassVar[bool] = False  # pairs tell what they begin with, as `decoders.LastStates` wants it
+    shares: ClassVar[bool] = False  # pairs carry `shared`, for `decoders.LastStates`
 
     def __init__(self, config: PromptedConfig | None = None) -> None:
         super().__init__(config)
@@ -58,18 +58,18 @@ class Prompted(Pointwise):
     @property
     @abstractmethod
     def prompt(self) -> str:
-        """With `{query}` and, after it, `{document}`."""
+        """Contains `{query}` and, after it, `{document}`."""
 
     @abstractmethod
     def load_model(self, folder: Path, **settings: Any) -> Any:
-        """By `from_pretrained` of its kind."""
+        """Load the model with the right class of transformers."""
 
     @abstractmethod
     def answer_token(self, text: str) -> int:
-        """The token that an answer is.
+        """The token of an answer.
 
         Raises:
-            RrarankError: it is none, or several.
+            RrarankError: the answer is not exactly one token.
         """
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:

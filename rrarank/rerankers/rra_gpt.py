@@ -1,4 +1,4 @@
-"""RRA-GPT: a decoder with a dense ranking layer, which reads a prompt once and generates nothing to score it."""
+"""RRA-GPT: a decoder with a dense ranking layer. It reads a prompt and scores it without generating text."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from rrarank.storage.model_folders import LANGUAGE_HEAD, fingerprint, loading, l
 
 @dataclass(frozen=True)
 class RRAGPTConfig(RerankerConfig):
-    """Beyond the shared settings.
+    """Settings beyond the shared ones.
 
     Args:
-        share: compute what a query's prompts begin with once, and not for each candidate.
-        reason_tokens: most tokens of a verdict with its reason (`explain`).
+        share: compute the part that a query's prompts share once, instead of once per candidate.
+        reason_tokens: most tokens of a verdict with its reason (see `explain`).
     """
 
     share: bool = True
@@ -36,11 +36,11 @@ class RRAGPTConfig(RerankerConfig):
 
 
 class RRAGPT(Pointwise, Explains):
-    """A student as `rrarank.train --config rra-gpt` saves it (RRADistill: Choi et al., EMNLP 2024), or any other
-    decoder with one label whose tokenizer holds its prompt; the reranker `cross-encoder` gives the same scores, slower.
+    """A student saved by `rrarank.train --config rra-gpt` (RRADistill: Choi et al., EMNLP 2024), or any decoder with
+    one label whose tokenizer contains the prompt. The reranker `cross-encoder` gives the same scores, but slower.
 
     Raises:
-        RrarankError: no model given, or one that is no such decoder.
+        RrarankError: no model given, or the model is not such a decoder.
     """
 
     name = "rra-gpt"
@@ -58,21 +58,21 @@ class RRAGPT(Pointwise, Explains):
         with loading(self.model_name, self.config.device, self.config.threads):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder)
             model = load_whole(self.folder, self.model_name, self.config.allow_pickle)
-        self._check_other(model)
+        self._check_decoder(model)
         self.model = model.to(self.device, TORCH_DTYPES[self.config.precision]).eval()
         longest = self.config.max_length or longest_input(self.tokenizer, self.model.config)
         self.encode_pairs = PairEncoder(self.tokenizer, longest, shares=True)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
         self.batch_tokens = tokens_at_once(self.device)
-        self.writer: Any = None  # loaded where reasons are wanted
+        self.writer: Any = None  # loaded when reasons are asked for
         self._fingerprint = fingerprint(self.folder)
 
-    def _check_other(self, model: Any) -> None:
-        """A classifier of transformers whose head is called `score` pools the last token, as decoders need it."""
+    def _check_decoder(self, model: Any) -> None:
+        """Refuse models that do not pool the last token; in transformers those that do call their head `score`."""
         if model.config.num_labels != 1 or not hasattr(model, "score"):
             raise RrarankError(
                 f"{self.model_name}: {type(model).__name__} with {model.config.num_labels} labels, expected a decoder "
-                "with one; encoders are used with --reranker cross-encoder"
+                "with one label; use encoders with --reranker cross-encoder"
             )
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
@@ -92,7 +92,7 @@ class RRAGPT(Pointwise, Explains):
         self.writer = self.writer or load_writer(self.folder, self.model_name, self.device)
 
     def explain(self, query: str, texts: Sequence[str]) -> Iterator[str]:
-        """What the model would go on with, text by text: a verdict and the reason for it, without sampling."""
+        """The model's continuation for each text, without sampling: a verdict and its reason."""
         self.prepare_to_explain()
         for row in self.encode(query, texts):
             ids = torch.as_tensor(np.asarray(row["input_ids"], dtype=np.int64), device=self.device)[None]
@@ -102,18 +102,18 @@ class RRAGPT(Pointwise, Explains):
 
 
 def load_writer(folder: Path, name: str, device: str) -> Any:
-    """The language model of an RRA-GPT: its decoder, with the output matrix that training left beside it.
+    """The language model of an RRA-GPT: its decoder with the output matrix that training saved beside it.
 
     Raises:
-        RrarankError: it was trained without reasons.
+        RrarankError: the model was trained without reasons.
     """
     config = AutoConfig.from_pretrained(folder)
     trained = (getattr(config, "rrarank", {}).get("recipe", {}).get("reasoning") or {}).get("reasons", 0)
     if not trained:
-        raise RrarankError(f"{name}: was trained without reasons; only a model trained with them can explain")
+        raise RrarankError(f"{name}: was trained without reasons, so it cannot explain; give a model trained with them")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     if not config.tie_word_embeddings:
         if not (folder / LANGUAGE_HEAD).is_file():
-            raise RrarankError(f"{name}: the folder has no {LANGUAGE_HEAD}, without which it cannot explain")
+            raise RrarankError(f"{name}: has no {LANGUAGE_HEAD}, so it cannot explain; copy it from the training")
         model.get_output_embeddings().load_state_dict(load_file(folder / LANGUAGE_HEAD))
     return model.to(device).eval()

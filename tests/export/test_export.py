@@ -63,7 +63,7 @@ def test_path_on_stdout_figures_on_stderr(copied, steady_folder, capsys):
     assert main([*flags(steady_folder, copied), "--overwrite", "--max-length", "40", "--threads", "1"]) == 0
     out, err = capsys.readouterr()
     assert out == f"{copied}\n"
-    assert "on the sample, beside torch fp32: largest |Δscore| " in err
+    assert "on the sample, compared with torch fp32: largest |Δscore| " in err
     assert "pairs/s, torch fp32 " in err
     exports = json.loads((copied / EXPORT_MANIFEST).read_text())["exports"]
     assert len(exports) == 5
@@ -83,7 +83,7 @@ def test_what_is_there_is_replaced_only_when_told(copied, steady_folder, cross_e
     assert main(flags(cross_encoder_folder, copied, "onnx", "fp32")) == 2
     assert f"{copied}: holds an export of another model; give --overwrite" in capsys.readouterr().err
     assert main([*flags(steady_folder, other), "--overwrite"]) == 2
-    assert f"{other}: in the way, and not an export of rrarank" in capsys.readouterr().err
+    assert f"{other}: exists and is not an export of rrarank" in capsys.readouterr().err
     assert contents(tmp_path) == before
 
 
@@ -107,7 +107,7 @@ def test_a_model_that_ranks_otherwise_in_int8_is_refused_and_leaves_nothing(frag
     assert main(flags(fragile_folder, tmp_path / "out", "onnx", "int8")) == 2
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
-    assert last.startswith(f"error: {fragile_folder}: onnx int8 ranks too unlike torch fp32, nothing is written: ")
+    assert last.startswith(f"error: {fragile_folder}: onnx int8 ranks too differently from torch fp32, nothing is")
     assert "mean Kendall tau 0." in last
     assert "; expected mean Kendall tau 0.95" in last
     assert out == ""
@@ -163,7 +163,7 @@ def test_a_model_that_the_exporter_cannot_write_is_one_line(tmp_path):
         def forward(self, ids):
             return ids if ids.sum() > 3 else 2 * ids  # what it does depends on values
 
-    with pytest.raises(RrarankError, match="choosy: torch cannot write this model as ONNX") as error:
+    with pytest.raises(RrarankError, match="choosy: torch cannot export this model to ONNX") as error:
         _export(Choosy(), {"input_ids": torch.ones(2, 3, dtype=torch.long)}, tmp_path / "m.onnx", "choosy")
     assert "\n" not in str(error.value)
 

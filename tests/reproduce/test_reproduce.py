@@ -43,7 +43,7 @@ columns:
 rows:
   bm25: {{title: BM25, reranker: bm25, expected: {{top: {{ndcg@10: 0.1}}}}}}
   student: {{title: a student, reranker: cross-encoder, model: {cross_encoder_folder},
-            settings: {{allow_pickle: true, compile: false}}, expected: {{pool: {{ndcg@10: [0.6, 0.5]}}}}}}
+            settings: {{allow_pickle: true, batch_tokens: 4096}}, expected: {{pool: {{ndcg@10: [0.6, 0.5]}}}}}}
   other: {{title: another, reranker: cross-encoder, needs: a folder that somebody made}}
   hub: {{title: far away, reranker: monobert, model: nobody/nothing}}
 """

@@ -34,9 +34,9 @@ def test_log_odds_of_yes_whatever_the_batch(decoder_folder, batch_size):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"yes": " certainly"}, r"' certainly' is \d+ tokens to it, expected one"),
+        ({"yes": " certainly"}, r"splits ' certainly' into \d+ tokens, expected one"),
         ({"prompt": "Passage: {document}"}, "expected {query} and then {document}"),
-        ({"prompt": "{query}\nPassage: {document}"}, "both or none after a space"),
+        ({"prompt": "{query}\nPassage: {document}"}, "with a space before both or neither"),
     ],
 )
 def test_odd_settings_are_one_line(decoder_folder, settings, said):

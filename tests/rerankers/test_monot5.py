@@ -46,5 +46,5 @@ def test_a_prompt_that_leaves_no_room_is_one_line(t5_folder):
 
 
 def test_other_answers_must_be_known(t5_folder):
-    with pytest.raises(RrarankError, match="no token 'ja'; name its own by --option yes"):
+    with pytest.raises(RrarankError, match="no token 'ja'; give others by --option yes"):
         monot5(t5_folder, yes="ja")

@@ -1,1 +1,1 @@
-"""What runs a model: torch, ONNX Runtime or OpenVINO."""
+"""Back ends, which run a model: torch, ONNX Runtime or OpenVINO."""

@@ -1,4 +1,4 @@
-"""`--backend auto`: the fastest back end that ranks as torch does in float32, found out on the sample once a job."""
+"""`--backend auto`: measure on the sample which back end is fastest and ranks as torch does in float32."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from rrarank.sources.sample import sample_rankings
 from rrarank.storage.journal import Journal, note_key
 from rrarank.storage.model_folders import fingerprint, locate
 
-DEPTH, QUERIES = 20, 4  # a block of the sample: some 75 pairs, two batches as the engine makes them on a CPU
-LEAST_S, MOST_S = 2.0, 10.0  # each is timed so long at least; torch fp32 leaves the rest of the sample after so long
-HOPELESS = 0.5  # of the best rate so far: what is slower than that on its first block is not tried further
+DEPTH, QUERIES = 20, 4  # a block of the sample: about 75 pairs, two of the engine's batches on a CPU
+LEAST_S, MOST_S = 2.0, 10.0  # the shortest timing; torch fp32 skips the rest of the sample after the longest
+HOPELESS = 0.5  # of the best rate so far: a back end slower than that on its first block is given up
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and what was tried: back end, precision, pairs a second, agreement, what that lacks."""
+    """The chosen back end, and facts of each one tried: precision, pairs per second, agreement, what it lacks."""
 
     backend: str
     precision: str
@@ -38,24 +38,24 @@ class Choice:
 
     def __str__(self) -> str:
         rates = (
-            f"{one['backend']} {one['precision']} {one['pairs_s']:,.0f}{' (ranks otherwise)' if one['lacks'] else ''}"
+            f"{one['backend']} {one['precision']} {one['pairs_s']:,.0f}{' (ranks differently)' if one['lacks'] else ''}"
             for one in self.tried
         )
         return f"{self.backend} {self.precision}; pairs/s on the sample: {', '.join(rates)}"
 
 
 def choose_backend(config: RerankerConfig, journal: Journal | None = None) -> Choice:
-    """The choice for this model, these settings and this machine; a job that goes on finds it in its journal.
+    """Choose for this model, these settings and this machine; a resumed job reads the choice from its journal.
 
     Args:
-        config: of a cross-encoder; back end and precision in it do not matter.
+        config: of a cross-encoder; its back end and precision are ignored.
 
     Raises:
-        RrarankError: it is not a cross-encoder's.
+        RrarankError: the config is not a cross-encoder's.
     """
     if not isinstance(config, CrossEncoderConfig):
         raise RrarankError("--backend auto: only cross-encoders have several back ends; leave it out")
-    own = {setting.name: getattr(config, setting.name) for setting in fields(CrossEncoderConfig)}  # less a cascade's
+    own = {setting.name: getattr(config, setting.name) for setting in fields(CrossEncoderConfig)}  # not a cascade's
     plain = CrossEncoderConfig(**own | {"backend": "torch", "precision": "fp32"})
     folder = locate(plain.model, allow_pickle=plain.allow_pickle)
     key = note_key("backend", "auto", fingerprint(folder), asdict(replace(plain, model="")))
@@ -81,7 +81,7 @@ def _measure(plain: CrossEncoderConfig, folder: Path) -> Choice:
 
 
 def _others(plain: CrossEncoderConfig, folder: Path) -> Iterator[CrossEncoderConfig]:
-    """All but torch fp32: what this machine and this folder have."""
+    """The other back ends and precisions that this machine and this folder offer."""
     yield replace(plain, precision="bf16")
     if plain.device not in ("", "cpu"):
         return
@@ -105,10 +105,10 @@ def _try(
     hopeless: float = 0.0,
     most_s: float = math.inf,
 ) -> _Trial:
-    """Score the sample, and again until the time is enough; its rate is the median over blocks."""
+    """Score the sample, repeat it until the timing is long enough; the rate is the median over blocks."""
     reranker = CrossEncoder(config)
     encoded = [[_encode(reranker, ranking) for ranking in block] for block in sample]
-    reranker.score_all(encoded[0][0])  # the first batch pays for memory and code
+    reranker.score_all(encoded[0][0])  # the first batch allocates memory and code
     scores: list[Sequence[float]] = []
     rates: list[float] = []
     spent = 0.0

@@ -1,11 +1,12 @@
-"""An exported model beside its checkpoint: where its files lie, and the padded batches that they take.
+"""Exported models: where their files lie, the batches they take, and the back end that runs them.
 
-The folder is as sentence-transformers has it: `onnx/model.onnx`, `openvino/openvino_model.xml`.
+The layout is that of sentence-transformers: `onnx/model.onnx`, `openvino/openvino_model.xml`.
 """
 
 from __future__ import annotations
 
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,49 @@ FILES: Mapping[str, Mapping[str, str]] = {
     "onnx": {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"},
     "openvino": {
         "fp32": "openvino/openvino_model.xml",
-        "bf16": "openvino/openvino_model.xml",  # the same file, otherwise computed
+        "bf16": "openvino/openvino_model.xml",  # the same file, computed in bfloat16
         "int8": "openvino/openvino_model_int8.xml",
     },
 }
 LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""back end -> the library that runs it; the extra is called as the back end."""
+"""Back end -> the library that runs it. The extra has the back end's name."""
+
+
+class ExportedBackend(ABC):
+    """A back end that runs an exported file on the CPU.
+
+    Args:
+        library: the module that runs the file.
+    """
+
+    def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig, library: Any) -> None:
+        path = exported_file(folder, name, config)
+        try:
+            inputs = self._open(path, config)
+        except Exception as error:  # onnxruntime has a class per kind of failure, without a common base
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise RrarankError(f"{path}: cannot be read ({reason}); export it again, into another folder") from error
+        self._pad = Padding(tokenizer, inputs)
+        self.identity = " ".join([library.__name__, library.__version__, *(sha256(file) for file in files_of(path))])
+
+    def logits(self, batch: Batch) -> np.ndarray:
+        return self._run(self._pad(batch))
+
+    @abstractmethod
+    def _open(self, path: Path, config: RerankerConfig) -> list[str]:
+        """Open the file and return the names of its inputs."""
+
+    @abstractmethod
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(batch, labels) float32."""
 
 
 def exported_file(folder: Path, name: str, config: RerankerConfig) -> Path:
-    """The file that the configured back end runs, on the CPU.
+    """The file that the configured back end runs.
 
     Raises:
-        RrarankError: another device is asked for.
-        MissingResource: the folder holds no such export.
+        RrarankError: a device other than the CPU is asked for.
+        MissingResource: the folder has no such export.
     """
     if config.device not in ("", "cpu"):
         raise RrarankError(f"--device {config.device}: the back end {config.backend} runs on cpu only; or use torch")
@@ -42,41 +72,30 @@ def exported_file(folder: Path, name: str, config: RerankerConfig) -> Path:
     if not path.is_file():
         flags = f"--model {shlex.quote(name)} --backend {config.backend} --precision {config.precision}"
         raise MissingResource(
-            f"{name}: holds no {path.relative_to(folder)}; type: python -m rrarank.export {flags} --output FOLDER, "
+            f"{name}: has no {path.relative_to(folder)}; type: python -m rrarank.export {flags} --output FOLDER, "
             "and give --model FOLDER"
         )
     return path
 
 
+def files_of(path: Path) -> list[Path]:
+    """An exported file and its weights beside it."""
+    return sorted(path.parent.glob(f"{path.stem}.*"))
+
+
 def lacking(backend: str) -> MissingPrerequisite:
-    """What to raise where the library of a back end is not installed."""
+    """The error to raise if a back end's library is not installed."""
     return MissingPrerequisite(
         f"--backend {backend}: needs {LIBRARIES[backend]}; type: pip install 'rrarank[{backend}]'"
     )
 
 
-def unreadable(path: Path, error: Exception) -> RrarankError:
-    """What to raise where a library cannot read an exported file."""
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return RrarankError(f"{path}: cannot be read ({reason}); export it again, into another folder")
-
-
-def identity(library: Any, path: Path) -> str:
-    """What determines the scores beyond the checkpoint: the library's version and the exported files."""
-    return " ".join([library.__name__, library.__version__, *(sha256(file) for file in files_of(path))])
-
-
-def files_of(path: Path) -> list[Path]:
-    """An exported file and the weights that lie beside it."""
-    return sorted(path.parent.glob(f"{path.stem}.*"))
-
-
 class Padding:
-    """Rows of ids as (rows, length) arrays, with what the tokenizer pads, on its side."""
+    """Pad rows of ids to (rows, length) arrays, on the tokenizer's side."""
 
     def __init__(self, tokenizer: Any, names: Sequence[str]) -> None:
         pad = tokenizer.pad_token_id
-        self.fill = {"input_ids": tokenizer.eos_token_id if pad is None else pad}  # as `backends.with_pad_token`
+        self.fill = {"input_ids": tokenizer.eos_token_id if pad is None else pad}  # as `torch.with_pad_token`
         self.names, self.left = names, tokenizer.padding_side == "left"
 
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:

@@ -2,63 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import RerankerConfig
-from rrarank.rerankers.backends.exported import Padding, exported_file, identity, lacking, unreadable
+from rrarank.rerankers.backends.exported import ExportedBackend, lacking
 
 try:
     import openvino
 except ImportError as error:
     raise lacking("openvino") from error
 
-GROUP = 128  # values of a token that share a scale when int8 multiplies; its default, 32, costs a sixth of the rate
+GROUP = 128  # activations of a token that share an int8 scale; the default, 32, is a sixth slower
 
 
-class OpenvinoBackend:
-    """What `python -m rrarank.export --backend openvino` wrote."""
+class OpenvinoBackend(ExportedBackend):
+    """The file that `python -m rrarank.export --backend openvino` wrote."""
 
     def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> None:
-        path = exported_file(folder, name, config)
-        try:
-            model = _core().compile_model(path, "CPU", _settings(config))
-        except Exception as error:  # openvino raises RuntimeError for all
-            raise unreadable(path, error) from error
-        self._request = model.create_infer_request()
-        self._pad = Padding(tokenizer, [field.any_name for field in model.inputs])
-        self.identity = identity(openvino, path)
+        super().__init__(folder, name, tokenizer, config, openvino)
 
-    def logits(self, batch: Batch) -> np.ndarray:
-        found = self._request.infer(self._pad(batch), share_inputs=True)
-        return np.array(found[0], dtype=np.float32)  # a copy: the request writes the next batch to the same place
+    def _open(self, path: Path, config: RerankerConfig) -> list[str]:
+        model = _core().compile_model(path, "CPU", _settings(config))
+        self._request = model.create_infer_request()
+        return [field.any_name for field in model.inputs]
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        found = self._request.infer(inputs, share_inputs=True)
+        return np.array(found[0], dtype=np.float32)  # a copy: the next batch is written to the same memory
 
 
 def convert(source: Path, target: Path) -> None:
-    """An ONNX file as OpenVINO's `target` (.xml, with its .bin), in the precision that it has."""
+    """Convert an ONNX file to OpenVINO's `target` (.xml, with its .bin), in the precision that it has."""
     openvino.save_model(_core().read_model(source), target, compress_to_fp16=False)
 
 
 @cache
 def _core() -> Any:
-    """The process's one Core, which is never let go.
+    """The one Core of this process, which is never freed.
 
-    Its plugin for CPUs gives the thread that first compiles a stack for signals (`sigaltstack`), and unmaps it at its
-    own end even where it is in use: as another Core's old one, or from another thread. The next signal then is a
-    segmentation fault.
+    Its CPU plugin gives the first compiling thread a signal stack (`sigaltstack`) and unmaps it when the Core is freed,
+    even if the stack is still in use by another Core or thread. The next signal then is a segmentation fault.
     """
     return openvino.Core()
 
 
 def _settings(config: RerankerConfig) -> dict[str, object]:
     return {
-        "INFERENCE_NUM_THREADS": config.threads,  # 0: one a physical core
+        "INFERENCE_NUM_THREADS": config.threads,  # 0: one per physical core
         "NUM_STREAMS": 1,  # all threads work on one batch
-        "ENABLE_CPU_PINNING": False,  # another thread tokenises meanwhile
+        "ENABLE_CPU_PINNING": False,  # another thread tokenizes meanwhile
         "INFERENCE_PRECISION_HINT": "bf16" if config.precision == "bf16" else "f32",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if config.precision == "int8" else 0,
     }

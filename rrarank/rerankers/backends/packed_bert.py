@@ -1,8 +1,8 @@
-"""BERT's forward pass for ranking, on packed rows: nothing is computed for padding, nor what [CLS] does not need.
+"""BERT's forward pass for ranking on packed rows: no work for padding, and only what [CLS] needs in the last layer.
 
 The tokens of a batch lie in one (tokens, width) matrix, row after row. Linear layers see that matrix; attention sees
-each row by itself. The classifier reads [CLS] alone, so the last layer computes keys and values of all tokens, and
-everything else of [CLS] only. The arithmetic is transformers' own, in another order.
+each row separately. The classifier reads [CLS] only, so the last layer computes keys and values for all tokens, and
+everything else for [CLS] only. The arithmetic is that of transformers, in another order.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Rows:
     """A packed batch.
 
     Args:
-        tokens: (3, tokens) int64: ids, segments, positions; on a CPU with some more, of no row, up to a round number.
+        tokens: (3, tokens) int64: ids, segments, positions; on a CPU, padded to a multiple of 64.
         lengths: tokens of each row.
-        ends: (rows + 1,) int32: where each row begins, and where the last one ends.
+        ends: (rows + 1,) int32: the start of each row, and the end of the last.
     """
 
     tokens: Tensor
@@ -38,7 +38,7 @@ class Rows:
 
     @classmethod
     def pack(cls, batch: Batch, device: str = "cpu") -> Rows:
-        """Rows of `input_ids` and, where the tokenizer gives them, `token_type_ids`."""
+        """Pack rows of `input_ids` and, if the tokenizer gives them, `token_type_ids`."""
         lengths = tuple(len(row["input_ids"]) for row in batch)
         ends = np.cumsum([0, *lengths], dtype=np.int32)
         tokens = np.zeros((3, _round(ends[-1]) if device == "cpu" else ends[-1]), dtype=np.int64)
@@ -53,7 +53,7 @@ ROUND = 64
 
 
 def _round(count: int) -> int:
-    """Up to a round number: oneDNN keeps code for each size it has met, some 100 KB each, and never lets it go."""
+    """Round up to a multiple of 64: oneDNN keeps about 100 KB of code per size it has seen, and never frees it."""
     return -(-count // ROUND) * ROUND
 
 
@@ -61,7 +61,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.
 
 
 def is_packable(config: Any) -> bool:
-    """Whether a model of this configuration computes what is computed here."""
+    """Whether this module computes what a model of this configuration does."""
     return (
         config.model_type == "bert"
         and config.hidden_act in ACTIVATIONS
@@ -75,28 +75,20 @@ class PackedBert:
 
     Args:
         weights: the model's state, on its device, in float32.
-        precision: of the matrix products; on a CPU those of the last layer, sums over layers, layer normalisations
-            and the rest stay in float32.
-        compiled: have torch fuse what lies between two attentions.
+        precision: of the matrix products; on a CPU, the last layer, residual sums, layer norms and the rest stay in
+            float32.
 
     Raises:
-        KeyError: a weight is not there.
+        KeyError: a weight is missing.
     """
 
-    def __init__(
-        self,
-        config: Any,
-        weights: Mapping[str, Tensor],
-        precision: torch.dtype = torch.float32,
-        *,
-        compiled: bool = False,
-    ) -> None:
-        part = _Part(weights, "", precision, config.layer_norm_eps, compiled)
+    def __init__(self, config: Any, weights: Mapping[str, Tensor], precision: torch.dtype = torch.float32) -> None:
+        part = _Part(weights, "", precision, config.layer_norm_eps)
         embeddings = part / "bert.embeddings"
         self.embeddings = [(embeddings / f"{kind}_embeddings")["weight"] for kind in ("word", "token_type", "position")]
         self.norm = (embeddings / "LayerNorm").norm()
-        exact = replace(part, precision=torch.float32)  # of the last layer little is computed, and all of it tells
-        top = part if part.weights["classifier.weight"].is_cuda else exact  # CUDA's kernel takes half precisions only
+        exact = replace(part, precision=torch.float32)  # the last layer is cheap and sensitive
+        top = part if part.weights["classifier.weight"].is_cuda else exact  # the CUDA kernel needs half precision
         last = config.num_hidden_layers - 1
         self.layers = [_Layer(part / f"bert.encoder.layer.{n}", config) for n in range(last)]
         self.last = _LastLayer(top / f"bert.encoder.layer.{last}", config)
@@ -110,7 +102,7 @@ class PackedBert:
         return self._score(self.last(states, rows))
 
     def _score(self, first: Tensor) -> Tensor:
-        """(rows, width) of [CLS] to (rows, labels)."""
+        """(rows, width) of [CLS] -> (rows, labels)."""
         return self.classifier(torch.tanh(self.pooler(first))).float()
 
     def _embed(self, rows: Rows) -> Tensor:
@@ -123,13 +115,12 @@ class PackedBert:
 
 @dataclass(frozen=True)
 class _Part:
-    """The weights below a name, made into what computes with them."""
+    """The weights below a name, and functions that compute with them."""
 
     weights: Mapping[str, Tensor]
     name: str
     precision: torch.dtype
     eps: float
-    compiled: bool
 
     def __truediv__(self, name: str) -> _Part:
         return replace(self, name=f"{self.name}{name}.")
@@ -138,38 +129,37 @@ class _Part:
         return self.weights[f"{self.name}{name}"]
 
     def linear(self, *names: str) -> Map:
-        """One linear layer; of several names, all over the same input as one."""
+        """One linear layer; several names are fused into one layer over the same input."""
         parts = [self / name for name in names] or [self]
         weight, bias = (torch.cat([part[kind] for part in parts]).to(self.precision) for kind in ("weight", "bias"))
-        fast = None if self.compiled else _onednn(weight, bias)  # torch's compiler does so itself
-        return fast or (lambda states: F.linear(states.to(weight.dtype), weight, bias))
+        return _onednn(weight, bias) or (lambda states: F.linear(states.to(weight.dtype), weight, bias))
 
     def norm(self) -> Map:
-        weight, bias, eps = self["weight"], self["bias"], self.eps  # not self, which holds all weights
+        weight, bias, eps = self["weight"], self["bias"], self.eps  # a reference to self would keep all weights
         return lambda states: F.layer_norm(states, weight.shape, weight, bias, eps)
 
 
 def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
-    """oneDNN's linear layer on weights laid out for it beforehand, as torch's own compiler calls it: a tenth to a fifth
-    of a forward pass faster than torch's. None where this torch, device or precision has it not."""
+    """oneDNN's linear layer with weights reordered in advance, as torch's compiler calls it. A forward pass is 10 to
+    20 % faster. None if this torch, device or precision does not offer it."""
     operations = torch.ops.mkldnn
     if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return None
     if not hasattr(operations, "_linear_pointwise"):
         return None
-    laid_out, precision = operations._reorder_linear_weight(weight), weight.dtype
+    reordered, precision = operations._reorder_linear_weight(weight), weight.dtype
 
     def linear(states: Tensor) -> Tensor:
         count = len(states)
         padded = F.pad(states, (0, 0, 0, _round(count) - count)) if count % ROUND else states
-        product: Tensor = operations._linear_pointwise(padded.to(precision), laid_out, bias, "none", [], "")
+        product: Tensor = operations._linear_pointwise(padded.to(precision), reordered, bias, "none", [], "")
         return product[:count]
 
     return linear
 
 
 class _Layer:
-    """(tokens, width) to (tokens, width)."""
+    """(tokens, width) -> (tokens, width)."""
 
     def __init__(self, part: _Part, config: Any) -> None:
         self.heads, self.activation = config.num_attention_heads, ACTIVATIONS[config.hidden_act]
@@ -178,8 +168,6 @@ class _Layer:
         self.out, self.attention_norm = (out / "dense").linear(), (out / "LayerNorm").norm()
         self.up, self.down = (part / "intermediate.dense").linear(), (part / "output.dense").linear()
         self.norm = (part / "output.LayerNorm").norm()
-        if part.compiled:
-            self.after_attention = torch.compile(self.after_attention, dynamic=True)  # type: ignore[method-assign]
 
     def _read(self, part: _Part) -> None:
         self.qkv = part.linear("query", "key", "value")
@@ -189,7 +177,7 @@ class _Layer:
         return self.after_attention(states, attend(q, k, v, rows))
 
     def split(self, states: Tensor, parts: int) -> Sequence[Tensor]:
-        """(tokens, parts * width) to (tokens, heads, width / heads) each."""
+        """(tokens, parts * width) -> (tokens, heads, width / heads) each."""
         return states.view(len(states), parts, self.heads, -1).unbind(1)
 
     def after_attention(self, states: Tensor, attended: Tensor) -> Tensor:
@@ -198,7 +186,7 @@ class _Layer:
 
 
 class _LastLayer(_Layer):
-    """(tokens, width) to (rows, width): what the layer makes of each row's first token."""
+    """(tokens, width) -> (rows, width): the output for each row's first token."""
 
     def _read(self, part: _Part) -> None:
         self.q, self.kv = part.linear("query"), part.linear("key", "value")
@@ -211,20 +199,20 @@ class _LastLayer(_Layer):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
-    """Softmax attention of each row to itself; tokens of no row get zeros.
+    """Softmax attention within each row; padding gets zeros.
 
     Args:
-        q: (tokens, heads, size), or (rows, heads, size): of each row's first token alone.
+        q: (tokens, heads, size), or (rows, heads, size) for each row's first token only.
         k, v: (tokens, heads, size).
 
     Returns:
-        as `q`.
+        the shape of `q`.
     """
     return (_attend_cuda if q.is_cuda else _attend_runs)(q, k, v, rows)
 
 
 def _attend_cuda(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
-    """One kernel for rows of any lengths (torch.nn.attention.varlen: half precisions only)."""
+    """One kernel for rows of any lengths (torch.nn.attention.varlen, half precision only)."""
     from torch.nn.attention.varlen import varlen_attn
 
     if q.dtype == torch.float32:
@@ -237,29 +225,29 @@ def _attend_cuda(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
 
 
 def attend_jagged(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
-    """The same by torch's jagged tensors, on any device and in any precision."""
+    """The same with torch's jagged tensors, on any device and in any precision."""
     total, longest = sum(rows.lengths), max(rows.lengths)
     ends, ones = rows.ends.long(), torch.arange(len(rows.lengths) + 1, device=q.device)
-    asking, asked = (ends, longest) if len(q) == len(k) else (ones, 1)
+    offsets, most = (ends, longest) if len(q) == len(k) else (ones, 1)
     nested = torch.nested.nested_tensor_from_jagged
-    queries = nested(q[: asking[-1]], asking, min_seqlen=1, max_seqlen=asked).transpose(1, 2)
+    queries = nested(q[: offsets[-1]], offsets, min_seqlen=1, max_seqlen=most).transpose(1, 2)
     keys, values = (nested(part[:total], ends, min_seqlen=1, max_seqlen=longest).transpose(1, 2) for part in (k, v))
     attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).values()
     return F.pad(attended, (0, 0, 0, 0, 0, len(q) - len(attended)))
 
 
 def _attend_runs(q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
-    """Consecutive rows of equal length are one dense call; batches sorted by length have long runs of them."""
+    """One dense call per run of rows of equal length; batches are sorted by length, so runs are long."""
     out, row, token = torch.zeros(q.shape, dtype=q.dtype), 0, 0
     whole = len(q) == len(k)
     for length, same in groupby(rows.lengths):
         count = len(list(same))
         tokens = slice(token, token + count * length)
-        asking = tokens if whole else slice(row, row + count)
+        rows_of_q = tokens if whole else slice(row, row + count)
         queries, keys, values = (
-            part.view(count, -1, *part.shape[1:]).transpose(1, 2) for part in (q[asking], k[tokens], v[tokens])
+            part.view(count, -1, *part.shape[1:]).transpose(1, 2) for part in (q[rows_of_q], k[tokens], v[tokens])
         )
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
-        out[asking] = attended.reshape(-1, *q.shape[1:])
+        out[rows_of_q] = attended.reshape(-1, *q.shape[1:])
         row, token = row + count, token + count * length
     return out

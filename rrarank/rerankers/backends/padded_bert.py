@@ -1,6 +1,6 @@
-"""BERT's forward pass for ranking, on padded rows: what graph exporters can write down.
+"""BERT's forward pass for ranking on padded rows, in a form that can be exported to ONNX.
 
-As in `packed_bert`, the last layer computes keys and values of all tokens, and everything else of [CLS] only.
+As in `packed_bert`, the last layer computes keys and values for all tokens, and everything else for [CLS] only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class PaddedBert(nn.Module):
-    """The logits of a `BertForSequenceClassification`, by its own modules; they are shared, not copied."""
+    """The logits of a `BertForSequenceClassification`. Its modules are shared, not copied."""
 
     def __init__(self, model: Any) -> None:  # transformers is untyped
         super().__init__()
@@ -22,12 +22,12 @@ class PaddedBert(nn.Module):
         self.layers, self.last = nn.ModuleList(lower), last
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(rows, length) each to (rows, labels)."""
+        """(rows, length) each -> (rows, labels)."""
         states = self._embed(input_ids, token_type_ids)  # (rows, length, width)
-        unseen = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * -1e9  # added to logits of attention
+        mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * -1e9  # added to the attention logits
         for layer in self.layers:
-            states = layer(states, states, unseen)
-        first = self.last(states[:, :1], states, unseen)[:, 0]  # (rows, width)
+            states = layer(states, states, mask)
+        first = self.last(states[:, :1], states, mask)[:, 0]  # (rows, width)
         logits: Tensor = self.classifier(torch.tanh(self.pooler(first)))
         return logits
 
@@ -47,14 +47,14 @@ class _Layer(nn.Module):
         self.up, self.activation = layer.intermediate.dense, layer.intermediate.intermediate_act_fn
         self.down, self.norm = layer.output.dense, layer.output.LayerNorm
 
-    def forward(self, asking: Tensor, asked: Tensor, unseen: Tensor) -> Tensor:
-        """(rows, tokens that ask, width), of what they make of (rows, length, width)."""
-        q, k, v = self._heads(self.query(asking)), self._heads(self.key(asked)), self._heads(self.value(asked))
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=unseen).transpose(1, 2).flatten(2)
-        states = self.attention_norm(asking + self.out(attended))
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """(rows, queries, width) attend to (rows, length, width) -> (rows, queries, width)."""
+        q, k, v = self._heads(self.query(queries)), self._heads(self.key(keys)), self._heads(self.value(keys))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        states = self.attention_norm(queries + self.out(attended))
         output: Tensor = self.norm(states + self.down(self.activation(self.up(states))))
         return output
 
     def _heads(self, states: Tensor) -> Tensor:
-        """(rows, tokens, width) to (rows, heads, tokens, width / heads)."""
+        """(rows, tokens, width) -> (rows, heads, tokens, width / heads)."""
         return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)

@@ -1,6 +1,6 @@
-"""What runs a cross-encoder's forward pass: torch, ONNX Runtime or OpenVINO, each from ids to logits.
+"""The contract of a cross-encoder's back end, and torch as one.
 
-The same folder serves all: torch reads its weights, the others read what `python -m rrarank.export` put beside them.
+The same folder serves all back ends: torch reads its weights, the others read the files of `python -m rrarank.export`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,19 @@ _Forward = Callable[[Batch], Tensor]
 
 @dataclass(frozen=True)
 class CrossEncoderConfig(RerankerConfig):
-    """Beyond the shared settings.
+    """Settings beyond the shared ones.
 
     Args:
         batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
-        compile: let torch compile what lies between BERT's attentions; needs a C++ compiler on a CPU.
     """
 
     batch_tokens: int = 0
-    compile: bool = False
 
 
 class Backend(Protocol):
-    """Scores a batch; what else is in the batch does not change a row's logits."""
+    """Computes logits. A row's logits do not depend on the rest of its batch."""
 
-    identity: str  # what determines the logits beyond the checkpoint and the settings
+    identity: str  # names what determines the logits beyond the checkpoint and the settings
 
     def logits(self, batch: Batch) -> np.ndarray:
         """(batch, labels) float32."""
@@ -72,17 +70,17 @@ def device_of(config: RerankerConfig) -> str:
 
 
 def tokens_at_once(device: str) -> int:
-    """Of a batch, padding included: a CPU is busy with few, a GPU wants many."""
+    """Tokens per batch, padding included: a few keep a CPU busy, a GPU needs many."""
     return 4_096 if device == "cpu" else 65_536
 
 
 class TorchBackend:
-    """The checkpoint itself. BERT has a forward pass of its own here, all else runs as transformers has it."""
+    """The checkpoint itself: BERT by `packed_bert`, every other architecture by transformers."""
 
     identity = ""
 
     def __init__(self, folder: Path, name: str, tokenizer: Any, config: CrossEncoderConfig) -> None:
-        self.device, self.compile, self.allow_pickle = device_of(config), config.compile, config.allow_pickle
+        self.device, self.allow_pickle = device_of(config), config.allow_pickle
         precision = TORCH_DTYPES[config.precision]
         model_config = AutoConfig.from_pretrained(folder)
         load = self._load_packed if is_packable(model_config) else self._load_padded
@@ -96,10 +94,10 @@ class TorchBackend:
         weights = _plain_weights(folder)
         try:
             state = {key: value.to(self.device) for key, value in weights.items()}
-            model = PackedBert(config, state, precision, compiled=self.compile)
-        except KeyError:  # transformers knows checkpoints of every age, and says what one lacks; but takes seconds
+            model = PackedBert(config, state, precision)
+        except KeyError:  # transformers also reads older layouts and names missing weights, but takes seconds to import
             state = load_whole(folder, name, self.allow_pickle).to(self.device).state_dict()
-            model = PackedBert(config, state, precision, compiled=self.compile)
+            model = PackedBert(config, state, precision)
         return lambda batch: model(Rows.pack(batch, self.device))
 
     def _load_padded(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
@@ -107,13 +105,11 @@ class TorchBackend:
 
         model = load_whole(folder, name, self.allow_pickle).to(self.device).eval().to(precision)
         pad = DataCollatorWithPadding(with_pad_token(tokenizer, model))
-        if self.compile:
-            model.compile(dynamic=True)
         return lambda batch: model(**pad(list(batch)).to(self.device)).logits
 
 
 def _plain_weights(folder: Path) -> dict[str, Tensor]:
-    """Of a checkpoint in one file, in float32; else none."""
+    """The weights of a checkpoint in one file, in float32; empty for any other layout."""
     path = folder / "model.safetensors"
     if not path.is_file():
         return {}
@@ -121,7 +117,7 @@ def _plain_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def load_whole(folder: Path, name: str, allow_pickle: bool = False) -> Any:
-    """The classifier in float32; a weight that the checkpoint lacks would be random, so it is an error."""
+    """Load the classifier in float32. A missing weight is an error, because transformers would draw it at random."""
     from transformers import AutoModelForSequenceClassification  # takes seconds to import
 
     model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -130,13 +126,13 @@ def load_whole(folder: Path, name: str, allow_pickle: bool = False) -> Any:
     if report["missing_keys"]:
         raise RrarankError(
             f"{name}: not a trained reranker, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}; "
-            "an embedding model is used with --reranker bi-encoder"
+            "use an embedding model with --reranker bi-encoder"
         )
     return model
 
 
 def with_pad_token(tokenizer: Any, model: Any) -> Any:
-    """Decoders often have no padding token; the model must know which one it is, to find the last real token."""
+    """Set a padding token if there is none, as in many decoders; the model needs it to find the last real token."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if model.config.pad_token_id is None:

@@ -46,7 +46,7 @@ def test_exports_that_rank_otherwise_are_not_chosen_however_fast(exported_folder
     assert choice.backend == "torch"
     assert all(one["lacks"] for one in choice.tried[2:])
     assert "openvino int8" in str(choice)
-    assert "(ranks otherwise)" in str(choice)
+    assert "(ranks differently)" in str(choice)
 
 
 def test_a_cascade_is_measured_by_its_cross_encoder(steady_folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rrarank.export.int8 import quantise
+from rrarank.export.int8 import quantize
 from rrarank.export.onnx_graph import _export
 from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
@@ -29,7 +29,7 @@ def test_int8_gives_each_token_its_own_scale(tmp_path):
     rows = torch.randn(2, 3, 32)
     rows[0] *= 10_000
     expected = model(rows).detach().numpy()
-    quantise(model, lambda name: True, "onnx", lambda: model(rows))
+    quantize(model, lambda name: True, "onnx", lambda: model(rows))
     _export(model, {"rows": rows}, tmp_path / "linear.onnx", "linear")
     session = onnxruntime.InferenceSession(tmp_path / "linear.onnx")
     [found] = session.run(None, {"rows": rows.numpy()})
