@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.files import sha256
+from rrarank.storage.folders import replace_folder
 from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate
 from rrarank.storage.sidecar import versions
 
@@ -76,11 +75,10 @@ def export_model(job: ExportJob) -> Exported:
     _check_libraries(job)
     source, output = locate(job.model), Path(job.output)
     model_fingerprint = fingerprint(source)
-    kept = _kept(job, model_fingerprint)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent.resolve()) as work:
-        made = Path(work, "model")
-        shutil.copytree(source, made, ignore=shutil.ignore_patterns(*EXPORTED, *_IGNORED))
+    with replace_folder(output, overwrite=True) as made:  # a folder that may not be replaced is refused in `_kept`
+        kept = _kept(job, model_fingerprint)
+        shutil.copytree(source, made, ignore=shutil.ignore_patterns(*EXPORTED, *_IGNORED), dirs_exist_ok=True)
         for path in {path for export in kept for path in files_of(_target(output, export))}:
             place = made / path.relative_to(output)
             place.parent.mkdir(exist_ok=True)
@@ -89,9 +87,6 @@ def export_model(job: ExportJob) -> Exported:
         exports = [*kept, _entry(job, made, done)]
         manifest = {"format": FORMAT, "source": {"name": _name(job.model), "fingerprint": model_fingerprint}}
         (made / EXPORT_MANIFEST).write_text(json.dumps(manifest | {"exports": exports}, indent=2) + "\n", "utf-8")
-        if output.exists():
-            os.replace(output, Path(work, "replaced"))
-        os.replace(made, output)
     return done
 
 

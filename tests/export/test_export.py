@@ -169,7 +169,7 @@ def test_a_model_that_the_exporter_cannot_write_is_one_line(tmp_path):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys, rrarank.export as verb\ntry: verb.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys, rrarank.export.__main__ as verb\ntry: verb.main(['--help'])\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'transformers', 'onnx', 'onnxruntime', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
