@@ -24,7 +24,7 @@ Treatment = Literal["hard-negative", "re-append", "drop", "random"]
 
 @dataclass(frozen=True)
 class TrainingList:
-    """A query and its documents, best first, with label levels; with the teacher's scores and answers if it gave any."""
+    """A query and its documents, best first, with label levels, and the teacher's scores and answers if any."""
 
     query: str
     texts: tuple[str, ...]

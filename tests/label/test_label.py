@@ -429,16 +429,6 @@ def test_a_job_stopped_between_set_and_sidecar_goes_on(job, tmp_path, monkeypatc
     assert Path("other.jsonl").read_bytes() == Path("bm25.llm.jsonl").read_bytes()
 
 
-@pytest.mark.slow
-def test_a_job_killed_twice_makes_the_same_set_and_asks_nothing_again():
-    script = Path(__file__).parents[2] / "benchmarks" / "label_kills.py"
-    command = [sys.executable, str(script), "--queries", "20", "--kills", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("2 kills; ")
-    assert "; 0 asked though on record; the set is identical" in done.stdout
-
-
 # a fault -> (requests that one query costs, what is said of it); what cannot be otherwise for any query ends the job
 FAULTS = {
     "rate-limited": (2, "HTTP 429: slow down"),

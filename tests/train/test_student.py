@@ -129,15 +129,13 @@ def test_the_loss_is_the_base_scores_plus_lambda_times_the_term_scores_mean_over
 
 def test_the_parts_of_ranknet_are_told_as_the_loss_weighs_them(make_student, batch):
     student = make_student()
-    student.loss = LossConfig(options={"mu": 0.5, "temperature": 2.0, "discount": True})
+    student.loss = LossConfig(options={"mu": 0.5})
     found = student(**batch())
     for prefix, loss in (("", "base_loss"), ("term_", "term_loss")):
         listed, missing = found[f"{prefix}listed_pairs"], found[f"{prefix}missing_pairs"]
         assert (listed + 0.5 * missing).item() == pytest.approx(found[loss].item())
-    parts = [
-        ranknet_parts(one, torch.tensor(given.levels), temperature=2.0, discount=True)
-        for one, given in zip(scores_of(found), LISTS, strict=True)
-    ]
+    pairs = zip(scores_of(found), LISTS, strict=True)
+    parts = [ranknet_parts(one, torch.tensor(given.levels)) for one, given in pairs]
     assert found["missing_pairs"].item() == pytest.approx(sum(part[1].item() for part in parts) / 2)
 
 

@@ -1,0 +1,46 @@
+"""One command for every measurement: `python -m benchmarks GROUP NAME [FLAGS]`."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from rrarank.errors import did_you_mean
+
+COMMANDS = {
+    "speed engine": "pairs a second and milliseconds a query, beside other tools",
+    "speed growth": "how time grows with queries, candidates and tokens",
+    "speed budget": "nDCG@10 within a time per query",
+    "speed gpu": "pairs a second on one GPU",
+    "speed prefix": "what sharing the beginning of a query's prompts saves",
+    "speed startup": "seconds to the help text and to one query re-ranked",
+    "scale lines": "a run of a million lines: read, check, write",
+    "scale pairs": "a million pairs: memory, seconds, first result",
+    "scale workers": "one process beside workers of Ray",
+    "training rate": "pairs a second of training, beside CrossEncoderTrainer",
+    "ablation arms": "train and compare the arms A to D3",
+    "ablation figure": "the arms' scores as a picture",
+    "ablation seeds": "two ways to train, over queries and seeds",
+    "serving load": "latencies, refusals and memory under load",
+    "serving clients": "other makers' clients against a real server",
+    "serving llm_rate": "LLM questions answered per second",
+    "quality long_tail": "gains by length and rarity of the query",
+    "quality recorded_answers": "what recorded list-wise answers are worth",
+    "quality smollm2": "SmolLM2-135M-Instruct as a folder, from its pip package",
+}
+
+
+def main() -> None:
+    name = " ".join(sys.argv[1:3])
+    if name not in COMMANDS:
+        listed = "\n".join(f"  {command:26} {what}" for command, what in COMMANDS.items())
+        unknown = name and not name.startswith("-")
+        hint = f"\nno benchmark {name!r}{did_you_mean(name, COMMANDS)}" if unknown else ""
+        print(f"python -m benchmarks GROUP NAME [FLAGS]\n{listed}{hint}", file=sys.stderr)
+        raise SystemExit(2 if unknown else 0)
+    sys.argv = [f"python -m benchmarks {name}", *sys.argv[3:]]
+    runpy.run_module(f"benchmarks.{name.replace(' ', '.')}", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Effectiveness on judged queries."""

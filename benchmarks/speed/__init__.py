@@ -1,0 +1,1 @@
+"""Pairs a second and milliseconds a query, beside other tools."""
