@@ -136,9 +136,8 @@ def main() -> None:
         for name, found in tally.found.items()
     ]
     print(tabulate(rows, ["", "inputs", "answers", "slowest s"], disable_numparse=True))
-    print(
-        f"{sum(sum(found.values()) for found in tally.found.values()):,} inputs, {len(tally.faults)} faults, seed {flags.seed}"
-    )
+    inputs = sum(sum(found.values()) for found in tally.found.values())
+    print(f"{inputs:,} inputs, {len(tally.faults)} faults, seed {flags.seed}")
     conclude(flags.output, machine(2), found=dict(tally.found), slowest=dict(tally.slowest), faults=tally.faults)
     sys.exit("\n".join(tally.faults[:20]) if tally.faults else 0)
 
