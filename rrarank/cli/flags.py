@@ -4,53 +4,38 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from rrarank.cli.parser import Parser as Parser
+from rrarank.cli.parser import positive as positive
 from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer
 from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.sources.inputs import Origins
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
-
-
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-
-
-class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults in the help, but only those that say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        unsaid = action.default in (None, False, "") or "(default:" in (action.help or "")
-        return action.help if unsaid else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one-line usage errors, defaults in the help, and no abbreviated flags."""
-
-    def __init__(self, verb: str, description: str) -> None:
-        super().__init__(
-            prog=f"python -m rrarank.{verb}",
-            description=description,
-            formatter_class=_Defaults,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-
-def positive(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text) or not 1 <= int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 to 2147483647")
-    return int(text)
 
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
+
+
+def add_sources(parser: argparse._ActionsContainer) -> None:
+    """Where queries and texts are, as `origins_of` reads it."""
+    add = parser.add_argument
+    add("--topics", default="", metavar="FILE_OR_NAME", help="qid<TAB>query or JSONL, a BEIR folder, or dl19-passage …")
+    add("--collection", default="", metavar="FILE", help="JSONL or TSV file of texts, or a BEIR folder")
+    add("--index", default="", help="Lucene index with stored texts, or a name such as msmarco-v1-passage")
+    add("--dataset", default="", help="ir_datasets id or BEIR folder, for texts and, without --topics, queries")
+
+
+def origins_of(flags: argparse.Namespace) -> Origins:
+    """The flags of `add_sources`."""
+    return Origins(flags.topics, flags.collection, flags.index, flags.dataset)
 
 
 def add_reranker(parser: argparse._ActionsContainer) -> None:
