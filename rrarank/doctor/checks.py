@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import platform
 import re
 import zipfile
@@ -228,14 +227,7 @@ def _size(folder: Path) -> str:
     return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 10**6:,.0f} MB"
 
 
-# -- the hub, LLMs ----------------------------------------------------------------------------------------------------
-
-
-def hub() -> Iterator[Check]:
-    from huggingface_hub import constants
-
-    offline = "HF_HUB_OFFLINE is set, nothing is downloaded" if constants.HF_HUB_OFFLINE else "HF_HUB_OFFLINE not set"
-    yield Check("model hub", OK, f"cache in {constants.HF_HUB_CACHE}; {offline}")
+# -- the hub ---------------------------------------------------------------------------------------------------------
 
 
 def hub_answers() -> Iterator[Check]:
@@ -253,10 +245,3 @@ def hub_answers() -> Iterator[Check]:
         yield Check(name, WARN, f"no ({type(error).__name__})", todo)
     else:
         yield Check(name, OK, "yes")
-
-
-def llm_key() -> Iterator[Check]:
-    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
-    yield Check(
-        "LLM endpoint", OK, ", ".join(f"{name} {'set' if os.environ.get(name) else 'not set'}" for name in names)
-    )

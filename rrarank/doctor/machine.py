@@ -1,8 +1,7 @@
-"""What a machine has to offer, one small check each: cores, memory, room on its disks, what earlier jobs left."""
+"""What this machine offers, one small check each: threads, memory, room on its disks, what earlier jobs left."""
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import os
@@ -14,8 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
+
+import psutil
 
 from rrarank.doctor.checks import FAIL, OK, WARN, Check
 from rrarank.errors import shown
@@ -31,18 +31,15 @@ PROBE_S = 120.0  # torch's first import from a slow disk takes a minute
 # -- processors, memory -----------------------------------------------------------------------------------------------
 
 
-def cores() -> Iterator[Check]:
-    yield Check("cores", OK, f"{usable_cores()} usable of {os.cpu_count()}")
-
-
 def usable_cores() -> int:
-    """Those that this process may run on, and no more than its container is given."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: those it may run on, or fewer if its container is given less time."""
+    process = psutil.Process()
+    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _quota())))
 
 
 def _quota() -> float:
-    """Cores' worth of time that the container may take, by cgroup v2 or v1; endless if nothing says so."""
+    """The container's limit in cores, by cgroup v2 or v1; infinite if there is none."""
     text = _read(CGROUP / "cpu.max") or " ".join(_read(CGROUP / f"cpu/cpu.cfs_{x}_us") for x in ("quota", "period"))
     found = re.fullmatch(r"(\d+) (\d+)", text)
     return int(found[1]) / int(found[2]) if found else math.inf
@@ -67,8 +64,7 @@ def threads() -> Iterator[Check]:
 _PROBE = """
 import json, torch
 gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-set = torch.backends.cpu.get_cpu_capability()
-print(json.dumps({"threads": torch.get_num_threads(), "set": set, "gpus": gpus, "cuda": torch.version.cuda or ""}))
+print(json.dumps({"threads": torch.get_num_threads(), "gpus": gpus, "cuda": torch.version.cuda or ""}))
 """
 
 
@@ -80,7 +76,6 @@ def torch() -> Iterator[Check]:
         return
     found = json.loads(done.stdout.splitlines()[-1])
     yield _torch_threads(found["threads"])
-    yield Check("instruction set", OK, found["set"])
     yield _gpu(found["gpus"], found["cuda"])
 
 
@@ -108,21 +103,17 @@ def _gpu(names: list[str], cuda: str) -> Check:
 
 
 def memory() -> Iterator[Check]:
-    available = re.search(r"MemAvailable: +(\d+) kB", _read(Path("/proc/meminfo")))
-    limits = (_read(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
-    known = [int(available[1]) * 1024] if available else []
-    known += [int(limit) for limit in limits if limit.isdecimal()]
-    if not known:
-        yield Check("memory", OK, "unknown on this system")
-    elif min(known) < LITTLE_MEMORY:
+    limits = [_read(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    available = min([psutil.virtual_memory().available, *(int(limit) for limit in limits if limit.isdecimal())])
+    if available < LITTLE_MEMORY:
         todo = "end other programs, or give a small --batch-size"
-        yield Check("memory", WARN, f"{_gb(min(known))} available", todo)
+        yield Check("memory", WARN, f"{_gb(available)} available", todo)
     else:
-        yield Check("memory", OK, f"{_gb(min(known))} available")
+        yield Check("memory", OK, f"{_gb(available)} available")
 
 
 def _read(path: Path) -> str:
-    """A file of the kernel's; empty where there is none."""
+    """A file of the kernel; empty if there is none."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
@@ -170,32 +161,6 @@ def data_sets() -> Iterator[Check]:
         yield Check("ir_datasets home", OK, f"{folder}, writable")
     else:
         yield Check("ir_datasets home", WARN, f"{folder}, not writable", "set IR_DATASETS_HOME to a folder you own")
-
-
-def numba_cache() -> Iterator[Check]:
-    """numba takes the first folder that it may write (its `caching.py`); without any, ranx cannot be imported."""
-    spec = find_spec("ranx")
-    places = [Path(text)] if (text := os.environ.get("NUMBA_CACHE_DIR")) else []
-    places += [Path(spec.origin).parent] if spec and spec.origin else []
-    places += [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"]
-    place = next((place for place in places if _is_writable(place)), None)
-    if place is None:
-        todo = "set NUMBA_CACHE_DIR to a folder you own"
-        yield Check("numba cache", FAIL, f"none of {len(places)} places can be written", todo)
-    elif any(place.rglob("*.nbi")):
-        yield Check("numba cache", OK, f"{place}, filled")
-    else:
-        yield Check("numba cache", OK, f"{place}, empty: the first evaluate compiles for a minute")
-
-
-def encoding() -> Iterator[Check]:
-    name = getattr(sys.stdout, "encoding", None) or "unknown"
-    mode = "UTF-8 mode on" if sys.flags.utf8_mode else "UTF-8 mode off"
-    if name != "unknown" and codecs.lookup(name).name == "utf-8":
-        yield Check("encoding of stdout", OK, f"{name}, {mode}")
-    else:
-        todo = "unset PYTHONIOENCODING" if os.environ.get("PYTHONIOENCODING") else "export PYTHONUTF8=1"
-        yield Check("encoding of stdout", WARN, f"{name}, {mode}", todo)
 
 
 def leftovers() -> Iterator[Check]:

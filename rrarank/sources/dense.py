@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +11,7 @@ from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run, blocks
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import sha256
+from rrarank.storage.folders import replace_folder
 from rrarank.storage.sidecar import DENSE_MANIFEST, read_sidecar
 
 if TYPE_CHECKING:
@@ -109,10 +108,7 @@ def check_same_model(index: Path, name: str, sha256: str) -> None:
 
 
 def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
-        folder = Path(work, "index")
-        folder.mkdir()
+    with replace_folder(index) as folder:
         _faiss().write_index(vectors, str(folder / _VECTORS))
         (folder / _DOCIDS).write_text(json.dumps(docids), encoding="utf-8")
         manifest = {
@@ -122,7 +118,6 @@ def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:
             "sha256": {name: sha256(folder / name) for name in (_VECTORS, _DOCIDS)},
         }
         (folder / DENSE_MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        os.replace(folder, index)
 
 
 def _faiss(threads: int = 0) -> Any:

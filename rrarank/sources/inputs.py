@@ -13,7 +13,7 @@ from rrarank.data.types import Run
 from rrarank.errors import RrarankError, shown
 from rrarank.sources.ir_datasets import IrDatasetsTexts
 from rrarank.sources.lucene import LuceneTexts
-from rrarank.sources.names import TEXTS, TOPICS, file_or_id, known
+from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
 from rrarank.sources.texts import Collection, InlineTexts, Source, gather, load_topics
 from rrarank.storage.files import STDIO, find
 from rrarank.storage.sidecar import Sidecar, fingerprint, read_sidecar
@@ -109,7 +109,7 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
         places["collection"] = find(in_folder(collection, CORPUS))
     if origins.index:
         index = Path(origins.index)
-        places["index"] = known(TEXTS).get(str(index), index) if not index.exists() else index
+        places["index"] = ids_by_name(TEXTS).get(str(index), index) if not index.exists() else index
         if isinstance(places["index"], Path):
             fingerprint(index)  # refuses what is no index, before any work
     if origins.dataset and not folder:

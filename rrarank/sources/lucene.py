@@ -12,7 +12,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any
 from rrarank.data.documents import document_text
 from rrarank.data.types import Hit, Run, blocks
 from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.storage.folders import replace_folder
 
 JAVA_NEEDED = 21  # Anserini 1.x and 2.x are compiled for it
 
@@ -56,18 +56,17 @@ def build_index(
     languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
     if language not in languages:
         raise RrarankError(f"--language {language!r}: no analyser (known: {', '.join(sorted(languages))})")
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
-        count, empty = _write_anserini_json(documents, Path(work, "collection", "part.jsonl"))
-        arguments = ["-collection", "JsonCollection", "-input", f"{work}/collection", "-index", f"{work}/index"]
+    with replace_folder(index) as folder:
+        collection = folder.with_name("collection")
+        count, empty = _write_anserini_json(documents, collection / "part.jsonl")
+        arguments = ["-collection", "JsonCollection", "-input", str(collection), "-index", str(folder)]
         arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-language", language, "-threads", str(threads)]
         _java("io.anserini.index.IndexCollection").main(
             [*arguments, "-uniqueDocid", "-storePositions", "-storeDocvectors", "-storeRaw"]
         )
-        with LuceneIndex(Path(work, "index")) as built:
+        with LuceneIndex(folder) as built:
             if built.size != count:
                 raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; is a docid there twice?")
-        os.replace(f"{work}/index", index)
     return count, empty
 
 

@@ -16,7 +16,7 @@ TEXTS = "texts"  # what an index of that name holds
 
 
 @cache
-def known(kind: str) -> dict[str, str]:
+def ids_by_name(kind: str) -> dict[str, str]:
     """name -> ir_datasets id, for `TOPICS` or `TEXTS`."""
     text = resources.files("rrarank.prebuilt").joinpath("names.json").read_text(encoding="utf-8")
     return dict(json.loads(text)[kind])
@@ -34,6 +34,6 @@ def file_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
     try:
         return find(name, folder)
     except RrarankError as error:
-        if found := known(kind).get(str(name)):
+        if found := ids_by_name(kind).get(str(name)):
             return found
-        raise RrarankError(f"{error}{did_you_mean(str(name), known(kind), 0.75)}") from None
+        raise RrarankError(f"{error}{did_you_mean(str(name), ids_by_name(kind), 0.75)}") from None
