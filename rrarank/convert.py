@@ -1,4 +1,4 @@
-"""From one format into another: runs, judgments, BEIR folders. `python -m rrarank.convert --run RUN --output FILE`"""
+"""Convert runs, judgments and test collections. `python -m rrarank.convert --run RUN --output FILE`"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--qrels", default="", help="judgments: TREC, BEIR or ranx, or a name such as dl19-passage")
     parser.add_argument("--beir", default="", metavar="FOLDER", help="write --topics, --collection and --qrels there")
     parser.add_argument(
-        "--split", choices=["train", "dev", "test"], default="test", help="of --qrels in the BEIR folder"
+        "--split", choices=["train", "dev", "test"], default="test", help="split of --qrels in the BEIR folder"
     )
     parser.add_argument("--output", default="", help="file to write, or -; judgments: .json ranx, .tsv BEIR, else TREC")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")

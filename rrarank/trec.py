@@ -20,10 +20,10 @@ def main(arguments: Arguments = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser("trec", "Check a run by TREC's rules before it is submitted.")
-    parser.add_argument("what", choices=["check"], help="say what TREC would refuse")
+    parser.add_argument("what", choices=["check"], help="name each fault for which TREC would refuse the run")
     parser.add_argument("run", help="TREC run, plain or .gz; a bare name: ./, ./runs/, the package")
-    parser.add_argument("--topics", required=True, help="file of queries that the run must answer, all of them")
-    parser.add_argument("--qrels", help="judgments; their queries must be answered too")
+    parser.add_argument("--topics", required=True, help="file of queries; the run must answer all of them")
+    parser.add_argument("--qrels", help="judgments; the run must answer their queries too")
     parser.add_argument("--max-hits", type=positive, default=1000, help="most documents per query")
     return parser
 

@@ -1,4 +1,4 @@
-"""What every verb shares: one-line errors, exit codes, flags that stand for nothing heavy."""
+"""What every verb shares: one-line errors, exit codes, messages, the journal of a job."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERBS = {
 
 Arguments = Sequence[str] | None
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
 
@@ -49,11 +49,11 @@ _LOG = logging.getLogger("rrarank")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as schedulers send it: ends a job as Ctrl-C does."""
+    """SIGTERM, which schedulers send; it ends a job as Ctrl-C does."""
 
 
 def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
-    """Parse and run; what a user can cause becomes one line and an exit code, a bug keeps its traceback."""
+    """Parse the flags and run the verb. A user's error becomes one line and an exit code; a bug keeps its traceback."""
     with _messages_on_stderr():
         return _run(verb, parser, arguments)
 
@@ -75,7 +75,7 @@ def _run(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPa
         return INTERRUPTED
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):  # as with 2>&1; nothing is left to flush into the closed pipe
+        for stream in (sys.stdout, sys.stderr):  # both may point at the closed pipe; flush nothing into it
             os.dup2(nowhere, stream.fileno())
         return CLOSED_PIPE
     except OSError as error:
@@ -102,7 +102,7 @@ def _messages_on_stderr() -> Iterator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Write each message as a line on stderr; a reader that went away does not stop the job."""
+    """Write each message as a line on stderr; a closed stderr does not stop the job."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError, ValueError):
@@ -111,7 +111,7 @@ class _Stderr(logging.Handler):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, where signals can be handled: in the main thread."""
+    """Raise `Terminated` on SIGTERM. Only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -128,10 +128,10 @@ def _terminable() -> Iterator[None]:
 
 @contextmanager
 def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
-    """The journal of a job that makes `output`, which says how to go on; gone again if nothing is in it.
+    """The journal of a job that writes `output`. Says what is resumed and what is kept; removed if it stays empty.
 
     Args:
-        what: its records are, such as `answers`.
+        what: the kind of its records, such as `answers`.
     """
     with Journal(journal_path(output)) as journal:
         remove_leftovers(output, sidecar_path(output))
@@ -149,5 +149,5 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
 
 
 def say(line: str) -> None:
-    """Log progress; commands show it on stderr, Python callers see it if they configure the logger `rrarank`."""
+    """Log a message. Commands show it on stderr; in Python, configure the logger `rrarank` to see it."""
     _LOG.info(line)

@@ -1,4 +1,4 @@
-"""All checks of this machine, without secrets and personal paths in what they report."""
+"""All checks of this machine; reports contain no secrets and no personal paths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_machine(*, online: bool = False) -> Iterator[Check]:
         try:
             for check in look():
                 yield _private(check)
-        except Exception as error:  # whatever a damaged machine makes a library raise
+        except Exception as error:  # a damaged installation can raise anything
             reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
             todo = "a damaged installation, or a bug: report it with this line"
             yield _private(Check(name, FAIL, f"the check itself broke ({reason})", todo))
@@ -58,7 +58,7 @@ def private(text: str) -> str:
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) >= 8:  # a shorter one would blank out common words
             text = text.replace(value, "***")
-    text = re.sub(r"://[^/@\s]+@", "://***@", text)  # as of a proxy
+    text = re.sub(r"://[^/@\s]+@", "://***@", text)  # such as a proxy's
     if len(home := str(Path.home())) > 1:
         text = re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)
     for name, placeholder in {_user(): "USER", platform.node(): "HOST"}.items():

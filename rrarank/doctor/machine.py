@@ -1,4 +1,4 @@
-"""What this machine offers, one small check each: threads, memory, room on its disks, what earlier jobs left."""
+"""Checks of the machine: threads, memory, disk space, leftovers of earlier jobs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import psutil
 from rrarank.doctor.checks import FAIL, OK, WARN, Check
 from rrarank.errors import shown
 
-CGROUP = Path("/sys/fs/cgroup")  # what a container may use
+CGROUP = Path("/sys/fs/cgroup")  # the limits of a container
 GB = 10**9
-LITTLE_ROOM, NO_ROOM = 5 * GB, 200 * 10**6  # free bytes; a base model and its cache take 1 to 2 GB
-LITTLE_MEMORY = 2 * GB  # torch and the shipped model take 1
-STALE_S = 3600.0  # a temporary file that is being written changes more often
+LITTLE_ROOM, NO_ROOM = 5 * GB, 200 * 10**6  # free bytes; a base model with its cache takes 1 to 2 GB
+LITTLE_MEMORY = 2 * GB  # torch and the shipped model take 1 GB
+STALE_S = 3600.0  # a file being written changes more often
 PROBE_S = 120.0  # torch's first import from a slow disk takes a minute
 
 
@@ -69,7 +69,7 @@ print(json.dumps({"threads": torch.get_num_threads(), "gpus": gpus, "cuda": torc
 
 
 def torch() -> Iterator[Check]:
-    """Asked in a process of its own: a torch built for another processor or driver would end this one."""
+    """Load torch in a separate process: a torch built for another processor or driver would kill this one."""
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_S, check=False)
     if done.returncode:
         yield Check("torch loads", FAIL, f"no ({_death(done)})", "install a torch for this machine: pytorch.org")
@@ -97,9 +97,9 @@ def _gpu(names: list[str], cuda: str) -> Check:
         return Check("GPU", OK, f"{', '.join(names)} (CUDA {cuda})")
     if Path("/dev/nvidiactl").exists():
         build = f"CUDA {cuda}" if cuda else "CPUs only"
-        todo = "if it shall: install the torch that fits its driver, from pytorch.org"
-        return Check("GPU", WARN, f"the machine has one, this torch, built for {build}, cannot use it", todo)
-    return Check("GPU", OK, "none, the CPU does the work")
+        todo = "to use it, install the torch for its driver from pytorch.org"
+        return Check("GPU", WARN, f"found, but this torch is built for {build} and cannot use it", todo)
+    return Check("GPU", OK, "none, models run on the CPU")
 
 
 def memory() -> Iterator[Check]:
@@ -128,7 +128,7 @@ def disks() -> Iterator[Check]:
 
     yield _disk("working folder", Path(), "work in another folder")
     yield _disk("temporary folder", Path(tempfile.gettempdir()), "set TMPDIR to another folder")
-    # models that lie in a cache nobody may change still load
+    # models in a read-only cache still load
     yield _disk("model cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder", read_only=WARN)
 
 
@@ -143,7 +143,7 @@ def _disk(what: str, folder: Path, todo: str, *, read_only: str = FAIL) -> Check
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a file can be made there, or in the folder where it would be made itself; leaves nothing behind."""
+    """Whether a file can be made in `folder`, or `folder` itself in its parent; leaves nothing behind."""
     try:
         tempfile.TemporaryFile(dir=_existing(folder)).close()
     except OSError:
@@ -165,10 +165,10 @@ def data_sets() -> Iterator[Check]:
 
 def leftovers() -> Iterator[Check]:
     journals = sorted(path.name for path in Path().glob("*.journal"))
-    todo = "type the same command again and it goes on from there, or remove it to begin anew"
+    todo = "type the same command again to resume, or remove it to start again"
     yield Check("journals", WARN, f"unfinished: {shown(journals)}", todo) if journals else Check("journals", OK, "none")
     old = sorted(path.name for path in Path().glob(".*.tmp") if time.time() - path.stat().st_mtime > STALE_S)
-    todo = "remove them, nothing has changed them for an hour"
+    todo = "remove them; they have not changed for an hour"
     yield Check("temporary files", WARN, shown(old), todo) if old else Check("temporary files", OK, "none left behind")
 
 

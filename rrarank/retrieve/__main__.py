@@ -1,4 +1,4 @@
-"""First stage: topics and an index in, a run out: BM25 or dense. `python -m rrarank.retrieve`"""
+"""The first stage: topics and an index in, a run out, by BM25 or a bi-encoder. `python -m rrarank.retrieve`"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: Arguments = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("retrieve", "Search a collection by BM25 or a bi-encoder; index it first where there is no index.")
+    parser = Parser("retrieve", "Search a collection by BM25 or a bi-encoder; index it first if there is no index.")
     parser.add_argument("--index", required=True, help="folder of the index; made from --collection if absent")
     parser.add_argument("--collection", help="JSONL (id, contents) or TSV file, plain or .gz, to index")
     parser.add_argument(

@@ -26,14 +26,14 @@ class FirstStage(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What an index is made with; recorded beside it."""
+        """The settings of an index, for its sidecar."""
 
     @property
     def ranking(self) -> Mapping[str, Any]:
-        """What else determines a run."""
+        """The settings of the search, for the sidecar of the run."""
 
     def prepare(self) -> None:
-        """Do what can fail before the collection is read."""
+        """Load what may be missing, before the collection is read."""
 
     def build(self, documents: Iterable[tuple[str, str]], index: Path) -> tuple[int, int]:
         """Index; returns the number of documents, and of empty ones left out."""
@@ -75,7 +75,11 @@ class BM25Stage:
 
 
 class DenseStage:
-    """Args: given: model, device, batch_size and threads, as `load_reranker` takes them."""
+    """A bi-encoder.
+
+    Args:
+        given: model, device, batch_size and threads, as `load_reranker` takes them.
+    """
 
     name, holds_texts = "dense", False
 

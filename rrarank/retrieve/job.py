@@ -1,4 +1,4 @@
-"""The first stage as one function: index a collection where there is no index, search it, write the run."""
+"""The first stage as one function: index a collection if there is no index, search it, write the run."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _build(stage: FirstStage, index: Path, collection: Path | None) -> None:
 
 
 def _check_index(stage: FirstStage, index: Path, collection: Path | None) -> Mapping[str, str | Path]:
-    """Refuse an index that does not fit the job. Returns where its texts are: in the collection, else in itself."""
+    """Refuse an index that does not fit the job; returns where its texts are: in the collection or in the index."""
     sidecar = read_sidecar(index)
     stage.adopt(index, sidecar.content.get("config", {}) if sidecar else {})
     found: str | Path | None = collection
