@@ -51,6 +51,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
+    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
+    from rrarank.retrieve.job import retrieve_run as retrieve_run
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
@@ -60,11 +62,6 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.train.config import TrainConfig as TrainConfig
     from rrarank.train.job import TrainJob as TrainJob
     from rrarank.train.job import train_model as train_model
-    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
-    from rrarank.retrieve.job import retrieve_run as retrieve_run
-    from rrarank.sources.inputs import Inputs as Inputs
-    from rrarank.sources.inputs import Origins as Origins
-    from rrarank.sources.inputs import load_inputs as load_inputs
     from rrarank.trec import check_run as check_run
 
 _HOMES = {
@@ -83,13 +80,12 @@ _HOMES = {
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
+    "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
-    "retrieve.job": ("RetrieveJob", "retrieve_run"),
-    "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "trec": ("check_run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
