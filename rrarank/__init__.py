@@ -12,6 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.py compares
+    from rrarank.convert import ConvertJob as ConvertJob
+    from rrarank.convert import convert_collection as convert_collection
+    from rrarank.convert import convert_qrels as convert_qrels
+    from rrarank.convert import convert_run as convert_run
     from rrarank.data.run_files import RunFile as RunFile
     from rrarank.data.run_files import read_run_file as read_run_file
     from rrarank.data.run_files import write_run_file as write_run_file
@@ -26,6 +30,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.data.types import Query as Query
     from rrarank.data.types import Ranking as Ranking
     from rrarank.data.types import Run as Run
+    from rrarank.doctor.job import check_machine as check_machine
     from rrarank.engine.blocks import RerankConfig as RerankConfig
     from rrarank.engine.blocks import rerank_run as rerank_run
     from rrarank.engine.registry import load_reranker as load_reranker
@@ -48,6 +53,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
+    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
+    from rrarank.retrieve.job import retrieve_run as retrieve_run
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
@@ -57,11 +64,14 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.train.config import TrainConfig as TrainConfig
     from rrarank.train.job import TrainJob as TrainJob
     from rrarank.train.job import train_model as train_model
+    from rrarank.trec import check_run as check_run
 
 _HOMES = {
+    "convert": ("ConvertJob", "convert_collection", "convert_qrels", "convert_run"),
     "data.run_files": ("RunFile", "read_run_file", "write_run_file"),
     "data.trec": ("parse_qrels", "parse_run", "read_qrels", "read_run", "read_topics", "write_run"),
     "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
+    "doctor.job": ("check_machine",),
     "engine.blocks": ("RerankConfig", "rerank_run"),
     "engine.registry": ("load_reranker", "register"),
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
@@ -73,11 +83,13 @@ _HOMES = {
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
+    "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
+    "trec": ("check_run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # one table says what is public and where it lives

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from rrarank.cli.flags import Parser, positive
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.data.submission import check_submission
 from rrarank.sources.names import TOPICS, file_or_id
@@ -19,21 +20,30 @@ def main(arguments: Arguments = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser("trec", "Check a run by TREC's rules before it is submitted.")
-    parser.add_argument("what", choices=["check"], help="say what TREC would refuse")
+    parser.add_argument("what", choices=["check"], help="name each fault for which TREC would refuse the run")
     parser.add_argument("run", help="TREC run, plain or .gz; a bare name: ./, ./runs/, the package")
-    parser.add_argument("--topics", required=True, help="file of queries that the run must answer, all of them")
-    parser.add_argument("--qrels", help="judgments; their queries must be answered too")
+    parser.add_argument("--topics", required=True, help="file of queries; the run must answer all of them")
+    parser.add_argument("--qrels", help="judgments; the run must answer their queries too")
     parser.add_argument("--max-hits", type=positive, default=1000, help="most documents per query")
     return parser
 
 
 def _check(flags: argparse.Namespace) -> None:
-    path = find(flags.run, "runs")
-    wanted = set(load_topics(file_or_id(flags.topics, TOPICS)))
-    if flags.qrels:
-        wanted |= load_qrels(file_or_id(flags.qrels, TOPICS, "qrels")).keys()
-    check_submission(path, wanted, flags.max_hits)
-    say(f"{path}: {len(wanted):,} queries, fit to submit")
+    count = check_run(flags.run, flags.topics, flags.qrels or "", max_hits=flags.max_hits)
+    say(f"{find(flags.run, 'runs')}: {count:,} queries, fit to submit")
+
+
+def check_run(run: str | Path, topics: str | Path, qrels: str | Path = "", *, max_hits: int = 1000) -> int:
+    """Check a run by TREC's rules; returns the number of queries that it had to answer.
+
+    Raises:
+        RrarankError: naming each rule that the run breaks, and the line.
+    """
+    wanted = set(load_topics(file_or_id(topics, TOPICS)))
+    if qrels:
+        wanted |= load_qrels(file_or_id(qrels, TOPICS, "qrels")).keys()
+    check_submission(find(run, "runs"), wanted, max_hits)
+    return len(wanted)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ OWNERS = {
     "pyterrier": {"integrations"},
     "pandas": {"integrations"},
     "rerankers": {"integrations"},
+    "psutil": {"doctor/machine"},
+    "shtab": {"__main__"},
     "onnxruntime": {"rerankers/backends/onnx"},
     "openvino": {"rerankers/backends/openvino"},
 }

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.convert import main
+from rrarank.convert import ConvertJob, convert_collection, convert_qrels, convert_run, main
 from rrarank.data.run_files import CARRYING, SUFFIXES, read_run_file
 from rrarank.data.trec import read_run
+from rrarank.errors import RrarankError
 from rrarank.evaluate import main as evaluate
 from rrarank.rerank.__main__ import main as rerank
 from rrarank.sources.inputs import load_inputs
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.sidecar import write_sidecar
+from rrarank.trec import check_run
 from rrarank.trec import main as check
 
 RUN = "2 Q0 a 1 9.1 my-bm25\n2 Q0 b 2 9.1 my-bm25\n2 Q0 c 3 7 my-bm25\n1 Q0 c 1 5 my-bm25\n"
@@ -177,6 +179,25 @@ def test_the_teacher_goes_with_run_and_judgments(convert, capsys):
         assert json.loads(Path(f"{output}.json").read_text())["teacher"] == "some-llm"
     assert evaluate("--qrels q.tsv --runs r.json --measures mrr".split()) == 0
     assert "its teacher wrote the judgments" in capsys.readouterr().out
+
+
+def test_python_converts_as_the_command_does(here, capsys):
+    convert_run(ConvertJob("bm25.trec", "r.jsonl", hits=1))
+    convert_qrels("qrels.txt", "q.tsv")
+    convert_collection("beir", "topics.tsv", "docs.tsv", "qrels.txt")
+    assert capsys.readouterr() == ("", "")
+    assert hits(read_run_file("r.jsonl").run) == {"2": [("b", 9.1)], "1": [("c", 5.0)]}
+    assert load_qrels(Path("q.tsv")) == load_qrels(Path("beir/qrels/test.tsv")) == QRELS
+    with pytest.raises(RrarankError, match="r.jsonl: exists already"):
+        convert_run(ConvertJob("bm25.trec", "r.jsonl"))
+
+
+def test_python_checks_a_run_by_trecs_rules(here):
+    Path("asked.tsv").write_text("1\tone\n2\ttwo\n")
+    Path("good.trec").write_text("1 Q0 c 1 5 x\n2 Q0 a 1 9 x\n")
+    assert check_run("good.trec", "asked.tsv") == 2
+    with pytest.raises(RrarankError, match=r"no hits for 1 of 3 queries \('3'\)"):
+        check_run("good.trec", "topics.tsv")
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------

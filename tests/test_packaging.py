@@ -64,6 +64,9 @@ def test_the_wheel_reranks_outside_the_tree(environment, tmp_path):
     assert len((tmp_path / "bm25.bm25.trec").read_text().splitlines()) == 1292
     table = run(environment, "-m", "rrarank.evaluate", "--qrels", "sample.txt", "--runs", "bm25.trec", cwd=tmp_path)
     assert "20 queries" in table
+    script = environment.with_name("rrarank")
+    assert run(script, "--version", cwd=tmp_path).startswith("rrarank ")
+    assert run(script, "rerank", *flags, "--output", "again.trec", cwd=tmp_path) == "again.trec\n"
     shipped = "from rrarank.storage.yaml_settings import shipped"
     shipped += "; from rrarank.generate.queries import load_query_prompt as load"
     told = run(environment, "-c", f"{shipped}; print(shipped('prompts'), bool(load()))", cwd=tmp_path)

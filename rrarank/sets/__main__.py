@@ -45,7 +45,7 @@ def main(arguments: Arguments = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser("sets", "Check, count, split and hand on a distillation set: JSONL, plain or .gz.")
-    acts = parser.add_subparsers(metavar="ACT", required=True, parser_class=_Act)
+    acts = parser.add_subparsers(metavar="ACT", required=True)
 
     def add(act: Callable[[argparse.Namespace], None], name: str, promise: str) -> argparse.ArgumentParser:
         found = acts.add_parser(name, description=promise, help=promise)
@@ -90,13 +90,6 @@ def parser() -> argparse.ArgumentParser:
     for writer in (parts, export, qrels, judge, explain):
         writer.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     return parser
-
-
-class _Act(Parser):
-    """The parser of one act, built as argparse builds it."""
-
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog.removeprefix("python -m rrarank."), description)
 
 
 def _share(text: str) -> float:

@@ -1,10 +1,8 @@
-"""Dense first stage: a collection embedded once by a bi-encoder, searched exactly by faiss (the only file with it)."""
+"""Dense retrieval: a bi-encoder embeds a collection once, faiss searches it exactly (no other file imports faiss)."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,18 +11,19 @@ from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run, blocks
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import sha256
+from rrarank.storage.folders import replace_folder
 from rrarank.storage.sidecar import DENSE_MANIFEST, read_sidecar
 
 if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = "rrarank.dense/1"
-BLOCK = 1024  # documents embedded at once: bounds the memory that their texts take
+BLOCK = 1024  # documents embedded at once; limits the memory for their texts
 _VECTORS, _DOCIDS = "vectors.faiss", "docids.json"
 
 
 class Encoder(Protocol):
-    """A bi-encoder: the inner product of a query's and a document's embedding is its similarity."""
+    """A bi-encoder; similarity is the inner product of a query's and a document's embedding."""
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, width) float32."""
@@ -34,7 +33,7 @@ class Encoder(Protocol):
 
 
 class DenseIndex:
-    """Embeddings and docids of a collection, in a folder, held in memory: 4 bytes a dimension and document."""
+    """Embeddings and docids of a collection, read from a folder into memory: 4 bytes per dimension and document."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         if not (path / DENSE_MANIFEST).is_file():
@@ -57,11 +56,11 @@ class DenseIndex:
             RrarankError: a docid is not in the index.
         """
         if absent := [docid for docid in docids if docid not in self._rows]:
-            raise RrarankError(f"{self.path}: holds no document {shown(absent)}; was it made from another collection?")
+            raise RrarankError(f"{self.path}: has no document {shown(absent)}; was it made from another collection?")
         return self._vectors.reconstruct_batch([self._rows[docid] for docid in docids])  # type: ignore[no-any-return]
 
     def search(self, topics: Mapping[str, str], encoder: Encoder, *, hits: int = 1000) -> Run:
-        """A run of the `hits` nearest documents a query, in the order of the topics; exact, not approximate."""
+        """A run with the `hits` nearest documents of each query, in the order of the topics; the search is exact."""
         run: dict[str, list[Hit]] = {}
         for qids in blocks(topics, BLOCK):
             queries = encoder.embed_queries([topics[qid] for qid in qids])  # (queries, width)
@@ -74,7 +73,7 @@ class DenseIndex:
 def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder: Encoder) -> tuple[int, int]:
     """Embed (docid, text) pairs into a folder that appears whole or not at all.
 
-    Returns the number of documents, and of those left out because empty, as `lucene.build_index` does.
+    Returns the number of indexed documents and the number of empty ones left out, as `lucene.build_index` does.
     """
     faiss = _faiss()
     docids: list[str] = []
@@ -98,7 +97,7 @@ def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder
 
 
 def check_same_model(index: Path, name: str, sha256: str) -> None:
-    """Refuse an index whose documents were embedded by another model than this, as its sidecar says."""
+    """Refuse an index that was embedded by another model, according to its sidecar."""
     sidecar = read_sidecar(index)
     made_by = sidecar.content.get("config", {}).get("model", {}) if sidecar else {}
     if made_by.get("sha256") != sha256:
@@ -109,10 +108,7 @@ def check_same_model(index: Path, name: str, sha256: str) -> None:
 
 
 def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
-        folder = Path(work, "index")
-        folder.mkdir()
+    with replace_folder(index) as folder:
         _faiss().write_index(vectors, str(folder / _VECTORS))
         (folder / _DOCIDS).write_text(json.dumps(docids), encoding="utf-8")
         manifest = {
@@ -122,11 +118,10 @@ def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:
             "sha256": {name: sha256(folder / name) for name in (_VECTORS, _DOCIDS)},
         }
         (folder / DENSE_MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        os.replace(folder, index)
 
 
 def _faiss(threads: int = 0) -> Any:
-    import torch  # noqa: F401  # before faiss: the other way round crashes (faiss issue 4273)
+    import torch  # noqa: F401  # importing torch after faiss crashes (faiss issue 4273)
     import faiss  # isort: skip
 
     if threads:

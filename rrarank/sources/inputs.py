@@ -1,4 +1,4 @@
-"""What a job starts from: a run, its queries, its texts; from flags, else from the run's sidecar."""
+"""The inputs of a job: a run, its queries and its texts, found by flags or by the run's sidecar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rrarank.data.types import Run
 from rrarank.errors import RrarankError, shown
 from rrarank.sources.ir_datasets import IrDatasetsTexts
 from rrarank.sources.lucene import LuceneTexts
-from rrarank.sources.names import TEXTS, TOPICS, file_or_id, known
+from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
 from rrarank.sources.texts import Collection, InlineTexts, Source, gather, load_topics
 from rrarank.storage.files import STDIO, find
 from rrarank.storage.sidecar import Sidecar, fingerprint, read_sidecar
@@ -25,7 +25,7 @@ class Inputs:
 
     Args:
         missing: docids among the top `depth` that no source has a text for.
-        origins: name -> file, index folder or data set id; what the next sidecar names.
+        origins: name -> file, index folder or data set id, for the sidecar of the output.
     """
 
     run: Run
@@ -37,12 +37,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where a user says that queries and texts are; empty where the sidecar is to say it.
+    """Where queries and texts are. If a part has no field set, the run's sidecar names it.
 
     Args:
-        topics: file of queries, BEIR folder, or Pyserini's name of them; else those of `dataset`.
+        topics: file of queries, BEIR folder, or Pyserini's name; without it, the queries of `dataset`.
         collection: JSONL or TSV file, or BEIR folder.
-        index: Lucene index with stored texts, or Pyserini's name of one, whose texts ir_datasets then gives.
+        index: Lucene index with stored texts, or Pyserini's name of one; ir_datasets then provides the texts.
         dataset: ir_datasets id or BEIR folder, for texts and, without `topics`, for queries.
     """
 
@@ -67,8 +67,8 @@ def load_inputs(
         run: file of any format; a bare name is looked up in `./`, `./runs/` and the package; `-` is stdin.
         skip_missing: leave candidates without text (and queries without a topic) in first-stage order
             instead of refusing the job.
-        command: the verb, with what flags it needs, to be typed again where topics or texts are unknown.
-        part: what of the run is wanted; None: all.
+        command: the verb and its flags, shown in the error that asks for topics or texts.
+        part: selects a part of the run; None: all of it.
 
     Raises:
         RrarankError: a file is malformed or unknown, or texts or topics are missing.
@@ -89,7 +89,7 @@ def load_inputs(
 
 
 def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, dict[str, str | Path]]:
-    """A run of any format, and the places of its queries and texts that flags, the file itself or its sidecar name."""
+    """A run of any format, and where its queries and texts are by the flags, the file itself or its sidecar."""
     path = Path(run) if str(run) == STDIO else find(run, "runs")
     given = places_of(origins)
     found = read_run_file(path)
@@ -109,9 +109,9 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
         places["collection"] = find(in_folder(collection, CORPUS))
     if origins.index:
         index = Path(origins.index)
-        places["index"] = known(TEXTS).get(str(index), index) if not index.exists() else index
+        places["index"] = ids_by_name(TEXTS).get(str(index), index) if not index.exists() else index
         if isinstance(places["index"], Path):
-            fingerprint(index)  # refuses what is no index, before any work
+            fingerprint(index)  # fail early if it is no index
     if origins.dataset and not folder:
         places["dataset"] = origins.dataset
     return places
@@ -122,7 +122,7 @@ _TEXTS = ("collection", "index", "requests", "dataset")
 
 
 def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None) -> dict[str, str | Path]:
-    """What the flags leave open: queries, texts or both. Flags beat the sidecar, each for its own part."""
+    """The places of queries or texts that no flag gives. A flag beats the sidecar for its part only."""
     wanted = {name for part in (_QUERIES, _TEXTS) if not given.keys() & set(part) for name in part}
     return {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
 
@@ -137,11 +137,15 @@ def _why_unknown(sidecar: Sidecar | None) -> str:
     if sidecar is None:
         return "has no sidecar that names its topics and texts"
     gone = [name for part in ("topics", "collection", "index", "requests") if (name := sidecar.recorded(part))]
-    return f"{sidecar.path} names {shown(gone)}, not all of which are there" if gone else f"{sidecar.path} names none"
+    return (
+        f"{sidecar.path} names {shown(gone)}, some of which are gone"
+        if gone
+        else f"{sidecar.path} names no topics and texts"
+    )
 
 
 def _complete(command: str, places: Mapping[str, str | Path]) -> str:
-    """The complete command to type, with place-holders for what is unknown."""
+    """The complete command to type, with placeholders for what is unknown."""
     flags = dict(places)
     if not flags.keys() & set(_QUERIES):
         flags["topics"] = "TOPICS.tsv"
@@ -152,14 +156,14 @@ def _complete(command: str, places: Mapping[str, str | Path]) -> str:
 
 
 def topics_of(places: Mapping[str, str | Path]) -> Mapping[str, str]:
-    """Beyond those that requests carry."""
+    """The queries that files and data sets give; those inside a requests file come on top."""
     if "topics" in places:
         return load_topics(places["topics"])
     return {} if "requests" in places else load_topics(places["dataset"])
 
 
 def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
-    """In the order in which they are asked, before the texts that requests carry."""
+    """The sources of texts in the order in which they are asked."""
     sources: list[Source] = []
     if "collection" in places:
         sources.append(Collection(Path(places["collection"])))
@@ -172,7 +176,7 @@ def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
 
 
 def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
-    """Refuse a run some of whose queries (part `topic`) or documents (part `text`) are unknown."""
+    """Refuse a run with queries that have no topic, or documents that have no text."""
     if missing:
         what, names = ("queries", _QUERIES) if part == "topic" else ("documents", _TEXTS)
         asked = ", ".join(str(places[name]) for name in names if name in places)

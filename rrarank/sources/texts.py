@@ -1,7 +1,7 @@
-"""docid -> text: gathered once, from the first of several sources that has it, into a store that stays on disk.
+"""docid -> text: gathered once, each text from the first source that has it, into a store on disk.
 
-Sources are asked in order, each only for what the ones before it lacked: inline texts, JSONL and TSV collections,
-ir_datasets, a Lucene index. Gathering comes before scoring, so no reader is alive when workers start.
+Sources are asked in order, each only for what the earlier ones lacked: inline texts, JSONL and TSV collections,
+ir_datasets, a Lucene index. Texts are gathered before scoring, so no reader is open when workers start.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from rrarank.storage.files import read_lines
 
 
 class Source(Protocol):
-    """Somewhere texts come from."""
+    """A source of texts."""
 
     def stream(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
-        """(docid, text) of those wanted documents that it has, in any order."""
+        """(docid, text) of the wanted documents that this source has, in any order."""
 
 
 class TextStore(Mapping[str, str]):
-    """docid -> text in SQLite's private temporary database: a small cache in memory, the rest on disk, gone on exit."""
+    """docid -> text in a temporary SQLite database: a small cache in memory, the rest on disk, deleted on exit."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", check_same_thread=False)
@@ -52,7 +52,7 @@ class TextStore(Mapping[str, str]):
 
 
 def gather(sources: Sequence[Source], wanted: Set[str]) -> TextStore:
-    """The texts of `wanted`, each from the first source that has it; what none has is absent from the store."""
+    """The texts of `wanted`, each from the first source that has it; documents without text are absent."""
     store = TextStore()
     for source in sources:
         missing = wanted - set(store)
@@ -63,7 +63,7 @@ def gather(sources: Sequence[Source], wanted: Set[str]) -> TextStore:
 
 @dataclass(frozen=True)
 class InlineTexts:
-    """Texts at hand, such as those of a requests file."""
+    """Texts in memory, such as those of a requests file."""
 
     texts: Mapping[str, str]
 
@@ -73,7 +73,7 @@ class InlineTexts:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection file, read line by line: `.tsv` is `docid<TAB>text`, all else JSONL; `.gz` of either."""
+    """A collection file, read line by line: `.tsv` is `docid<TAB>text`, anything else JSONL; plain or `.gz`."""
 
     path: Path
 
@@ -111,7 +111,7 @@ def load_topics(place: str | Path) -> dict[str, str]:
 
 
 def load_qrels(place: str | Path) -> Qrels:
-    """The judgments of a file (Path; `.json` as ranx, else as TREC or BEIR have them) or an ir_datasets id (str)."""
+    """The judgments of a file (Path; `.json` is ranx, anything else TREC or BEIR) or an ir_datasets id (str)."""
     if not isinstance(place, Path):
         return ir_dataset_qrels(place)
     return read_ranx_qrels(place) if place.name.removesuffix(".gz").endswith(".json") else read_qrels(place)

@@ -1,11 +1,14 @@
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from rrarank.data.trec import read_run
+from rrarank.errors import RrarankError
 from rrarank.rerank.__main__ import main as rerank
 from rrarank.retrieve.__main__ import main
+from rrarank.retrieve.job import RetrieveJob, retrieve_run
 
 TEXTS = {"a": "the cat sat on the mat", "b": "a dog drinks tea", "c": "cats and dogs and cats"}
 
@@ -29,6 +32,21 @@ def test_index_search_and_rerank_by_the_sidecar_alone(job, capsys):
         "2": ["b"],
     }
     assert rerank(["--run", "bm25.trec", "--reranker", "bm25"]) == 0
+
+
+def test_python_retrieves_as_the_command_does(job, capsys):
+    main([*job, "--output", "command.trec"])
+    capsys.readouterr()
+    wanted = RetrieveJob("indexes/python", "topics.tsv", "texts.jsonl", output="python.trec")
+    run = retrieve_run(wanted)
+    assert capsys.readouterr() == ("", "")
+    assert (run.tag, {qid: len(hits) for qid, hits in run.items()}) == ("bm25", {"1": 2, "2": 1, "3": 0})
+    assert open("python.trec").read() == open("command.trec").read()
+    with pytest.raises(RrarankError, match="python.trec: exists already"):
+        retrieve_run(wanted)
+    files = set(os.listdir())
+    assert retrieve_run(replace(wanted, output="")) == run
+    assert set(os.listdir()) == files
 
 
 def test_an_index_is_made_once(job, capsys):

@@ -131,7 +131,7 @@ def test_a_foreign_run_gets_the_command_to_type(here, origins, command):
 
 def test_a_sidecar_whose_files_are_gone_gets_the_command_too(described):
     Path("docs.tsv").unlink()
-    why = "run.trec.json names 'topics.tsv', 'docs.tsv', not all of which are there"
+    why = "run.trec.json names 'topics.tsv', 'docs.tsv', some of which are gone"
     assert refusal("run.trec") == f"run.trec: {why}; {TYPE} --topics topics.tsv {ELSE}"
 
 

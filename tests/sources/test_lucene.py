@@ -90,7 +90,8 @@ def test_docids_and_scores_are_those_of_pyserini(index_folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("documents", "message"), [([], "no documents"), ([("a", "x"), ("a", "y")], "1 documents indexed of 2; is a docid")]
+    ("documents", "message"),
+    [([], "no documents"), ([("a", "x"), ("a", "y")], "1 documents indexed of 2; does a docid")],
 )
 def test_a_bad_collection_leaves_no_index(documents, message, tmp_path):
     with pytest.raises(RrarankError, match=message):

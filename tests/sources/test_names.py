@@ -6,24 +6,24 @@ from rrarank.errors import RrarankError
 from rrarank.evaluate import main as evaluate
 from rrarank.rerank.__main__ import main as rerank
 from rrarank.retrieve.__main__ import main as retrieve
-from rrarank.sources.names import TEXTS, TOPICS, file_or_id, known
+from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
 
 
 def test_every_name_stands_for_a_data_set_that_has_what_is_asked():
     import ir_datasets
 
     registered = ir_datasets.registry._registered
-    assert len(known(TOPICS)) + len(known(TEXTS)) >= 60
-    for name, dataset in known(TOPICS).items():
+    assert len(ids_by_name(TOPICS)) + len(ids_by_name(TEXTS)) >= 60
+    for name, dataset in ids_by_name(TOPICS).items():
         assert registered[dataset].has_queries(), name
         assert registered[dataset].has_qrels(), name
-    for name, dataset in known(TEXTS).items():
+    for name, dataset in ids_by_name(TEXTS).items():
         assert registered[dataset].has_docs(), name
 
 
 @pytest.mark.parametrize("name", ["dl19-passage", "dl20-passage", "msmarco-passage-dev-subset", "miracl-v1.0-ko-dev"])
 def test_names_that_people_type(name):
-    assert file_or_id(name, TOPICS) == known(TOPICS)[name]
+    assert file_or_id(name, TOPICS) == ids_by_name(TOPICS)[name]
 
 
 def test_a_file_goes_before_a_name(tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def registered(tmp_path, monkeypatch):
     (tmp_path / "qrels.txt").write_text("1 0 a 2\n")
     (tmp_path / "r.trec").write_text("1 Q0 b 1 2 x\n1 Q0 a 2 1 x\n")
     made = ir_datasets.create_dataset("docs.tsv", "queries.tsv", "qrels.txt")
-    for dataset in (known(TOPICS)["dl19-passage"], known(TEXTS)["msmarco-v1-passage"]):
+    for dataset in (ids_by_name(TOPICS)["dl19-passage"], ids_by_name(TEXTS)["msmarco-v1-passage"]):
         monkeypatch.setitem(ir_datasets.registry._registered, dataset, made)
 
 

@@ -1,0 +1,155 @@
+"""The command `rrarank`: verbs, suggestions, completion, messages."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from rrarank.__main__ import main
+from rrarank.cli.parser import Parser
+from rrarank.cli.verbs import VERBS, run_verb, say
+
+SCRIPT = "import sys; sys.argv[0] = '/usr/bin/rrarank'; from rrarank.__main__ import main; sys.exit(main())"
+
+
+def command(*flags, script=True, **more):
+    start = ["-c", SCRIPT] if script else ["-m", "rrarank"]
+    return subprocess.run([sys.executable, *start, *flags], capture_output=True, text=True, **more)
+
+
+def refusal(call, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        call()
+    assert stopped.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+# -- verbs ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_verb_stands_on_one_line_of_the_help(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([]) == 0
+    alone = capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert (stopped.value.code, capsys.readouterr().out) == (0, alone)
+    for verb, promise in VERBS.items():
+        assert any(line.split(maxsplit=1) == [verb, promise] for line in alone.splitlines()), verb
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys\nfrom rrarank.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('numpy', 'pydantic', 'torch', 'tqdm', 'rrarank.engine') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_verb_runs_as_its_module_does(tmp_path):
+    (tmp_path / "a.trec").write_text("1 Q0 a 1 2 x\n1 Q0 b 2 1 x\n")
+    flags = ["--run", "a.trec", "--hits", "1", "--output", "-"]
+    done = command("convert", *flags, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1 Q0 a 1 2.0 x\n")
+    module = [sys.executable, "-m", "rrarank.convert", *flags]
+    assert subprocess.run(module, cwd=tmp_path, capture_output=True, text=True).stdout == done.stdout
+
+
+def test_the_usage_shows_the_command_as_it_was_typed():
+    assert command("trec").stderr.endswith("; see rrarank trec --help\n")
+    assert command("trec", script=False).stderr.endswith("; see python -m rrarank trec --help\n")
+    assert command("sets", "show").stderr.endswith("; see rrarank sets show --help\n")
+    module = subprocess.run([sys.executable, "-m", "rrarank.trec"], capture_output=True, text=True)
+    assert module.stderr.endswith("; see python -m rrarank.trec --help\n")
+
+
+def test_the_version(capsys):
+    import rrarank
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert (stopped.value.code, capsys.readouterr().out) == (0, f"rrarank {rrarank.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("rernk", "did you mean 'rerank'? See "),
+        ("--versoin", "did you mean '--version'? See "),
+        ("fuse --run x", "unrecognized arguments: --run; did you mean '--runs'? See "),
+        ("fuse --runs a b --metod rrf", "unrecognized arguments: --metod; did you mean '--method'? See "),
+        ("fuse --runs a b --method=rff", "did you mean 'rrf'? See "),
+        ("sets shwo x", "did you mean 'show'? See "),
+        ("sets show x --query 3", "did you mean '--queries'? See "),
+        ("fuse --zzz", "unrecognized arguments: --zzz; see "),
+    ],
+)
+def test_a_misspelt_verb_flag_or_choice_gets_the_nearest(given, hint, capsys):
+    assert hint in refusal(lambda: main(given.split()), capsys)
+
+
+def test_a_value_that_looks_like_a_flag_is_none(capsys):
+    parser = Parser("x")
+    parser.add_argument("--text")
+    parser.add_argument("rest", nargs="*")
+    assert parser.parse_args(["--text", "--a b"]).text == "--a b"
+    assert parser.parse_args(["--", "--other"]).rest == ["--other"]
+
+
+def test_no_help_text_shows_an_empty_default():
+    import rrarank.__main__ as command
+
+    for verb in VERBS:
+        text = " ".join(command._verb(verb).parser().format_help().split())
+        for empty in ("(default: [])", "(default: ())", "(default: {})", "(default: ((", "(default: (0.0"):
+            assert empty not in text, verb
+
+
+# -- completion -------------------------------------------------------------------------------------------------------
+
+
+def test_bash_completes_verbs_flags_choices_and_files(tmp_path):
+    (tmp_path / "bm25.trec").touch()
+    (tmp_path / "rrarank.bash").write_text(command("--print-completion", "bash").stdout)
+    lines = "source rrarank.bash\n"
+    for words in ("rer", "rerank --backe", "rerank --backend open", "sets sta", "rerank --run bm"):
+        count = len(words.split())
+        lines += (
+            f"COMP_WORDS=(rrarank {words}); COMP_CWORD={count}; COMPREPLY=(); _shtab_rrarank; echo ${{COMPREPLY[*]}}\n"
+        )
+    done = subprocess.run(["bash", "-c", lines], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["rerank", "--backend", "openvino", "statistics", "bm25.trec"]
+
+
+def test_zsh_gets_a_script_of_its_own(capsys):
+    assert main(["--print-completion", "zsh"]) == 0
+    script = capsys.readouterr().out
+    assert script.startswith("#compdef rrarank")
+    assert all(f"{verb}:" in script for verb in VERBS)
+
+
+# -- messages ---------------------------------------------------------------------------------------------------------
+
+
+def test_messages_reach_stderr_in_a_command_and_nothing_in_python(capsys):
+    assert run_verb(lambda _: say("in a command"), Parser("x"), []) == 0
+    say("in Python")
+    assert capsys.readouterr().err == "in a command\n"
+    assert logging.getLogger("rrarank").handlers == []
+
+
+def test_python_callers_may_listen(caplog):
+    with caplog.at_level(logging.INFO, logger="rrarank"):
+        say("a line")
+    assert caplog.messages == ["a line"]
+
+
+@pytest.mark.parametrize("closing", ["2>&-", "2>/dev/full"])
+def test_a_closed_stderr_is_no_fault(closing, tmp_path):
+    (tmp_path / "a.trec").write_text("1 Q0 a 1 2 x\n")
+    convert = f"'{sys.executable}' -m rrarank.convert --run a.trec --output - {closing}"
+    done = subprocess.run(["bash", "-c", convert], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 Q0 a 1 2.0 x\n", "")
+    bad = subprocess.run(["bash", "-c", convert.replace("a.trec", "no.trec")], cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (bad.returncode, bad.stdout) == (2, b"")
