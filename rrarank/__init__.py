@@ -42,10 +42,10 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.errors import RrarankError as RrarankError
     from rrarank.evaluate import EvaluateJob as EvaluateJob
     from rrarank.evaluate import evaluate_job as evaluate_job
-    from rrarank.fuse import FuseJob as FuseJob
-    from rrarank.fuse import fuse_job as fuse_job
     from rrarank.export.job import ExportJob as ExportJob
     from rrarank.export.job import export_model as export_model
+    from rrarank.fuse import FuseJob as FuseJob
+    from rrarank.fuse import fuse_job as fuse_job
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
