@@ -58,6 +58,9 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
+    from rrarank.merge import merge_parts as merge_parts
+    from rrarank.rerank.job import RerankJob as RerankJob
+    from rrarank.rerank.job import rerank_job as rerank_job
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
@@ -86,6 +89,8 @@ _HOMES = {
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
+    "merge": ("merge_parts",),
+    "rerank.job": ("RerankJob", "rerank_job"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
