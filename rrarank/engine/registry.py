@@ -1,4 +1,4 @@
-"""Rerankers by name: ours in a lazy table, plug-ins by the entry-point group `rrarank.rerankers`."""
+"""Rerankers by name: ours in a lazy table, plug-ins through the entry-point group `rrarank.rerankers`."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
     """The reranker of that name, its model loaded.
 
     Args:
-        config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None means its default.
+        config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None for its default.
     """
     return find_reranker(name)(configure(name, **config))
 
 
 def configure(name: str, **config: object) -> RerankerConfig:
-    """The `Config` of the reranker of that name; None means a field's default."""
+    """The `Config` of the reranker of that name; a setting that is None keeps its default."""
     kind = find_reranker(name).Config
     given = {key: value for key, value in config.items() if value is not None}
     known = [setting.name for setting in fields(kind)]

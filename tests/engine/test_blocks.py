@@ -114,9 +114,14 @@ def test_a_block_whose_texts_changed_is_done_again(tmp_path):
 
 
 def test_a_remote_scorer_without_a_journal_is_refused():
-    remote = lambda blocks: iter(())  # noqa: E731
+    class Remote:
+        threads = 1
+
+        def __call__(self, blocks):
+            return iter(())
+
     with pytest.raises(RrarankError, match="a remote scorer needs a journal that keeps finished blocks"):
-        list(rerank_queries(RUN, Longest(), topics=TOPICS, texts=TEXTS, remote=remote))
+        list(rerank_queries(RUN, Longest(), topics=TOPICS, texts=TEXTS, remote=Remote()))
 
 
 @pytest.mark.parametrize(
