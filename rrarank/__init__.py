@@ -42,25 +42,25 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.errors import RrarankError as RrarankError
     from rrarank.evaluate import EvaluateJob as EvaluateJob
     from rrarank.evaluate import evaluate_job as evaluate_job
-    from rrarank.fuse import FuseJob as FuseJob
-    from rrarank.fuse import fuse_job as fuse_job
     from rrarank.export.job import ExportJob as ExportJob
     from rrarank.export.job import export_model as export_model
+    from rrarank.fuse import FuseJob as FuseJob
+    from rrarank.fuse import fuse_job as fuse_job
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
+    from rrarank.merge import merge_parts as merge_parts
     from rrarank.report.job import ReportJob as ReportJob
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
     from rrarank.retrieve.job import RetrieveJob as RetrieveJob
     from rrarank.retrieve.job import retrieve_run as retrieve_run
+    from rrarank.rerank.job import RerankJob as RerankJob
+    from rrarank.rerank.job import rerank_job as rerank_job
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
-    from rrarank.merge import merge_parts as merge_parts
-    from rrarank.rerank.job import RerankJob as RerankJob
-    from rrarank.rerank.job import rerank_job as rerank_job
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
@@ -84,13 +84,13 @@ _HOMES = {
     "export.job": ("ExportJob", "export_model"),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
+    "merge": ("merge_parts",),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
+    "rerank.job": ("RerankJob", "rerank_job"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
-    "merge": ("merge_parts",),
-    "rerank.job": ("RerankJob", "rerank_job"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
