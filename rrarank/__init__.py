@@ -54,10 +54,10 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
-    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
-    from rrarank.retrieve.job import retrieve_run as retrieve_run
     from rrarank.rerank.job import RerankJob as RerankJob
     from rrarank.rerank.job import rerank_job as rerank_job
+    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
+    from rrarank.retrieve.job import retrieve_run as retrieve_run
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
@@ -87,8 +87,8 @@ _HOMES = {
     "merge": ("merge_parts",),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
-    "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "rerank.job": ("RerankJob", "rerank_job"),
+    "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),

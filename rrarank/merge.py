@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rrarank.cli.flags import Parser
+from rrarank.cli.parser import Parser
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown

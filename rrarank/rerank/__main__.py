@@ -6,21 +6,21 @@ import argparse
 import sys
 
 from rrarank.cli.flags import (
-    Parser,
     add_engine,
     add_reranker,
+    add_sources,
     check_engine_flags,
     check_reranker_flags,
-    positive,
+    origins_of,
     ray_config,
     reranker_settings,
 )
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.shards import Shard
 from rrarank.rerank.job import RerankJob, rerank_job
-from rrarank.sources.inputs import Origins
 
 
 def main(arguments: Arguments = None) -> int:
@@ -31,16 +31,7 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser("rerank", "Re-rank a first-stage run. A run made by rrarank.retrieve needs no other flag.")
     parser.add_argument("--run", required=True, help="a run: TREC, MS MARCO, .jsonl, .json; or - for stdin")
     where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
-    where.add_argument(
-        "--topics", default="", help="qid<TAB>query or JSONL, a BEIR folder, or a name such as dl19-passage"
-    )
-    where.add_argument("--collection", default="", help="JSONL or TSV file of texts, or a BEIR folder")
-    where.add_argument(
-        "--index", default="", help="Lucene index with stored texts, or a name such as msmarco-v1-passage"
-    )
-    where.add_argument(
-        "--dataset", default="", help="ir_datasets id or BEIR folder, for texts and, without --topics, queries"
-    )
+    add_sources(where)
     where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
     how = parser.add_argument_group("re-ranking")
     add_reranker(how)
@@ -91,7 +82,7 @@ def _job(flags: argparse.Namespace) -> RerankJob:
     check_engine_flags(flags)
     return RerankJob(
         run=flags.run,
-        origins=Origins(flags.topics, flags.collection, flags.index, flags.dataset),
+        origins=origins_of(flags),
         reranker=flags.reranker,
         settings=reranker_settings(flags),
         config=RerankConfig(
