@@ -49,10 +49,13 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
+    from rrarank.merge import merge_parts as merge_parts
     from rrarank.report.job import ReportJob as ReportJob
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
+    from rrarank.rerank.job import RerankJob as RerankJob
+    from rrarank.rerank.job import rerank_job as rerank_job
     from rrarank.retrieve.job import RetrieveJob as RetrieveJob
     from rrarank.retrieve.job import retrieve_run as retrieve_run
     from rrarank.serve.config import ServeConfig as ServeConfig
@@ -81,8 +84,10 @@ _HOMES = {
     "export.job": ("ExportJob", "export_model"),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
+    "merge": ("merge_parts",),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
+    "rerank.job": ("RerankJob", "rerank_job"),
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),

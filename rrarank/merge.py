@@ -6,19 +6,22 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rrarank.cli.flags import Parser
+from rrarank.cli.parser import Parser
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write, is_file, read_lines
+from rrarank.storage.journal import journal_path
+from rrarank.storage.locks import lock
 from rrarank.storage.sidecar import Sidecar, check_output, read_sidecar, write_sidecar
 
-ALIKE = ("inputs", "config", "model", "backend", "precision")
-TOLD = ("threads", "versions")  # rarely change a bit: said, not refused
+ALIKE = ("inputs", "config", "model", "backend", "precision")  # must be equal in all parts
+NOTED = ("threads", "versions")  # rarely change a bit: a difference is only a note
 
 
 def main(arguments: Arguments = None) -> int:
@@ -26,11 +29,45 @@ def main(arguments: Arguments = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("merge", "Join what `rrarank.rerank --shard` made: all parts of one job, in any order.")
+    parser = Parser("merge", "Join the parts that `rrarank.rerank --shard` made: all parts of one job, in any order.")
     parser.add_argument("shards", nargs="+", metavar="RUN", help="the parts, each with its sidecar beside it")
     parser.add_argument("--output", metavar="RUN", help="the run to write; - for stdout (default: as one job's)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     return parser
+
+
+def _merge(flags: argparse.Namespace) -> None:
+    for path in merge_parts(flags.shards, flags.output or "", overwrite=flags.overwrite):
+        print(path)
+
+
+def merge_parts(parts: Sequence[str | Path], output: str | Path = "", *, overwrite: bool = False) -> list[str]:
+    """Join the parts of one job, in any order, and return the paths of the files written: none for stdout.
+
+    Args:
+        output: the run to write; `-` is stdout; by default named as the one job would have named it.
+        overwrite: replace an existing output.
+
+    Raises:
+        RrarankError: parts are absent, given twice, or made by different commands, or the output exists.
+    """
+    found = sorted((_read(Path(part)) for part in parts), key=lambda part: part.shard.number)
+    _check_complete(found)
+    _check_alike(found)
+    target = str(output) or _whole_name(found[0])
+    inputs = _inputs(found[0])
+    used = [*inputs.values(), *(part.path for part in found)]
+    check_output(target, overwrite, used)
+    keeps = is_file(target)
+    with lock(journal_path(target)) if keeps else nullcontext():
+        check_output(target, overwrite, used)  # again: another job may have written it meanwhile
+        with atomic_write(target) as file:
+            for part in found:
+                file.writelines(read_lines(part.path))
+        if keeps:
+            _describe(Path(target), inputs, found)
+    say(f"{len(found)} parts joined")
+    return [target] if keeps else []
 
 
 @dataclass(frozen=True)
@@ -40,43 +77,26 @@ class _Part:
     sidecar: Sidecar
 
     def fact(self, name: str) -> Any:
-        """What its sidecar says, as it must be alike in all parts."""
+        """A fact of its sidecar, without what differs between the parts of one job."""
         value: Any = self.sidecar.content.get(name)
         if name == "inputs":
             return {key: entry.get("sha256") or entry["id"] for key, entry in value.items()}
         return {key: one for key, one in value.items() if key != "shard"} if name == "config" else value
 
 
-def _merge(flags: argparse.Namespace) -> None:
-    parts = sorted(map(_read, flags.shards), key=lambda part: part.shard.number)
-    _check_incomplete(parts)
-    _check_unlike(parts)
-    output = flags.output or _whole_name(parts[0])
-    inputs = _inputs(parts[0])
-    check_output(output, flags.overwrite, [*inputs.values(), *(part.path for part in parts)])
-    with atomic_write(output) as file:
-        for part in parts:
-            file.writelines(read_lines(part.path))
-    if is_file(output):
-        _describe(Path(output), inputs, parts)
-        print(output)
-    say(f"{len(parts)} parts joined")
-
-
-def _read(name: str) -> _Part:
-    path = Path(name)
+def _read(path: Path) -> _Part:
     if not path.is_file():
-        raise RrarankError(f"{name}: no such file")
+        raise RrarankError(f"{path}: no such file")
     sidecar = read_sidecar(path)
     if sidecar is None:
-        raise RrarankError(f"{name}: no sidecar {name}.json beside it, which says what part it is; was its job ended?")
+        raise RrarankError(f"{path}: no sidecar {path}.json beside it, which says which part it is; did its job end?")
     shard = sidecar.content.get("config", {}).get("shard")
     if not isinstance(shard, str):
-        raise RrarankError(f"{name}: is no part: it was not made by rrarank.rerank --shard")
+        raise RrarankError(f"{path}: is not a part: it was not made by rrarank.rerank --shard")
     return _Part(path, Shard.parse(shard), sidecar)
 
 
-def _check_incomplete(parts: Sequence[_Part]) -> None:
+def _check_complete(parts: Sequence[_Part]) -> None:
     of = parts[0].shard.of
     if odd := next((part for part in parts if part.shard.of != of), None):
         raise RrarankError(f"{odd.path} is part {odd.shard}, {parts[0].path} {parts[0].shard}; give parts of one job")
@@ -88,14 +108,14 @@ def _check_incomplete(parts: Sequence[_Part]) -> None:
         raise RrarankError(f"{len(absent)} of {of} parts are absent ({shown(absent)}); give them too")
 
 
-def _check_unlike(parts: Sequence[_Part]) -> None:
+def _check_alike(parts: Sequence[_Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
         for name in ALIKE:
             if differ := list(_differences(first.fact(name), part.fact(name))):
                 where = f"{part.sidecar.path} and {first.sidecar.path} differ in {name}"
                 raise RrarankError(f"{where} ({shown(differ)}); make all parts by one command")
-        for name in TOLD:
+        for name in NOTED:
             if differ := list(_differences(first.fact(name), part.fact(name))):
                 say(f"note: {part.path} was made with other {name} ({shown(differ)}); last digits of scores may differ")
 
@@ -123,7 +143,7 @@ def _inputs(part: _Part) -> dict[str, str | Path]:
 
 
 def _describe(output: Path, inputs: Mapping[str, str | Path], parts: Sequence[_Part]) -> None:
-    """As the sidecar of one job, but for the times, which are summed."""
+    """Write the sidecar of one job, with the times of all parts added up."""
     known = parts[0].sidecar.content
     facts = {name: known[name] for name in ("model", "backend", "precision", "threads") if name in known}
     seconds = sum(part.sidecar.content["timings"]["rerank_s"] for part in parts)

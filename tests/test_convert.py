@@ -213,7 +213,7 @@ def test_python_checks_a_run_by_trecs_rules(here):
         ("--run bm25.trec", "--output is missing; give a file, or - for stdout"),
         ("--beir o --qrels qrels.txt", "--beir needs --topics, --collection and --qrels too"),
         ("--run none.trec --output o.json", "none.trec: no such file (looked in ./, ./runs/ and the package)"),
-        ("--run bm25.trec --output o.jsonl.gz", "o.jsonl.gz: outputs are not packed; leave .gz out, and gzip the file"),
+        ("--run bm25.trec --output o.jsonl.gz", "o.jsonl.gz: outputs are not gzipped; leave .gz out and gzip the file"),
         (
             "--run bm25.trec --to ranx --output o.trec",
             "o.trec: --to ranx needs a name ending in .json, by which readers",
@@ -224,7 +224,7 @@ def test_python_checks_a_run_by_trecs_rules(here):
         ("--run bm25.trec --output docs.tsv", "docs.tsv: exists already; give --overwrite to replace it"),
         ("--run bm25.trec --output bm25.trec --overwrite", "bm25.trec: would replace the input /"),
         ("--run bm25.trec --output docs.tsv --overwrite", "docs.tsv: would replace the input /"),
-        ("--run bm25.trec.json --output o.trec", "bm25.trec.json: the sidecar of bm25.trec, which only describes it"),
+        ("--run bm25.trec.json --output o.trec", "bm25.trec.json: the sidecar of bm25.trec; give bm25.trec itself"),
         ("--run qrels.txt --output o.json", "qrels.txt:1: 4 columns, expected 6"),
         (
             "--qrels bm25.trec --output o.json",
@@ -241,7 +241,7 @@ def test_refused_in_one_line_and_nothing_is_left(convert, command, message):
 
 @pytest.mark.parametrize("flags", ["", " --overwrite", " --to candidates --overwrite"])
 def test_no_output_takes_the_place_of_a_sidecar(convert, flags):
-    message = "bm25.trec.json: where the sidecar of bm25.trec belongs; give another --output"
+    message = "bm25.trec.json: is the place of the sidecar of bm25.trec; give another --output"
     assert convert(f"--run bm25.trec --output bm25.trec.json{flags}")[0] == message
     assert convert(f"--qrels qrels.txt --output bm25.trec.json{flags}".replace(" --to candidates", ""))[0] == message
     Path("bm25.trec.json").unlink()  # where there is none, one may yet be looked for
@@ -251,7 +251,7 @@ def test_no_output_takes_the_place_of_a_sidecar(convert, flags):
 def test_nor_that_of_an_index(convert):
     Path("idx").mkdir()
     Path("idx/segments_1").touch()
-    assert convert("--run bm25.trec --output idx.json")[0].startswith("idx.json: where the sidecar of idx belongs")
+    assert convert("--run bm25.trec --output idx.json")[0].startswith("idx.json: is the place of the sidecar of idx")
 
 
 def test_a_run_that_does_not_know_its_texts_gets_the_command_to_type(convert):
@@ -329,7 +329,7 @@ def test_a_beir_folder_is_never_replaced(convert):
     ("name", "content", "message"),
     [
         ("docs.tsv", "a\tA\nb B\n", "docs.tsv:2: no tab; expected docid<TAB>text"),
-        ("docs.tsv", "a\tA\na\tB\n", "docid 'a' stands twice in the collection; keep one"),
+        ("docs.tsv", "a\tA\na\tB\n", "docid 'a' occurs twice in the collection; keep one"),
         ("topics.tsv", "1\tone\n", "new/beir: 1 judged queries have no topic ('2')"),
         ("qrels.txt", "1 0 c\n", "qrels.txt:1: 3 columns, expected 4"),
     ],

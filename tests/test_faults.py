@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.rerank import __main__ as rerank
+from rrarank.rerank import job as rerank_job
 from rrarank.rerank.__main__ import main
 
 SLOW = """
 import sys, time
-from rrarank import rerank
+from rrarank.rerank import __main__ as rerank
 from rrarank.rerankers.cross_encoder import CrossEncoder
 finish = CrossEncoder._finish
 def slowly(self, queries, pairs):
@@ -105,7 +105,7 @@ def test_a_job_stopped_between_its_run_and_its_sidecar_goes_on_by_the_same_comma
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr("rrarank.rerank.__main__._describe", stopped)
+        context.setattr("rrarank.rerank.job._describe", stopped)
         assert main([*job, "--output", "out.trec"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert main([*job, "--output", "out.trec"]) == 0
@@ -120,8 +120,8 @@ def test_what_another_job_wrote_meanwhile_is_not_replaced(job, whole, monkeypatc
         Path("out.trec").write_text("precious\n")
         return pairs(inputs, depth)
 
-    pairs = rerank._pairs
-    monkeypatch.setattr(rerank, "_pairs", meanwhile)
+    pairs = rerank_job._pairs
+    monkeypatch.setattr(rerank_job, "_pairs", meanwhile)
     assert main([*job, "--output", "out.trec"]) == 2
     assert "out.trec: exists already" in capsys.readouterr().err
     assert Path("out.trec").read_text() == "precious\n"
@@ -147,7 +147,8 @@ def test_a_disk_that_fills_while_the_run_is_written_leaves_the_old_run(job, whol
     Path("out.trec").write_text("precious\n")
     flags = [*job, "--reranker", "bm25", "--output", "out.trec", "--overwrite"]
     room = len(whole) // 2
-    code = "import sys; from rrarank import rerank, cli, journal; journal.Journal.add = lambda *_: None; "
+    code = "import sys; from rrarank.rerank import __main__ as rerank; from rrarank.storage.journal import Journal; "
+    code += "Journal.add = lambda *_: None; "
     done = subprocess.run(
         [sys.executable, "-c", f"{code} sys.exit(rerank.main(sys.argv[1:]))", *flags],
         check=False, capture_output=True, text=True, preexec_fn=limit_files(room),

@@ -81,8 +81,8 @@ def snapshot(folder):
 RUNS = [
     ("short line", {"run.trec": HIT + b"1 Q0 d2 2 2\n"}, "rerank", 2, "run.trec:2: 5 columns, expected 6 (qid Q0"),
     ("long line", {"run.trec": b"1 Q0 d1 1 3 my tag\n"}, "rerank", 2, "run.trec:1: 7 columns, expected 6"),
-    ("docid twice", {"run.trec": HIT + HIT}, "rerank", 2, "run.trec:2: docid 'd1' stands twice under query '1'"),
-    ("docid twice apart", {"run.trec": RUN + HIT}, "evaluate", 2, "run.trec:5: docid 'd1' stands twice"),
+    ("docid twice", {"run.trec": HIT + HIT}, "rerank", 2, "run.trec:2: docid 'd1' occurs twice under query '1'"),
+    ("docid twice apart", {"run.trec": RUN + HIT}, "evaluate", 2, "run.trec:5: docid 'd1' occurs twice"),
     ("NaN", {"run.trec": b"1 Q0 d1 1 NaN x\n"}, "rerank", 2, "run.trec:1: score 'NaN' is not finite"),
     ("inf", {"run.trec": b"1 Q0 d1 1 -inf x\n"}, "evaluate", 2, "run.trec:1: score '-inf' is not finite"),
     ("beyond a double", {"run.trec": b"1 Q0 d1 1 1e999 x\n"}, "rerank", 2, "score '1e999' is not finite"),
@@ -108,7 +108,7 @@ RUNS = [
     ("request without score", {"r.jsonl": request(score=None)}, "rerank --run r.jsonl", 2, "; expected {"),
     ("request NaN", {"r.jsonl": request(score="nan")}, "rerank --run r.jsonl", 2, "'d1' has the score nan, expected"),
     ("request, no query", {"r.jsonl": request(text=" ")}, "rerank --run r.jsonl", 2, "r.jsonl:1: an empty query"),
-    ("request twice", {"r.jsonl": request() * 2}, "rerank --run r.jsonl", 2, "r.jsonl:2: query '1' stands twice"),
+    ("request twice", {"r.jsonl": request() * 2}, "rerank --run r.jsonl", 2, "r.jsonl:2: query '1' occurs twice"),
 ]
 JUDGED = [
     ("three columns", {"qrels.txt": b"1 d1 1\n"}, "evaluate", 2, "qrels.txt:1: 3 columns, expected 4 (qid 0 docid"),
@@ -126,7 +126,7 @@ ASKED = [
     ("no tab", {"topics.tsv": b"1 cat\n"}, "rerank", 2, "topics.tsv:1: no tab; expected qid<TAB>query"),
     ("empty query", {"topics.tsv": TOPICS + b"3\t \n"}, "rerank", 2, "topics.tsv:3: an empty query; expected qid"),
     ("empty qid", {"topics.tsv": b"\tcat\n"}, "retrieve", 2, "topics.tsv:1: an empty qid; expected qid<TAB>query"),
-    ("qid twice", {"topics.tsv": TOPICS * 2}, "retrieve", 2, "topics.tsv:3: query '1' stands twice; keep one line"),
+    ("qid twice", {"topics.tsv": TOPICS * 2}, "retrieve", 2, "topics.tsv:3: query '1' occurs twice; keep one line"),
     ("unknown qid", {"topics.tsv": b"1\tcat\n"}, "rerank", 2, "run.trec: 1 queries have no topic in topics.tsv"),
     ("no queries", {"topics.tsv": b"\n\n"}, "retrieve", 2, "topics.tsv: no queries; expected lines of qid<TAB>query"),
     ("topics in latin-1", {"topics.tsv": b"1\tcaf\xe9\n"}, "retrieve", 2, "topics.tsv:1: not UTF-8 (byte 0xe9)"),

@@ -57,7 +57,7 @@ def edit(path, change):
     [
         ([0, 1], "1 of 3 parts are absent ('3/3'); give them too"),
         ([0, 1, 2, 1], "part 2/3 is given 2 times"),
-        ([0, 1, "whole.trec"], "whole.trec: is no part: it was not made by rrarank.rerank --shard"),
+        ([0, 1, "whole.trec"], "whole.trec: is not a part: it was not made by rrarank.rerank --shard"),
         ([0, 1, "other.trec"], "other.trec is part 1/2, bm25.cross-encoder.1-of-3.trec 1/3; give parts of one job"),
         ([0, "bm25.trec"], "bm25.trec: no sidecar bm25.trec.json beside it"),
         (["absent.trec"], "absent.trec: no such file"),

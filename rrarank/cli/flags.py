@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from rrarank.cli.parser import Parser as Parser
 from rrarank.cli.parser import positive as positive
 from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer
-from rrarank.engine.ray import RayBlocks, RayConfig
-from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
+from rrarank.errors import RrarankError
 from rrarank.sources.inputs import Origins
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
@@ -80,20 +79,25 @@ def check_engine_flags(flags: argparse.Namespace) -> None:
     odd = next((name for name in ("workers", "address") if getattr(flags, name)), "")
     if odd and flags.engine != "ray":
         raise RrarankError(f"--{odd} without --engine ray: give both or neither")
-    if flags.engine == "ray" and find_spec("ray") is None:
-        raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
+    if flags.engine == "ray":
+        check_ray()
 
 
-def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
-    """The scorer that --engine asks for; None: this process scores.
-
-    Args:
-        settings: of the reranker, as `registry.load_reranker` takes them; `more` names it.
-    """
+def ray_config(flags: argparse.Namespace) -> RayConfig | None:
+    """The flags of `add_engine`; None where this process scores."""
     if flags.engine != "ray":
         return None
     workers = flags.workers or RayConfig.workers
     threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
     gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
-    config = RayConfig(workers, threads, flags.address, gpus)
-    return RayBlocks(settings=settings, config=config, **more)
+    return RayConfig(workers, threads, flags.address, gpus)
+
+
+def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
+    """What scores blocks by the flags of `add_engine`; None where this process does.
+
+    Args:
+        settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
+    """
+    config = ray_config(flags)
+    return RayBlocks(settings=settings, config=config, **more) if config else None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from rrarank.data.run_files import write_qrels
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write
+from rrarank.storage.folders import replace_folder
 
 CORPUS = "corpus.jsonl"
 QUERIES = "queries.jsonl"
@@ -39,48 +38,45 @@ def _part(folder: Path, part: str) -> Path:
 
 
 def _judgments(folder: Path) -> Path:
-    """Those of the test split, else the only ones there."""
+    """The test split's file, or else the only file there."""
     found = sorted(path for path in (folder / QRELS).glob("[!.]*") if path.is_file())
     chosen = [path for path in found if path.name.removesuffix(".gz") == "test.tsv"] or found
     if not chosen:
         raise RrarankError(f"{folder}: no judgments in it, expected qrels/test.tsv as a BEIR folder has")
     if len(chosen) > 1:
         names = shown(str(path.relative_to(folder)) for path in chosen)
-        raise RrarankError(f"{folder}: several judgments ({names}); give one of these files")
+        raise RrarankError(f"{folder}: several files of judgments ({names}); give one of them")
     return chosen[0]
 
 
 def write_beir(
     folder: Path, collection: Iterable[tuple[str, str]], topics: Mapping[str, str], qrels: Qrels, split: str = "test"
 ) -> None:
-    """Write a BEIR folder, which appears whole or not at all and never replaces anything.
+    """Write a BEIR folder, whole or not at all; an existing folder is never replaced.
 
     Args:
         collection: (docid, text) pairs.
 
     Raises:
-        RrarankError: the folder exists, a docid stands twice, or a judged query has no topic, on which BEIR fails.
+        RrarankError: the folder exists, a docid occurs twice, or a judged query has no topic (BEIR fails on that).
     """
     if folder.exists():
         raise RrarankError(f"{folder}: exists already, and a folder is never replaced; give another name")
     if unknown := [qid for qid in qrels if qid not in topics]:
         raise RrarankError(f"{folder}: {len(unknown):,} judged queries have no topic ({shown(unknown)})")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
-        whole = Path(work, folder.name)
+    with replace_folder(folder) as whole:
         with atomic_write(whole / CORPUS) as file:
             file.writelines(_row(docid, title="", text=text) for docid, text in _each_once(collection))
         with atomic_write(whole / QUERIES) as file:
             file.writelines(_row(qid, text=text) for qid, text in topics.items())
         write_qrels(whole / QRELS / f"{split}.tsv", qrels)
-        os.replace(whole, folder)
 
 
 def _each_once(collection: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
     seen: set[str] = set()
     for docid, text in collection:
         if docid in seen:
-            raise RrarankError(f"docid {docid!r} stands twice in the collection; keep one")
+            raise RrarankError(f"docid {docid!r} occurs twice in the collection; keep one")
         seen.add(docid)
         yield docid, text
 

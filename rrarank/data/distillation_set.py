@@ -1,4 +1,4 @@
-"""The distillation set: what a teacher said of each query, one JSON line a query; nothing faulty is read or written."""
+"""The distillation set: one JSON line per query with its teacher's ranking; faulty lines are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_set(path: str | Path) -> list[LabelledRanking]:
     """Every label of a set, plain or `.gz`, in the order of the file.
 
     Raises:
-        RrarankError: the set has a fault; the first one, with its line.
+        RrarankError: the first fault of the set, with its line.
     """
     labels = []
     for found in _read(path):
@@ -42,7 +42,7 @@ def read_set(path: str | Path) -> list[LabelledRanking]:
 
 
 def find_faults(path: str | Path) -> Iterator[str]:
-    """Each fault of a set as `path:line: what is wrong`; none where `read_set` takes it."""
+    """Each fault of a set as `path:line: what is wrong`; none if `read_set` accepts the set."""
     return (found for found in _read(path) if isinstance(found, str))
 
 
@@ -50,7 +50,7 @@ def write_set(path: str | Path, labels: Iterable[LabelledRanking]) -> None:
     """Write a set whole or not at all; equal labels give equal bytes.
 
     Args:
-        labels: may come one by one, as they become ready.
+        labels: may be an iterator that yields them as they become ready.
 
     Raises:
         RrarankError: a label has a fault.
@@ -59,8 +59,8 @@ def write_set(path: str | Path, labels: Iterable[LabelledRanking]) -> None:
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """JSON objects, one a line, whole or not at all; gzipped for `.gz`; `-` is stdout."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # floats in their shortest form
+    """Write JSON objects, one per line, whole or not at all; gzipped for `.gz`; `-` is stdout."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # writes floats in their shortest form
     with atomic_write(path) as file, _packed(file, path) as stream:
         try:
             jsonlines.Writer(stream, dumps=encode).write_all(rows)
@@ -69,11 +69,11 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 @contextmanager
-def _packed(file: Any, path: str | Path) -> Iterator[Any]:  # of text or of bytes: jsonlines writes to either
+def _packed(file: Any, path: str | Path) -> Iterator[Any]:  # a text or binary stream; jsonlines writes to either
     if not str(path).endswith(".gz"):
         yield file
         return
-    with gzip.GzipFile("", "wb", fileobj=file.buffer, mtime=0) as packed:  # no name, no time: equal bytes
+    with gzip.GzipFile("", "wb", fileobj=file.buffer, mtime=0) as packed:  # no name or time: equal bytes
         yield packed
 
 
@@ -86,7 +86,7 @@ def _faultless(labels: Iterable[LabelledRanking], path: str | Path) -> Iterator[
 
 
 def _read(path: str | Path) -> Iterator[LabelledRanking | str]:
-    """Each line's label, or its faults."""
+    """The label of each line, or its faults."""
     numbers = count(1)
     seen: set[str] = set()
 
@@ -163,7 +163,7 @@ def _candidate(row: object, where: str) -> Candidate:
 
 
 def _check_other(row: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    if others := row.keys() - set(known):  # else they would be lost when the set is written again
+    if others := row.keys() - set(known):  # they would be lost when the set is written again
         raise RrarankError(f"{where}: unknown field {shown(sorted(others))}; expected {', '.join(known)}")
 
 
@@ -184,17 +184,17 @@ def _strings(row: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
 
 
 def _faults(label: LabelledRanking, seen: set[str]) -> Iterator[str]:
-    """What makes a label mean nothing, or two things; `seen` gathers the qids."""
+    """What makes a label meaningless or ambiguous; `seen` collects the qids."""
     qid = label.query.qid
     if qid in seen:
-        yield f"query {qid!r} stands twice; keep one line"
+        yield f"query {qid!r} occurs twice; keep one line"
     seen.add(qid)
     if not label.query.text.strip():
         yield f"query {qid!r}: its text is empty"
     if not label.shown:
         yield f"query {qid!r}: no document is shown; leave the query out"
     if not _is_json(dict(label.provenance)):
-        yield f"query {qid!r}: its provenance holds what JSON cannot (NaN, infinity, a Python object)"
+        yield f"query {qid!r}: its provenance holds a value that JSON cannot (NaN, infinity, a Python object)"
     for fault, docids in _faulty(label):
         if found := list(docids):
             yield f"query {qid!r}: {shown(found)}: {fault}"
@@ -210,7 +210,7 @@ def _faulty(label: LabelledRanking) -> Iterator[tuple[str, Iterable[str]]]:
     yield "more than once among listed, missing and unknown; keep one", (i for i in stands if stands[i] > 1)
     yield "listed, missing or unknown, but not shown", (i for i in stands if i not in places)
     yield (
-        "shown, but not listed, missing or unknown; unknown, where nothing is known",
+        "shown, but not listed, missing or unknown; make it unknown if nothing is known of it",
         (i for i in places if i not in stands),
     )
     yield "both shown and not shown", (i for i in label.not_shown if i in places)
@@ -232,26 +232,26 @@ def _is_json(value: object) -> bool:
 
 
 def pairs(label: LabelledRanking) -> Iterator[tuple[str, str]]:
-    """(better docid, worse docid): each listed one above those listed after it, and above every missing one.
+    """(better docid, worse docid): each listed docid above those listed after it and above every missing one.
 
-    Missing ones are tied with one another, and of unknown ones nothing is known: neither gives pairs of its own.
+    Missing docids are tied with one another, and nothing is known of unknown ones: neither kind gives other pairs.
     """
     yield from combinations(label.listed, 2)
     yield from product(label.listed, label.missing)
 
 
 def levels(label: LabelledRanking) -> dict[str, int]:
-    """docid -> level: n for the best of n listed, 1 for the last, 0 for each missing one; unknown ones are absent.
+    """docid -> level: n for the best of n listed docids, 1 for the last, 0 for missing ones; unknown ones are absent.
 
-    One level exceeds another just where `pairs` has that pair.
+    One docid's level is higher than another's exactly if `pairs` has that pair.
     """
     listed = {docid: len(label.listed) - place for place, docid in enumerate(label.listed)}
     return listed | dict.fromkeys(label.missing, 0)
 
 
 def teacher_name(label: LabelledRanking) -> str:
-    """Who labelled: the kind of teacher and its model or its runs; by it `evaluate` knows a model that is measured by
-    its own teacher's judgments."""
+    """The kind of teacher, with its model or runs: tells `evaluate` that a model is measured by its own teacher's
+    judgments."""
     kind, runs = str(label.provenance.get("teacher", "")), label.provenance.get("runs")
     who = ", ".join(map(str, runs)) if isinstance(runs, list | tuple) else str(label.provenance.get("model", ""))
     return f"{kind}: {who}" if who else kind
@@ -260,9 +260,9 @@ def teacher_name(label: LabelledRanking) -> str:
 def split(
     labels: Iterable[LabelledRanking], share: float, seed: int
 ) -> tuple[list[LabelledRanking], list[LabelledRanking]]:
-    """The set without about a `share` of its queries, and these.
+    """Split off about a `share` of the queries: (the rest, those split off).
 
-    A query's part hangs on its qid and the seed alone, so it stays there when others are added.
+    The part of a query depends only on its qid and the seed, so it stays the same when queries are added.
     """
     rest: list[LabelledRanking] = []
     held_out: list[LabelledRanking] = []
@@ -273,15 +273,15 @@ def split(
 
 
 def collapse_equal_texts(candidates: Iterable[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
-    """The candidates without those whose text equals, but for white space, that of a better-ranked one.
+    """Drop candidates whose text equals that of a better-ranked one, ignoring white space.
 
-    For use before a teacher is asked: an order of equal texts is noise.
+    Use it before asking a teacher: any order of equal texts is noise.
 
     Args:
         candidates: best first.
 
     Returns:
-        those kept, and dropped docid -> the docid kept for it.
+        the candidates kept, and dropped docid -> the docid kept for it.
     """
     kept: dict[str, Candidate] = {}
     dropped = {}
@@ -293,5 +293,5 @@ def collapse_equal_texts(candidates: Iterable[Candidate]) -> tuple[list[Candidat
 
 
 def one_line(text: str) -> str:
-    """Without line breaks, tabs and double spaces."""
+    """The text without line breaks, tabs and double spaces."""
     return " ".join(text.split())

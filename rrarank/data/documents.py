@@ -1,20 +1,20 @@
-"""JSON documents: which fields hold the id and the text."""
+"""JSON documents: the fields that hold the id and the text."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rrarank.errors import RrarankError, shown
 
 ID_FIELDS = ("id", "_id", "docid", "doc_id")
-
-
 TEXT_FIELDS = ("text", "segment", "contents", "content", "body", "passage")  # rank_llm's order
 
 
 def document_text(row: Mapping[str, object], where: str) -> str:
-    """A JSON document's text; a title comes before it, as BEIR's loaders do."""
+    """A JSON document's text, with its title in front, as in BEIR's loaders."""
     text = field(row, TEXT_FIELDS, where)
     return f"{field(row, ('title',), where)} {text}".strip() if row.get("title") else text
 
@@ -25,12 +25,17 @@ def json_object(line: str, where: str) -> Mapping[str, object]:
     except json.JSONDecodeError as error:
         raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:
-        raise RrarankError(f"{where}: JSON that cannot be held ({error})") from error
+        raise RrarankError(f"{where}: JSON that Python cannot hold ({error})") from error
     if not isinstance(row, dict):
         raise RrarankError(f"{where}: a JSON {type(row).__name__}, expected an object")
-    if "\\ud" in line.lower() and any("\ud800" <= char <= "\udfff" for char in json.dumps(row, ensure_ascii=False)):
-        raise RrarankError(f"{where}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
+    check_surrogates(row, line, where)
     return row
+
+
+def check_surrogates(content: object, text: str, where: str | Path) -> None:
+    """Refuse JSON that escapes half of a surrogate pair: no file can hold it as UTF-8."""
+    if re.search(r"\\u[dD][89a-fA-F]", text) and re.search("[\ud800-\udfff]", json.dumps(content, ensure_ascii=False)):
+        raise RrarankError(f"{where}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
 
 
 def field(row: Mapping[str, object], names: Sequence[str], where: str) -> str:

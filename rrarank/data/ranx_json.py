@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from rrarank.data.documents import check_surrogates
 from rrarank.data.trec import FLOAT32_MAX, best_first, columns
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError
@@ -16,7 +16,7 @@ _LIKE_GRADES = range(-9, 10)
 
 
 def read_ranx_qrels(path: str | Path) -> Qrels:
-    """qid -> docid -> grade; a query without judgments counts as not judged, as in a TREC file."""
+    """qid -> docid -> grade; a query without judgments is left out, as in a TREC file."""
     qrels: dict[str, dict[str, int]] = {}
     for qid, judged in _tables(read_json(path), path, "{qid: {docid: grade}}").items():
         for docid, grade in judged.items():
@@ -31,7 +31,7 @@ def read_ranx_qrels(path: str | Path) -> Qrels:
 
 
 def ranx_run(content: object, where: str | Path) -> Run:
-    """A run from what `read_json` gave; a JSON object has no order, so ties fall as in a TREC run."""
+    """A run from the content of `read_json`; a JSON object has no order, so ties are settled as in a TREC run."""
     tables = _tables(content, where, "{qid: {docid: score}}")
     scores = [(qid, docid, score) for qid, table in tables.items() for docid, score in table.items()]
     for qid, docid, score in scores:
@@ -39,14 +39,14 @@ def ranx_run(content: object, where: str | Path) -> Run:
             seen = f"query {qid!r}, docid {docid!r}: score {score!r}"
             raise RrarankError(f"{where}: {seen}, expected a number that is finite as float32")
     if scores and all(type(score) is int and score in _LIKE_GRADES for *_, score in scores):
-        raise RrarankError(f"{where}: grades, not scores: all are small whole numbers; a run's are written as 3.0")
+        raise RrarankError(f"{where}: grades, not scores: all are small whole numbers; write a run's scores as 3.0")
     return Run(
         {qid: best_first(Hit(docid, float(score)) for docid, score in table.items()) for qid, table in tables.items()}
     )
 
 
 def _tables(content: object, where: str | Path, expected: str) -> Mapping[str, Mapping[str, float]]:
-    """The content itself, once it is known to be an object of objects whose keys are ids."""
+    """Check that the content is an object of objects whose keys are ids, and return it."""
     if not isinstance(content, dict) or not content:
         raise RrarankError(f"{where}: {_seen(content)}, expected {expected}")
     for qid, table in content.items():
@@ -54,7 +54,7 @@ def _tables(content: object, where: str | Path, expected: str) -> Mapping[str, M
             raise RrarankError(f"{where}: query {qid!r} holds {_seen(table)}, expected {expected}")
         for name in (qid, *table):
             if columns(name) != [name]:
-                raise RrarankError(f"{where}: the id {name!r} is empty or holds a space, which a run cannot hold")
+                raise RrarankError(f"{where}: the id {name!r} is empty or contains a space, which a run cannot hold")
     return content
 
 
@@ -67,7 +67,7 @@ def read_json(path: str | Path) -> object:
     """The one JSON value of a file, plain or `.gz`.
 
     Raises:
-        RrarankError: it is not JSON, a key stands twice in one object, or the file is a sidecar of ours.
+        RrarankError: it is not JSON, a key occurs twice in one object, or the file is a sidecar of rrarank.
     """
     text = "".join(read_lines(path))
     if not text.strip():
@@ -79,20 +79,19 @@ def read_json(path: str | Path) -> object:
         where = f"{path}:{error.lineno}"
         raise RrarankError(f"{where}: not JSON ({error.msg} at column {error.colno}){hint}") from error
     except (ValueError, RecursionError) as error:
-        raise RrarankError(f"{path}: JSON that cannot be held ({error})") from error
-    if re.search(r"\\u[dD][89a-fA-F]", text) and re.search("[\ud800-\udfff]", json.dumps(content, ensure_ascii=False)):
-        raise RrarankError(f"{path}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
+        raise RrarankError(f"{path}: JSON that Python cannot hold ({error})") from error
+    check_surrogates(content, text, path)
     if isinstance(content, dict) and str(content.get("format")).startswith("rrarank.sidecar/"):
         described = str(path).removesuffix(".json")
-        raise RrarankError(f"{path}: the sidecar of {described}, which only describes it; give {described} itself")
+        raise RrarankError(f"{path}: the sidecar of {described}; give {described} itself")
     return content
 
 
 def _no_key_twice(pairs: list[tuple[str, object]], where: str | Path) -> dict[str, object]:
-    """JSON's own reader would keep the last of two, silently."""
+    """Refuse a key that occurs twice; `json` would silently keep the last value."""
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise RrarankError(f"{where}: {twice!r} stands twice in one JSON object; keep one")
+        raise RrarankError(f"{where}: {twice!r} occurs twice in one JSON object; keep one")
     return content

@@ -1,6 +1,6 @@
 """A run in any format, read and written: TREC, rank_llm's requests and results, Pyserini's candidates, ranx JSON.
 
-Requests, results and candidates carry the queries and the texts with the hits, so that a file of them is a whole job.
+Requests, results and candidates hold queries and texts beside the hits, so one file is a whole job.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, read_lines, stem
 
 SUFFIXES = {"trec": "", "requests": ".jsonl", "results": ".jsonl", "ranx": ".json", "candidates": ".json"}
-"""format -> how the names of its files end; where two end alike, the first is the usual one."""
+"""format -> suffix of its files; where two formats share one, the first is the usual one."""
 
 CARRYING = ("requests", "results", "candidates")
-"""The formats that carry queries and texts."""
+"""The formats that hold queries and texts."""
 
 _EXPECTED = '{"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc"}]}'
 
@@ -34,8 +34,8 @@ class RunFile:
     """A run as its file holds it.
 
     Args:
-        topics: qid -> query; empty where the format carries none.
-        texts: docid -> text, likewise.
+        topics: qid -> query; empty if the format has none.
+        texts: docid -> text; empty if the format has none.
     """
 
     run: Run
@@ -47,13 +47,13 @@ class RunFile:
 
 
 def read_run_file(path: str | Path) -> RunFile:
-    """A run from a file of any format, plain or `.gz`; one that names no system is tagged with the file's name.
+    """A run from a file of any format, plain or `.gz`; a run without a tag gets the file's name as tag.
 
-    `.jsonl` holds requests or results, one a line; `.json` a list of them, one reply of Pyserini's REST server, or
-    ranx's `{qid: {docid: score}}`; any other name means TREC or MS MARCO, and so does `-`, stdin.
+    `.jsonl` holds requests or results, one per line; `.json` holds a list of them, one reply of Pyserini's REST server,
+    or ranx's `{qid: {docid: score}}`; any other name, and `-` for stdin, means TREC or MS MARCO.
 
     Raises:
-        RrarankError: naming file and place, what was seen and what was expected.
+        RrarankError: with the file and the place, what was seen and what was expected.
     """
     suffix = suffix_of(path)
     if suffix == ".jsonl":
@@ -67,7 +67,7 @@ def read_run_file(path: str | Path) -> RunFile:
 
 
 def suffix_of(path: str | Path) -> str:
-    """`.json` or `.jsonl`, whether or not `.gz` follows; empty for all other names."""
+    """`.json` or `.jsonl`, with or without `.gz` after it; empty for all other names."""
     suffix = Path(str(path).removesuffix(".gz")).suffix
     return suffix if suffix in SUFFIXES.values() else ""
 
@@ -88,7 +88,7 @@ def _requests_by_line(path: str | Path) -> Iterator[tuple[str, Ranking]]:
 
 
 def _requests_by_place(content: Sequence[object], path: str | Path) -> Iterator[tuple[str, Ranking]]:
-    """A reply of Pyserini's need not name its query: its place in the file then does, from "1"."""
+    """A reply of Pyserini's server may lack a qid; then its place in the file is used, from "1"."""
     for number, request in enumerate(content, start=1):
         where = f"{path}: request {number}"
         yield where, _request(request, where, unnamed=str(number))
@@ -101,7 +101,7 @@ def _gathered(rankings: Iterable[tuple[str, Ranking]], path: str | Path) -> RunF
     for where, ranking in rankings:
         qid = ranking.query.qid
         if qid in hits:
-            raise RrarankError(f"{where}: query {qid!r} stands twice; keep one")
+            raise RrarankError(f"{where}: query {qid!r} occurs twice; keep one")
         topics[qid] = ranking.query.text
         hits[qid] = _in_order([Hit(candidate.docid, candidate.score) for candidate in ranking.candidates])
         for candidate in ranking.candidates:
@@ -113,13 +113,14 @@ def _gathered(rankings: Iterable[tuple[str, Ranking]], path: str | Path) -> RunF
 
 
 def _in_order(hits: list[Hit]) -> list[Hit]:
-    """rank_llm's results re-use the sorted scores of the first stage: where none rises, the file's order, ties
-    included, is the ranking; else trec_eval's rule."""
+    """Keep the file's order, ties included, if no score rises (rank_llm's results re-use the first stage's sorted
+    scores); else sort by trec_eval's rule."""
     return hits if all(a.score >= b.score for a, b in pairwise(hits)) else trec.best_first(hits)
 
 
 def _request(request: object, where: str, unnamed: str = "") -> Ranking:
-    """One query and its candidates, in the order of the file; Pyserini 1.6 calls the texts query_txt, document_txt."""
+    """One query and its candidates, in the order of the file; Pyserini 1.6 names the texts query_txt and
+    document_txt."""
     if not isinstance(request, dict):
         raise RrarankError(f"{where}: a JSON {type(request).__name__}, expected {_EXPECTED}")
     try:
@@ -131,7 +132,7 @@ def _request(request: object, where: str, unnamed: str = "") -> Ranking:
         raise RrarankError(f"{where}: {type(error).__name__} {error}; expected {_EXPECTED}") from None
     docids = [candidate.docid for candidate in candidates]
     if any(trec.columns(name) != [name] for name in (qid, *docids)):
-        raise RrarankError(f"{where}: an id that is empty or holds a space, which a run cannot hold")
+        raise RrarankError(f"{where}: an id that is empty or contains a space, which a run cannot hold")
     if not text:
         raise RrarankError(f"{where}: an empty query; expected {_EXPECTED}")
     if len(set(docids)) < len(docids):
@@ -164,10 +165,10 @@ def candidate_text(doc: object, where: str) -> str:
 
 
 def write_run_file(path: str | Path, content: RunFile, to: str) -> None:
-    """Write a run whole or not at all, its scores strictly falling as in `trec.write_run`.
+    """Write a run whole or not at all, with strictly falling scores as in `trec.write_run`.
 
     Args:
-        content: for a format of `CARRYING`, with the query of every qid and the text of every hit.
+        content: for a format of `CARRYING`, it has the query of every qid and the text of every hit.
         to: a format of `SUFFIXES`.
     """
     if to == "trec":
@@ -178,7 +179,7 @@ def write_run_file(path: str | Path, content: RunFile, to: str) -> None:
 
 
 def _ranx(content: RunFile) -> Iterator[str]:
-    run = {qid: _written(qid, hits) for qid, hits in content.run.items() if hits}  # ranx fails on a query without any
+    run = {qid: _written(qid, hits) for qid, hits in content.run.items() if hits}  # ranx fails on an empty query
     yield json.dumps({qid: {docid: score for docid, _, score in hits} for qid, hits in run.items()}, ensure_ascii=False)
     yield "\n"
 
@@ -193,7 +194,7 @@ def _results(content: RunFile) -> Iterator[str]:
 
 
 def _replies(content: RunFile) -> Iterator[str]:
-    """One reply of Pyserini's REST server, or a list of them where the run has several queries."""
+    """One reply of Pyserini's REST server, or a list of replies if the run has several queries."""
     several = len(content.run) > 1
     for place, qid in enumerate(content.run):
         reply = {"api": "v1", "index": "", **_query_and_candidates(qid, content, ranked=True)}
@@ -212,14 +213,14 @@ def _query_and_candidates(qid: str, content: RunFile, ranked: bool = False) -> d
 
 
 def _written(qid: str, hits: Sequence[Hit]) -> Iterator[tuple[str, int, float]]:
-    """(docid, rank, score) as a TREC run holds them: checked, strictly falling, float32 in its shortest form."""
+    """(docid, rank, score) as in a TREC run: checked, strictly falling, float32 in its shortest form."""
     for line in trec.run_lines(qid, hits, tag=""):
         _, _, docid, rank, score, _ = line.split(" ")
         yield docid, int(rank), float(score)
 
 
 def write_qrels(path: str | Path, qrels: Qrels) -> None:
-    """Write judgments whole or not at all; by suffix `.json` as ranx, `.tsv` as BEIR, else as TREC has them."""
+    """Write judgments whole or not at all, in the format of the suffix: `.json` ranx, `.tsv` BEIR, any other TREC."""
     suffix = Path(path).suffix
     with atomic_write(path) as file:
         if suffix == ".json":
@@ -235,6 +236,6 @@ def _judgments(qrels: Qrels) -> Iterator[tuple[str, str, int]]:
     for qid, grades in qrels.items():
         for docid, grade in grades.items():
             for name in (qid, docid):
-                if trec.columns(name) != [name] or name.startswith('"'):  # which BEIR's loader takes for csv's quotes
-                    raise RrarankError(f"the id {name!r} is empty, holds a space or opens with a quote; rename it")
+                if trec.columns(name) != [name] or name.startswith('"'):  # BEIR's loader would read CSV quotes
+                    raise RrarankError(f"the id {name!r} is empty, contains a space or begins with a quote; rename it")
             yield qid, docid, grade

@@ -1,4 +1,4 @@
-"""TREC's rules for submitted runs: every rule checked, every fault named."""
+"""TREC's rules for submitted runs: check every rule, name every fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_SHOWN = 20
 
 
 def write_submission(output: Path, run: Iterable[tuple[str, Sequence[Hit]]], tag: str, wanted: Collection[str]) -> None:
-    """Write the run, but only if it passes the check."""
+    """Write the run if it passes the check, else nothing."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as work:
         unchecked = Path(work, output.name)
@@ -28,7 +28,7 @@ def write_submission(output: Path, run: Iterable[tuple[str, Sequence[Hit]]], tag
 
 
 def check_submission(path: Path, wanted: Collection[str], max_hits: int = 1000, *, name: str = "") -> None:
-    """Raise with every fault of the run, one a line, up to `MOST_SHOWN`; `name` stands for the path in the message."""
+    """Refuse a run with faults: one per line, at most `MOST_SHOWN`; `name` replaces the path in the message."""
     name = name or str(path)
     faults = list(islice(find_faults(read_lines(path), wanted, max_hits), MOST_SHOWN + 1))
     if faults:
@@ -38,9 +38,11 @@ def check_submission(path: Path, wanted: Collection[str], max_hits: int = 1000, 
 
 
 def find_faults(lines: Iterable[str], wanted: Collection[str], max_hits: int) -> Iterator[str]:
-    """Each fault as `:line: what is wrong`, or `: what is wrong` of the whole; by TREC's rules for runs:
-    six columns, a literal Q0, one tag of 1-20 of A-Z a-z 0-9 _ . -, every topic and no other, no docid twice,
-    ranks from 1 without gaps, finite scores that fall in the order of the ranks, at most `max_hits` a query."""
+    """Each fault as `:line: what is wrong`, or `: what is wrong` for the whole run.
+
+    TREC's rules: six columns, a literal Q0, one tag of 1-20 of A-Z a-z 0-9 _ . -, every topic and no other, no docid
+    twice, ranks from 1 without gaps, finite scores that fall with the ranks, at most `max_hits` per query.
+    """
     hits: dict[str, list[Hit]] = {}
     seen: dict[str, set[str]] = {}
     tags: dict[str, int] = {}
@@ -59,7 +61,7 @@ def find_faults(lines: Iterable[str], wanted: Collection[str], max_hits: int) ->
             yield f":{number}: query {qid!r} is not in the topics"
         docids = seen.setdefault(qid, set())
         if docid in docids:
-            yield f":{number}: docid {docid!r} stands twice under query {qid!r}"
+            yield f":{number}: docid {docid!r} occurs twice under query {qid!r}"
         docids.add(docid)
         found = hits.setdefault(qid, [])
         if rank != str(len(found) + 1):
@@ -85,4 +87,4 @@ def _faults_of_the_whole(
         if any(a.score < b.score for a, b in pairwise(found)):
             yield f": query {qid!r}: scores rise with the rank, expected falling"
         elif best_first(found) != found:
-            yield f": query {qid!r}: tied scores, which trec_eval orders otherwise than the ranks do"
+            yield f": query {qid!r}: tied scores, which trec_eval orders differently from the ranks"

@@ -1,7 +1,7 @@
 """TREC files: runs, qrels and topics, read, checked and written by trec_eval's rules.
 
-trec_eval ignores the rank column, keeps scores as float32, sorts them falling and breaks ties by docid, falling
-(`form_res_rels.c`). Every order in this package follows that rule, and it is settled here alone.
+trec_eval ignores the rank column, keeps scores as float32, sorts by falling score and breaks ties by falling docid
+(`form_res_rels.c`). Every order in this package follows that rule, which only this file implements.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_run(path: str | Path) -> Run:
     """A run from a TREC or MS MARCO file: plain, `.gz`, or `-` for stdin.
 
     Raises:
-        RrarankError: naming file and line, what was seen and what was expected.
+        RrarankError: with the file and line, what was seen and what was expected.
     """
     return parse_run(read_lines(path), where=str(path))
 
@@ -46,7 +46,7 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
     `qid docid rank`, which score 1/rank as in Pyserini's converter. Hits come best first by trec_eval's rule."""
     run = PackedHits()
     hits: dict[str, float] = {}  # of the current query
-    scattered: dict[str, dict[str, float]] = {}  # of queries whose lines do not stand together
+    scattered: dict[str, dict[str, float]] = {}  # of queries whose lines are not contiguous
     tag, current = "", ""
     width = 0
     for number, line in enumerate(_split_lines(lines), start=1):
@@ -66,7 +66,7 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
             _keep(run, scattered, current, hits)
             hits, current = _hits_so_far(run, scattered, qid), qid
         if docid in hits:
-            raise RrarankError(f"{where}:{number}: docid {docid!r} stands twice under query {qid!r}; keep one line")
+            raise RrarankError(f"{where}:{number}: docid {docid!r} occurs twice under query {qid!r}; keep one line")
         hits[docid] = value
     if not hits:
         raise RrarankError(f"{where}: no hits; expected lines of 6 columns (qid Q0 docid rank score tag)")
@@ -77,7 +77,7 @@ def parse_run(lines: str | Iterable[str], where: str = "run") -> Run:
 
 
 def _keep(run: PackedHits, scattered: Mapping[str, object], qid: str, hits: Mapping[str, float]) -> None:
-    """Pack what was read of a query, unless its lines are known to come in parts."""
+    """Pack the hits of a query, unless its lines are known to be scattered."""
     if hits and qid not in scattered:
         _pack(run, qid, hits)
 
@@ -87,14 +87,14 @@ def _pack(run: PackedHits, qid: str, hits: Mapping[str, float]) -> None:
 
 
 def _hits_so_far(run: PackedHits, scattered: dict[str, dict[str, float]], qid: str) -> dict[str, float]:
-    """docid -> score; a query that comes back stays unpacked from then on."""
+    """docid -> score; the hits of a query that comes again stay unpacked."""
     if qid in run and qid not in scattered:
         scattered[qid] = dict(run[qid])
     return scattered.get(qid, {})
 
 
 def best_first(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits in the order in which trec_eval reads them: float32 scores falling, equal scores by docid, falling."""
+    """Hits in trec_eval's order: by falling float32 score, equal scores by falling docid."""
     hits = list(hits)
     keys = array("f", [hit.score for hit in hits])  # rounds to float32
     if all(map(gt, keys, islice(keys, 1, None))):  # as in most files
@@ -106,10 +106,10 @@ def best_first(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def strictly_falling(scores: Sequence[float]) -> np.ndarray:
-    """Scores as float32, each below the one before it: what a written run must hold.
+    """Scores as float32, each below the one before it, as a written run needs.
 
-    A score that already falls is only rounded; one that does not becomes the next float32 below its predecessor. So
-    trec_eval, ranx and a float32 sort all read the order that was meant.
+    A falling score is only rounded; any other becomes the next float32 below its predecessor. So trec_eval, ranx and a
+    float32 sort all read the intended order.
 
     Returns:
         (len(scores),) float32.
@@ -120,10 +120,10 @@ def strictly_falling(scores: Sequence[float]) -> np.ndarray:
         falling = np.array(scores, dtype=np.float32)
         _check_infinite(falling, scores)
         for i in np.flatnonzero(falling[1:] >= falling[:-1]) + 1:
-            while i < len(falling) and falling[i] >= falling[i - 1]:  # each step down may reach the score below
+            while i < len(falling) and falling[i] >= falling[i - 1]:  # a step down may reach the next score
                 falling[i] = np.nextafter(falling[i - 1], np.float32(-np.inf))
                 i += 1
-    _check_infinite(falling, scores)  # the lowest float32 has none below it
+    _check_infinite(falling, scores)  # no float32 is below the lowest one
     return falling
 
 
@@ -137,11 +137,11 @@ def write_run(path: str | Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], 
     """Write a run whole or not at all: literal `Q0`, ranks from 1, strictly falling scores in their shortest form.
 
     Args:
-        run: a Run, or (qid, hits) pairs as they become ready; hits in the intended order.
-        tag: the run's tag; a Run's own by default.
+        run: a Run, or an iterator of (qid, hits) pairs; hits in the intended order.
+        tag: the run's tag; by default a Run's own.
 
     Raises:
-        RrarankError: the tag is not TREC's (1-20 of A-Z a-z 0-9 _ . -), an id holds a space, a score is not finite.
+        RrarankError: the tag is not 1-20 of A-Z a-z 0-9 _ . -, an id contains a space, or a score is not finite.
     """
     tag = check_tag(tag or (run.tag if isinstance(run, Run) else ""))
     with atomic_write(path) as file:
@@ -160,17 +160,17 @@ def run_lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
 
 
 def written_scores(hits: Sequence[Hit]) -> list[str]:
-    """The scores of one query as a run holds them: strictly falling float32, each in its shortest form."""
+    """The scores of one query as in a run: strictly falling float32, in shortest form."""
     return strictly_falling([hit.score for hit in hits]).astype(str).tolist()  # type: ignore[no-any-return]
 
 
 def falling_docid(place: int) -> str:
-    """A docid for each place from 0 to 999,999,999: by the rule on ties, equal scores then keep the order of places."""
+    """A docid for each place from 0 to 999,999,999; by the tie rule, equal scores keep the order of places."""
     return f"{_LAST_PLACE - place:09}"
 
 
 def place_of(docid: str) -> int:
-    """The place that `falling_docid` made it of."""
+    """The place from which `falling_docid` made it."""
     return _LAST_PLACE - int(docid)
 
 
@@ -188,11 +188,11 @@ def read_qrels(path: str | Path) -> Qrels:
 
 
 BEIR_QRELS = ("query-id", "corpus-id", "score")
-"""The header by which BEIR's judgments are known."""
+"""The header of BEIR's judgments."""
 
 
 def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
-    """qid -> docid -> grade from lines of four columns `qid 0 docid grade`, or BEIR's three below their header."""
+    """qid -> docid -> grade from lines of four columns `qid 0 docid grade`, or of BEIR's three below their header."""
     qrels: dict[str, dict[str, int]] = {}
     expected: Sequence[str] = ("qid", "0", "docid", "grade")
     for number, line in enumerate(_split_lines(lines), start=1):
@@ -233,11 +233,11 @@ def parse_topics(lines: str | Iterable[str], where: str = "topics") -> dict[str,
             continue
         qid, text = _topic(line, f"{where}:{number}")
         if columns(qid) != [qid] and qid:
-            raise RrarankError(f"{where}:{number}: qid {qid!r} holds a space, which a run cannot")
+            raise RrarankError(f"{where}:{number}: qid {qid!r} contains a space, which a run cannot hold")
         if not qid or not text:
             raise RrarankError(f"{where}:{number}: an empty {'query' if qid else 'qid'}; expected qid<TAB>query")
         if qid in topics:
-            raise RrarankError(f"{where}:{number}: query {qid!r} stands twice; keep one line")
+            raise RrarankError(f"{where}:{number}: query {qid!r} occurs twice; keep one line")
         topics[qid] = text
     if not topics:
         raise RrarankError(f"{where}: no queries; expected lines of qid<TAB>query")
@@ -262,10 +262,10 @@ def _split_lines(lines: str | Iterable[str]) -> Iterable[str]:
 
 
 def columns(line: str) -> list[str]:
-    """Split as C does: only ASCII white space separates, so an id may hold any other character."""
+    """Split at ASCII white space only, as C does; an id may contain any other character."""
     fields = line.split()
     if len(fields) == line.count(" ") + line.count("\t") + 1 and line.isascii() and line[0] > " ":
-        return fields  # single spaces and tabs, all there is to split at: the same, and faster
+        return fields  # separated by single spaces and tabs: the same result, faster
     return [field for field in _ASCII_SPACE.split(line) if field]
 
 

@@ -1,4 +1,4 @@
-"""What flows: queries, hits, candidates, rankings, runs. Small, frozen, nothing imported."""
+"""The data that flows: queries, hits, candidates, rankings, runs. Small and frozen; this file imports no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hit(NamedTuple):
     score: float
 
 
-make_hit = partial(tuple.__new__, Hit)  # Hit._make without a call into Python: a run has millions
+make_hit = partial(tuple.__new__, Hit)  # Hit._make without a Python call; a run has millions of hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,16 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class LabelledRanking:
-    """A teacher's order of the candidates it was shown: each of them is listed, missing or unknown, once.
+    """A teacher's order of the candidates it was shown; each is exactly one of listed, missing and unknown.
 
     Args:
         shown: in prompt order, each with the pre-ranker's score.
         listed: docids, best first.
-        missing: docids left out by the teacher's judgment: hard negatives, below every listed one, tied.
-        unknown: docids of which nothing is known; they give no pairs.
+        missing: docids that the teacher left out: hard negatives, tied, below every listed one.
+        unknown: docids about which nothing is known; they give no pairs.
         not_shown: docids of the first stage that the pre-ranker left out.
-        faults: of the teacher's answer, the gravest first; empty if there is none.
-        answer: the teacher's raw words, if it has any.
+        faults: of the teacher's answer, the most serious first; empty if there are none.
+        answer: the teacher's raw text, if any.
         reasons: docid -> why it is or is not relevant.
         provenance: teacher, rule, model, prompt, parameters, answer id: JSON values.
     """
@@ -91,9 +91,9 @@ class Run(Mapping[str, Sequence[Hit]]):
 
 
 class PackedHits(Mapping[str, Sequence[Hit]]):
-    """qid -> hits, held as one string of docids and one array of scores a query: some 20 bytes a hit instead of 200.
+    """qid -> hits, stored as one string of docids and one array of scores: about 20 bytes per hit instead of 200.
 
-    Docids hold no line feed, as none in a TREC file can.
+    Docids contain no line feed, as in a TREC file.
     """
 
     def __init__(self) -> None:
@@ -119,14 +119,14 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 
 def ranking_of(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
-    """The query with those of its hits that have a text; without a topic, with none."""
+    """The query with its hits that have a text; without hits if the query has no topic."""
     found = ((hit, texts.get(hit.docid)) for hit in (hits if qid in topics else ()))
     candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text is not None)
     return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
 
 
 def blocks(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Consecutive groups of `size`, the last one shorter (itertools.batched, which Python 3.11 lacks)."""
+    """Consecutive groups of `size`, the last one shorter; itertools.batched from Python 3.12."""
     iterator = iter(things)
     while block := list(islice(iterator, size)):
         yield block

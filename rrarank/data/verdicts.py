@@ -1,4 +1,4 @@
-"""What a decoder is taught to say of a document: relevant or not, and why (RRADistill's joint training of RRA-GPT)."""
+"""What a decoder learns to say about a document: relevant or not, and why (RRADistill's joint training of RRA-GPT)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ReasoningConfig:
     """L = L_rank + classification x L_cls + reasons x L_reason.
 
     Args:
-        classification: beta, of the verdict's cross-entropy, the mean over its tokens.
-        reasons: gamma, of the reason's; 0 for RRA-GPT without generation.
-        relevant: so many of the listed documents, from the first on, are relevant.
-        bottom: listed documents among the pre-ranker's last so many are not; at most half of the list.
+        classification: beta, the weight of the verdict's cross-entropy (mean over its tokens).
+        reasons: gamma, the weight of the reason's cross-entropy; 0 for RRA-GPT without generation.
+        relevant: the first so many listed documents are relevant.
+        bottom: listed documents among the last so many of the pre-ranker are irrelevant; at most half of the list.
         reason_tokens: most tokens of a reason.
     """
 
@@ -35,17 +35,17 @@ class ReasoningConfig:
 
 
 class Answer(NamedTuple):
-    """What the model should say of a document."""
+    """What the model should say about a document."""
 
     relevant: bool
     reason: str = ""
 
 
 def answers(label: LabelledRanking, config: ReasoningConfig) -> dict[str, Answer]:
-    """docid -> what is to be said of it; nothing of the documents in the middle of the list.
+    """docid -> what to say about it; documents in the middle of the list are left out.
 
-    A reason's own verdict counts first; then the first listed documents are relevant; missing ones, and listed ones
-    from the bottom of the pre-ranker's order, are not.
+    The verdict in a reason comes first. Otherwise the first listed documents are relevant; missing documents, and
+    listed ones from the bottom of the pre-ranker's order, are irrelevant.
     """
     order = sorted(label.shown, key=lambda candidate: -candidate.score)
     bottom = {candidate.docid for candidate in order[len(order) - min(config.bottom, len(order) // 2) :]}
@@ -58,7 +58,7 @@ def answers(label: LabelledRanking, config: ReasoningConfig) -> dict[str, Answer
 
 
 def _verdict_and_reason(text: str) -> tuple[bool | None, str]:
-    """Of `Relevant: it names the year`; no verdict where it opens with other words."""
+    """Parse `Relevant: it names the year`; the verdict is None if the text begins otherwise."""
     opening, _, rest = text.partition(":")
     verdict = {"relevant": True, "irrelevant": False}.get(opening.strip(" *").lower())
     return verdict, (text if verdict is None else rest).strip()

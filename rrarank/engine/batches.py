@@ -1,4 +1,4 @@
-"""Batches of encoded pairs: sorted by length, filled up to a number of tokens, halved when memory runs out."""
+"""Batches of encoded pairs: sort by length, fill up to a number of tokens, halve when memory runs out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ Batch = Sequence[Ids]
 def score_in_batches(
     pairs: Batch, score: Callable[[Batch], np.ndarray], batch_tokens: int, batch_size: int = 0
 ) -> list[float]:
-    """Score pairs in batches of like length, longest first; a batch that does not fit the memory is halved.
+    """Score pairs in batches of similar length; halve a batch that does not fit into memory.
 
-    Longest first, so that a batch too large shows at once. Returns one score a pair, in the order given.
+    The longest come first, so that a batch that is too large fails at once. Returns one score per pair, in the order
+    given.
 
     Args:
-        batch_tokens: most tokens of a batch, every pair counted at the length of the longest; one pair may have more.
-        batch_size: most pairs of a batch; 0: no limit of its own.
+        batch_tokens: most tokens per batch, counting every pair at the length of the longest; one pair may have more.
+        batch_size: most pairs per batch; 0 for no such limit.
     """
     scores = [0.0] * len(pairs)
     for places in _batches([len(pair["input_ids"]) for pair in pairs], batch_tokens, batch_size):
@@ -35,7 +36,7 @@ def score_in_batches(
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int, batch_size: int) -> Iterator[list[int]]:
-    """Places of the pairs of each batch."""
+    """The places of the pairs of each batch."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         if batch and ((len(batch) + 1) * lengths[batch[0]] > batch_tokens or len(batch) == batch_size):
@@ -57,6 +58,6 @@ def _score_halving(batch: Batch, score: Callable[[Batch], np.ndarray]) -> list[f
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch's CUDA allocator raises a class of its own, its CPU allocator a RuntimeError known only by its text."""
+    """torch's CUDA allocator raises its own class; its CPU allocator raises a RuntimeError with one of these texts."""
     texts = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)

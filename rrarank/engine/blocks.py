@@ -1,4 +1,4 @@
-"""From candidates to a better order: the contract of a reranker, and the one loop over blocks and batches.
+"""The loop over blocks of queries.
 
 The unit of work is a block of consecutive queries. Batches never cross a block, so a block's scores depend on nothing
 outside it: resuming, sharding and re-running give equal bits on one machine.
@@ -6,13 +6,14 @@ outside it: resuming, sharding and re-running give equal bits on one machine.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
@@ -23,19 +24,8 @@ from rrarank.errors import RrarankError, shown
 from rrarank.storage.journal import Journal, work_key
 from rrarank.storage.sidecar import versions
 
-if TYPE_CHECKING:
-    pass
-
 T = TypeVar("T")
-
-
-# -- the contract -----------------------------------------------------------------------------------------------------
-
-
-# -- batches ----------------------------------------------------------------------------------------------------------
-
-
-# -- the loop over blocks ---------------------------------------------------------------------------------------------
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,10 +35,10 @@ class RerankConfig:
     Args:
         depth: candidates re-ranked per query; the others follow in first-stage order with lower scores.
         hits: documents kept per query.
-        block_size: queries per block (8: some hundred pairs, enough to fill batches of like length).
-        passages: how long documents are split, if they are.
-        budget_ms: most milliseconds a query may take: as many candidates as fit are re-ranked, in first-stage order,
-            each query by itself; 0: no limit.
+        block_size: queries per block; 8 give some hundred pairs, enough to fill batches of similar length.
+        passages: how long documents are split.
+        budget_ms: most milliseconds per query; the first candidates that fit are re-ranked, each query on its own.
+            0 for no limit.
     """
 
     depth: int = 100
@@ -88,9 +78,14 @@ def rerank_queries(
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
     Args:
-        pace: what `config.budget_ms` is reckoned by; measured on the first queries if it is not given.
+        pace: what `config.budget_ms` is measured by; by default the first queries are timed.
         remote: scores the blocks that the journal lacks; needs a journal, and no budget.
+
+    Raises:
+        RrarankError: the reranker is faulty, or `remote` is given without a journal or with a budget.
     """
+    if remote is not None and (journal is None or config.budget_ms):
+        raise RrarankError("a remote scorer needs a journal that keeps finished blocks, and no budget")
     if config.budget_ms and pace is None:
         pace = pace_of(run, reranker, topics=topics, texts=texts, config=config)
     begin = partial(_prepare_scoring, reranker=reranker, passages=config.passages)
@@ -98,6 +93,7 @@ def rerank_queries(
     if pace is not None:
         begin = partial(_prepare_within, reranker=_pointwise(reranker), pace=pace, seconds=config.budget_ms / 1000)
         setting += [config.budget_ms, astuple(pace)]
+    finished = None if journal is None else FinishedBlocks(journal, setting, cut=pace is not None)
 
     def asked() -> Iterator[tuple[list[str], list[Ranking]]]:
         for qids in blocks(run, config.block_size):
@@ -105,10 +101,10 @@ def rerank_queries(
 
     def prepared() -> Iterator[tuple[list[str], Scoring]]:
         for qids, block in asked():
-            yield qids, _prepare(block, begin, journal, setting)
+            yield qids, begin(block) if finished is None else finished.prepare(block, begin)
 
-    if remote is not None and journal is not None:
-        _fill(journal, [(_block_key(block, setting), block) for _, block in asked()], remote)
+    if remote is not None and finished is not None:
+        finished.fill([block for _, block in asked()], remote)
 
     for qids, finish in ahead(prepared()):
         for qid, hits in zip(qids, finish(), strict=True):
@@ -116,7 +112,7 @@ def rerank_queries(
 
 
 def ahead(things: Iterator[T]) -> Iterator[T]:
-    """The things, each made on another thread while the one before is in use; no more than one is waiting."""
+    """The things, each made on another thread while the one before is in use; at most one waits."""
     with ThreadPoolExecutor(1, "rrarank-ahead") as thread:
         coming = thread.submit(next, things, None)
         while (thing := coming.result()) is not None:
@@ -127,10 +123,10 @@ def ahead(things: Iterator[T]) -> Iterator[T]:
 def pace_of(
     run: Run, reranker: Reranker, *, topics: Mapping[str, str], texts: Mapping[str, str], config: RerankConfig
 ) -> Pace:
-    """What a query takes, measured on the first of the run.
+    """The time that a query takes, measured on the first queries of the run.
 
     Raises:
-        RrarankError: the reranker does not score pairs by themselves, or documents are to be split into passages.
+        RrarankError: the reranker does not score each pair on its own, or documents are split into passages.
     """
     if config.passages.words:
         raise RrarankError("--budget-ms with --passage-words: give one of the two")
@@ -140,38 +136,12 @@ def pace_of(
 
 def _pointwise(reranker: Reranker) -> Pointwise:
     if not isinstance(reranker, Pointwise):
-        raise RrarankError(f"--budget-ms: {type(reranker).__name__} does not score each pair by itself; leave it out")
+        raise RrarankError(f"--budget-ms: {type(reranker).__name__} does not score each pair on its own; leave it out")
     return reranker
 
 
 Scoring = Callable[[], "list[list[Hit]]"]
 """Scores a block: one list of hits a query, best first."""
-
-
-def _prepare(
-    block: Sequence[Ranking],
-    begin: Callable[[Sequence[Ranking]], Scoring],
-    journal: Journal | None,
-    setting: Sequence[object],
-) -> Scoring:
-    """What is left to do of a block: score it, unless the journal holds it already."""
-    if journal is None:
-        return begin(block)
-    key = _block_key(block, setting)
-    if key in journal:
-        return lambda: _recorded(journal, key)
-    score = begin(block)
-
-    def score_and_record() -> list[list[Hit]]:
-        hits = score()
-        journal.add(key, hits)
-        return hits
-
-    return score_and_record
-
-
-def _block_key(block: Sequence[Ranking], setting: Sequence[object]) -> str:
-    return work_key(setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
 
 
 class RemoteScorer(Protocol):
@@ -180,29 +150,69 @@ class RemoteScorer(Protocol):
     threads: int
 
     def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
-        """(place, hits best first a query) of each, as they are finished."""
+        """(place, hits best first per query) of each block, as they finish."""
 
 
-def _fill(journal: Journal, keyed: Sequence[tuple[str, Sequence[Ranking]]], remote: RemoteScorer) -> None:
-    """Have every block scored that the journal lacks."""
-    left = [(key, block) for key, block in keyed if key not in journal]
-    for place, hits in remote([block for _, block in left]):
-        journal.add(left[place][0], hits)
+class FinishedBlocks:
+    """The finished blocks of one job in its journal.
 
+    Args:
+        setting: everything that determines scores beside the block itself.
+        cut: a budget may have left out the last candidates of a query.
+    """
 
-def _recorded(journal: Journal, key: str) -> list[list[Hit]]:
-    return [[Hit(docid, score) for docid, score in hits] for hits in journal[key]]
+    def __init__(self, journal: Journal, setting: Sequence[object], *, cut: bool) -> None:
+        self._journal, self._setting, self._cut = journal, setting, cut
+
+    def prepare(self, block: Sequence[Ranking], begin: Callable[[Sequence[Ranking]], Scoring]) -> Scoring:
+        """Read the block when it is asked for, or score and record it. Nothing here reads the file: another thread
+        may write it meanwhile."""
+        key = self._key(block)
+        score = None if key in self._journal else begin(block)
+
+        def read_or_score() -> list[list[Hit]]:
+            if score is None and (recorded := self._recorded(key, block)):
+                return recorded
+            hits = (score or begin(block))()
+            self._journal.add(key, hits)
+            return hits
+
+        return read_or_score
+
+    def fill(self, blocks: Sequence[Sequence[Ranking]], remote: RemoteScorer) -> None:
+        """Have every block scored that is not finished."""
+        keyed = [(self._key(block), block) for block in blocks]
+        left = [(key, block) for key, block in keyed if not self._recorded(key, block)]
+        for place, hits in remote([block for _, block in left]):
+            self._journal.add(left[place][0], hits)
+
+    def _key(self, block: Sequence[Ranking]) -> str:
+        return work_key(self._setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
+
+    def _recorded(self, key: str, block: Sequence[Ranking]) -> list[list[Hit]] | None:
+        """The hits of a finished block, if they pass the check that fresh ones pass."""
+        if key not in self._journal:
+            return None
+        try:
+            found = [[Hit(docid, float(score)) for docid, score in hits] for hits in self._journal[key]]
+            for ranking, hits in zip(block, found, strict=True):
+                candidates = ranking.candidates[: len(hits)] if self._cut else ranking.candidates
+                _check([c.docid for c in candidates], hits, f"{self._journal.path}, query {ranking.query.qid!r}")
+        except (RrarankError, TypeError, ValueError) as error:
+            _LOG.warning("a finished block is scored again, as its record is wrong (%s)", error)
+            return None
+        return [best_first(hits) for hits in found]
 
 
 def _prepare_within(block: Sequence[Ranking], reranker: Pointwise, pace: Pace, seconds: float) -> Scoring:
-    """Each query by itself, cut to what fits."""
+    """Cut each query to the candidates that fit, and score it on its own."""
     cut = [within(ranking, reranker, pace, seconds) for ranking in block]
-    scorings = [_prepare_scoring([ranking], reranker, Passages()) for ranking in cut]
+    scorings = [_prepare_scoring([ranking], reranker, WHOLE) for ranking in cut]
     return lambda: [hits for scoring in scorings for hits in scoring()]
 
 
 def rank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> list[list[Hit]]:
-    """The hits of each query of a block, best first: all that another process needs of the engine.
+    """The hits of each query of a block, best first; other processes need nothing else of the engine.
 
     Raises:
         RrarankError: the reranker lost, invented or repeated documents, or gave scores that are not finite.
@@ -217,25 +227,25 @@ def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Pas
     def score() -> list[list[Hit]]:
         ranked = finish()
         for before, after in zip(asked, ranked, strict=True):
-            _check(before, after, reranker)
+            where = f"{type(reranker).__name__}, query {before.query.qid!r}"
+            _check([c.docid for c in before.candidates], [Hit(c.docid, c.score) for c in after.candidates], where)
         return [best_first(merge_passages(ranking, passages)) for ranking in ranked]
 
     return score
 
 
-def _check(before: Ranking, after: Ranking, reranker: Reranker) -> None:
-    """A reranker that loses, invents or repeats documents, or scores them NaN, must not reach a run."""
-    asked, got = sorted(c.docid for c in before.candidates), sorted(c.docid for c in after.candidates)
-    where = f"{type(reranker).__name__}, query {before.query.qid!r}"
-    if asked != got:
+def _check(asked: Sequence[str], hits: Sequence[Hit], where: str) -> None:
+    """Refuse hits that lose, invent or repeat documents, or whose scores are not finite: they must not reach a run."""
+    got = [hit.docid for hit in hits]
+    if sorted(asked) != sorted(got):
         odd = set(asked) ^ set(got)
         raise RrarankError(f"{where}: returned {len(got)} documents, was given {len(asked)} ({shown(odd)} differ)")
-    if bad := [c.docid for c in after.candidates if not math.isfinite(c.score)]:
+    if bad := [hit.docid for hit in hits if not math.isfinite(hit.score)]:
         raise RrarankError(f"{where}: scores of {shown(bad)} are not finite; the model or its input is broken")
 
 
 def with_tail(hits: Sequence[Hit], first_stage: Sequence[Hit]) -> list[Hit]:
-    """Re-ranked hits, then the rest of the first stage in its order, each a whole score below the one before it."""
+    """The re-ranked hits, then the rest of the first stage in its order, each scored 1 below the one before it."""
     ranked = {hit.docid for hit in hits}
     rest = [hit for hit in first_stage if hit.docid not in ranked]
     if not hits:

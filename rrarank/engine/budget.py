@@ -1,6 +1,6 @@
-"""As many candidates as fit a time per query: the pace is measured once, and after that the count is arithmetic.
+"""As many candidates as fit into a time per query: measure the pace once, then compute how many fit.
 
-So a budget cuts a query's candidates at the same place every time, by the clock of the machine that measured the pace.
+So a budget always cuts a query's candidates at the same place, once the pace is measured.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rrarank.errors import RrarankError
 if TYPE_CHECKING:
     from rrarank.engine.reranker import Pointwise
 
-HEADROOM = 1.15  # so that most queries stay within, not half of them: times scatter by about a tenth
+HEADROOM = 1.15  # times vary by about a tenth; without it, half of the queries would exceed the budget
 _FEW, _MANY, _ROUNDS = 4, 48, 5  # candidates of a short and of a long list; how often each is timed
-_AT_ONCE = 16  # candidates tokenised at once: those well beyond the budget never are
+_AT_ONCE = 16  # candidates tokenised at once, so that those far beyond the budget are not tokenised
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that a query takes: `start_s`, and `token_s` for each token of its pairs."""
+    """The seconds that a query takes: `start_s` plus `token_s` for each token of its pairs."""
 
     start_s: float
     token_s: float
@@ -34,19 +34,19 @@ class Pace:
 
 
 def measure_pace(reranker: Pointwise, queries: Sequence[Ranking]) -> Pace:
-    """Time short and long lists, each query by itself, and lay a line through their medians.
+    """Time short and long lists, each query on its own, and draw a line through their medians.
 
     Args:
-        queries: some of those to come.
+        queries: some of the queries to re-rank.
 
     Raises:
-        RrarankError: their lists are too short to tell what a query takes from what a token takes.
+        RrarankError: the lists are too short to tell the time per query from the time per token.
     """
     ready = [ranking for ranking in queries if len(ranking.candidates) > _FEW]
     if not ready:
         raise RrarankError(f"--budget-ms: no query has more than {_FEW} candidates, too few to measure a pace on")
     turns = [ready[number % len(ready)] for number in range(_ROUNDS)]
-    _timed(reranker, ready[0], _MANY, 0)  # the first one pays for memory and caches
+    _timed(reranker, ready[0], _MANY, 0)  # not counted: the first call allocates memory and fills caches
     short, long = (
         [median(column) for column in zip(*(_timed(reranker, r, size, n) for n, r in enumerate(turns, 1)), strict=True)]
         for size in (_FEW, _MANY)
@@ -56,8 +56,8 @@ def measure_pace(reranker: Pointwise, queries: Sequence[Ranking]) -> Pace:
 
 
 def _timed(reranker: Pointwise, ranking: Ranking, size: int, turn: int) -> tuple[int, float]:
-    """(tokens, seconds) of a query's first `size` candidates, tokenised and scored."""
-    new = " " * turn  # no token, but a text that no tokenizer remembers
+    """(tokens, seconds) to tokenise and score a query's first `size` candidates."""
+    new = " " * turn  # trailing spaces defeat the tokenizer's cache without adding tokens
     texts = [candidate.text + new for candidate in ranking.candidates[:size]]
     started = time.perf_counter()
     pairs = reranker.encode(ranking.query.text, texts)
@@ -66,7 +66,7 @@ def _timed(reranker: Pointwise, ranking: Ranking, size: int, turn: int) -> tuple
 
 
 def within(ranking: Ranking, reranker: Pointwise, pace: Pace, seconds: float) -> Ranking:
-    """The ranking cut, in its order, to the candidates that fit."""
+    """The ranking cut to its first candidates that fit."""
     kept, tokens = 0, 0
     for some in blocks(ranking.candidates, _AT_ONCE):
         for pair in reranker.encode(ranking.query.text, [candidate.text for candidate in some]):

@@ -1,4 +1,4 @@
-"""Long documents: split into passages, each scored, their scores merged (FirstP, MaxP: Dai & Callan, SIGIR 2019)."""
+"""Long documents: split into passages, score each, merge the scores (FirstP, MaxP: Dai & Callan, SIGIR 2019)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Passages:
     """How documents are split.
 
     Args:
-        words: words per passage; 0 leaves documents whole, to be truncated by the model.
-        stride: words from one passage's start to the next; 0 for `words` (no overlap).
+        words: words per passage; 0 leaves documents whole, and the model truncates them.
+        stride: words from the start of one passage to the next; 0 for `words` (no overlap).
         aggregate: a document's score is the `max`, `first` or `mean` of its passages' scores.
     """
 
@@ -43,11 +43,11 @@ class Passages:
 
 
 WHOLE = Passages()
-"""Documents as they are."""
+"""Documents are not split."""
 
 
 def split_passages(ranking: Ranking, passages: Passages) -> Ranking:
-    """The ranking of passages `docid#0`, `docid#1`, …; the ranking itself where documents stay whole."""
+    """The ranking of passages `docid#0`, `docid#1`, …; the same ranking if documents are not split."""
     if not passages.words:
         return ranking
     candidates = (
@@ -68,7 +68,7 @@ def _windows(text: str, passages: Passages) -> Iterator[str]:
 
 
 def merge_passages(ranking: Ranking, passages: Passages) -> list[Hit]:
-    """One hit a document from the scores of its passages."""
+    """One hit per document, from the scores of its passages."""
     if not passages.words:
         return [Hit(candidate.docid, candidate.score) for candidate in ranking.candidates]
     scores: dict[str, list[float]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""Blocks scored by Ray Data: actors that each hold the model take them as they become free, here or on a cluster.
+"""Blocks scored by Ray Data: actors that each hold the model, on this machine or a cluster.
 
-The blocks, and what scores each of them, are the engine's own; so with the same back end and threads the bits are, too.
-A worker that dies is started again, and what it was at is done again.
+Blocks are scored as in one process, so with the same back end and threads the scores are equal to the bit. A worker
+that dies is started again and repeats its block.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,20 @@ from rrarank.data.types import Candidate, Hit, Query, Ranking
 from rrarank.engine.blocks import rank_block
 from rrarank.engine.passages import WHOLE, Passages
 from rrarank.engine.registry import load_reranker
-from rrarank.errors import MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 
 CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
 class RayConfig:
-    """Who works where.
+    """How many workers, and where.
 
     Args:
-        workers: actors, each with a model of its own.
+        workers: actors, each with its own copy of the model.
         threads: CPU threads of each.
-        address: of a cluster that runs, as `ray.init` takes it; empty: started here, and ended with the job.
-        gpus: of each actor; a share is taken, too.
+        address: of a running cluster, as `ray.init` takes it; empty to start one here for this job.
+        gpus: per actor; may be a fraction.
     """
 
     workers: int = 2
@@ -46,12 +47,17 @@ class RayConfig:
     gpus: float = 0.0
 
 
+def check_ray() -> None:
+    if find_spec("ray") is None:
+        raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
+
+
 class RayBlocks:
-    """Scores blocks: called with them, gives (place, hits best first a query) of each, as they are finished.
+    """Scores blocks on workers (`engine.blocks.RemoteScorer`).
 
     Args:
-        reranker: a name that the workers know, too: one of ours, or a plug-in installed there.
-        settings: of the reranker; a model's folder must be there under the same path on every machine.
+        reranker: a name that the workers know too: one of ours, or a plug-in installed there.
+        settings: of the reranker; a model folder must have the same path on every machine.
     """
 
     def __init__(
@@ -60,14 +66,15 @@ class RayBlocks:
         model = settings.get("model")
         folder = {"model": str(Path(model).resolve())} if isinstance(model, str) and Path(model).is_dir() else {}
         self._reranker, self._passages, self._config, self.threads = reranker, passages, config, config.threads
-        device = {"device": "cuda"} if config.gpus else {}  # a worker sees only the one that Ray gives it
+        device = {"device": "cuda"} if config.gpus else {}  # a worker sees only the GPU that Ray gives it
         self._settings = {**settings, **folder, **device, "threads": config.threads}
 
     def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
-        """
+        """(place, hits best first per query) of each block, as they finish.
+
         Raises:
-            RrarankError: of a worker's own, such as a model that gives no finite scores.
-            MissingResource: no cluster at the address.
+            RrarankError: a worker failed, for example because the model's scores are not finite.
+            MissingResource: no cluster answers at the address.
         """
         if not blocks:
             return
@@ -79,7 +86,7 @@ class RayBlocks:
         import ray.data
 
         context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False  # there is one of ours
+        context.enable_progress_bars = False  # we show our own
         rows = [{"place": place, "block": _packed(block)} for place, block in enumerate(blocks)]
         actors = ray.data.ActorPoolStrategy(size=min(self._config.workers, len(blocks)))
         scored = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -92,14 +99,11 @@ class RayBlocks:
         yield from scored.iter_rows()
 
 
-# -- flags -------------------------------------------------------------------------------------------------------------
-
-
-# -- here and there ----------------------------------------------------------------------------------------------------
+# -- workers -----------------------------------------------------------------------------------------------------------
 
 
 def _worker(name: str, settings: Mapping[str, object], passages: Passages) -> type:
-    """The class of the actors; it holds what makes the reranker, so that one that is started again has it."""
+    """The class of the actors; it carries the reranker's settings, so a restarted actor has them."""
 
     class Worker:
         def __init__(self) -> None:
@@ -124,7 +128,7 @@ def _unpacked(text: str) -> list[Ranking]:
 @contextmanager
 def _ray(config: RayConfig) -> Iterator[None]:
     quiet = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **quiet}.items():  # nothing is told to anyone elsewhere
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **quiet}.items():  # report no usage
         os.environ.setdefault(name, value)
     _check_silent_address(config.address)
     handler = signal.getsignal(signal.SIGTERM)
@@ -132,18 +136,18 @@ def _ray(config: RayConfig) -> Iterator[None]:
     from ray.exceptions import AuthenticationError
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    told: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not config.address:
-        told |= {"num_cpus": config.workers * config.threads, "include_dashboard": False}
+        options |= {"num_cpus": config.workers * config.threads, "include_dashboard": False}
     try:
-        ray.init(address=config.address or "local", **told)
+        ray.init(address=config.address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
         said = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
-        hint = "; if it asks for its token, set RAY_AUTH_MODE=token (and RAY_AUTH_TOKEN)" if config.address else ""
+        hint = "; if it requires a token, set RAY_AUTH_MODE=token (and RAY_AUTH_TOKEN)" if config.address else ""
         raise MissingResource(f"no Ray cluster at {config.address or 'this machine'} ({said}){hint}") from None
-    logging.getLogger("ray").setLevel(logging.ERROR)  # which init sets anew
+    logging.getLogger("ray").setLevel(logging.ERROR)  # ray.init resets it
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray's own would end the job without a word
+        signal.signal(signal.SIGTERM, handler)  # Ray's own handler ends the job silently
     try:
         yield
     finally:
@@ -151,7 +155,7 @@ def _ray(config: RayConfig) -> Iterator[None]:
 
 
 def _check_silent_address(address: str) -> None:
-    """Nobody listens there: Ray itself would try for minutes."""
+    """Refuse an address where nobody listens; Ray itself would try for minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdecimal():
         try:
@@ -162,7 +166,7 @@ def _check_silent_address(address: str) -> None:
 
 @contextmanager
 def _errors_of_workers() -> Iterator[None]:
-    """What a worker raised for a user's eyes is raised here; the rest keeps its traceback."""
+    """Raise a worker's RrarankError here; other errors keep their traceback."""
     from ray.exceptions import RayError
 
     try:

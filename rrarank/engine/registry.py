@@ -1,4 +1,4 @@
-"""Rerankers by name: ours in a lazy table, plug-ins by the entry-point group `rrarank.rerankers`."""
+"""Rerankers by name: ours in a lazy table, plug-ins through the entry-point group `rrarank.rerankers`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CLASSES: dict[str, str | type[Reranker]] = {
 
 
 def register(name: str) -> Callable[[type[Reranker]], type[Reranker]]:
-    """Class decorator: make a reranker known by `name` in this process; a package uses an entry point instead."""
+    """Class decorator: register a reranker under `name` in this process; a package uses an entry point instead."""
 
     def add(cls: type[Reranker]) -> type[Reranker]:
         if name in names():
@@ -63,7 +63,7 @@ def find_reranker(name: str) -> type[Reranker]:
 
 
 def check_known(name: str) -> None:
-    """Raise what `find_reranker` would of a name, without importing its class."""
+    """Raise what `find_reranker` would, without importing the class."""
     _find(name)
 
 
@@ -83,13 +83,13 @@ def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
     """The reranker of that name, its model loaded.
 
     Args:
-        config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None means its default.
+        config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None for its default.
     """
     return find_reranker(name)(configure(name, **config))
 
 
 def configure(name: str, **config: object) -> RerankerConfig:
-    """The `Config` of the reranker of that name; None means a field's default."""
+    """The `Config` of the reranker of that name; a setting that is None keeps its default."""
     kind = find_reranker(name).Config
     given = {key: value for key, value in config.items() if value is not None}
     known = [setting.name for setting in fields(kind)]
@@ -100,6 +100,8 @@ def configure(name: str, **config: object) -> RerankerConfig:
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
     """`["window=10", "prompt=rank-all"]` as settings of that reranker's own `Config`, each of its field's type."""
+    if not options:
+        return {}  # without importing the class
     config = find_reranker(name).Config
     shared = [cls for cls in config.__mro__ if is_dataclass(cls)][-1]  # RerankerConfig, whose fields have flags
     types = {key: kind for key, kind in get_type_hints(config).items() if key not in get_type_hints(shared)}

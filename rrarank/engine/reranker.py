@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 
 Finish = Callable[[], "list[Ranking]"]
-"""What is left to do of a block once it is prepared."""
+"""Score a prepared block: the same candidates with their scores, in any order; the engine sorts them."""
 
 
 @dataclass(frozen=True)
 class RerankerConfig:
-    """What every reranker can be told; a class may extend it with fields of its own.
+    """Settings of every reranker; a class may extend it with fields of its own.
 
     Args:
         model: folder or hub id; empty for the class's default.
         device: `cpu`, `cuda`, `cuda:1`, …; empty for the best one present.
         threads: CPU threads; 0 for the library's default.
-        batch_size: most pairs scored at once; 0: as many as fit the reranker's own limit.
+        batch_size: most pairs scored at once; 0 for as many as fit the reranker's own limit.
         max_length: most tokens of a pair; 0 for the model's own maximum.
         backend: what runs the model.
         precision: of the model's matrix products.
-        allow_pickle: take weights that are there as a pickle only (`models.locate`).
+        allow_pickle: read weights that exist only as a pickle (`model_folders.locate`).
     """
 
     model: str = ""
@@ -50,10 +50,10 @@ class RerankerConfig:
 class Reranker(ABC):
     """Anything that can put a query's candidates into an order."""
 
-    name: ClassVar[str] = ""  # as registered: what journals and sidecars call it, wherever the class stands
+    name: ClassVar[str] = ""  # as registered; journals and sidecars use it, so moving the class changes nothing
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
-    model_is_files: ClassVar[bool] = True  # a folder or hub id; else the name that an endpoint knows
-    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> what it offers
+    model_is_files: ClassVar[bool] = True  # a folder or hub id; False for a name that an endpoint knows
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> its precisions
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
@@ -67,7 +67,7 @@ class Reranker(ABC):
         """The same queries with the same candidates, best first, each with this reranker's score."""
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
-        """What can be done ahead, on another thread, while the block before is scored; the rest is done when called."""
+        """Do what another thread can do while the block before is scored; return a function that does the rest."""
         return partial(self.rerank_block, queries)
 
     def _check_backend(self) -> None:
@@ -79,21 +79,21 @@ class Reranker(ABC):
             raise RrarankError(f"{name}: no precision {precision!r} on {backend}; it offers {offered}")
 
     def fingerprint(self) -> str:
-        """Names what determines the scores; a reranker with a model adds the sha256 of the model's files."""
+        """Everything that determines the scores; a reranker with a model adds the sha256 of the model's files."""
         settings = {key: value for key, value in asdict(self.config).items() if key != "model"}
         return f"{self.name or type(self).__qualname__} {settings}"
 
 
 class Explains(ABC):
-    """A reranker that can also say why."""
+    """A reranker that can also give reasons."""
 
     @abstractmethod
     def explain(self, query: str, texts: Sequence[str]) -> Iterator[str]:
-        """Text by text, whether and why it is relevant."""
+        """For each text, whether and why it is relevant."""
 
     @abstractmethod
     def prepare_to_explain(self) -> None:
-        """Load what that takes.
+        """Load what explaining needs.
 
         Raises:
             RrarankError: this model was not trained to.
@@ -101,24 +101,24 @@ class Explains(ABC):
 
 
 class Pointwise(Reranker):
-    """A reranker that scores each (query, text) by itself. It encodes and scores; the engine makes the batches."""
+    """A reranker that scores each (query, text) on its own. It encodes and scores; the engine makes the batches."""
 
     batch_tokens: int = 4096  # most tokens scored at once, padding included
 
     @abstractmethod
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each (query, text), truncated; on the CPU, without the model."""
+        """The token ids of each (query, text), truncated; runs on the CPU, without the model."""
 
     @abstractmethod
     def score(self, batch: Batch) -> np.ndarray:
-        """(len(batch),) float32 raw scores, higher is better; not changed by what else is in the batch."""
+        """(len(batch),) float32 raw scores, higher is better; a score does not depend on the rest of the batch."""
 
     def score_all(self, pairs: Batch) -> list[float]:
         """One score a pair, in the order given."""
         return score_in_batches(pairs, self.score, self.batch_tokens, self.config.batch_size)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
-        return self.prepare_block(queries)()
+        return [_best_first(ranking) for ranking in self.prepare_block(queries)()]
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
         texts: dict[str, dict[str, None]] = {}  # query -> its texts, each once: equal pairs are scored once
@@ -133,11 +133,20 @@ class Pointwise(Reranker):
 
     def _finish(self, queries: Sequence[Ranking], pairs: Mapping[tuple[str, str], Ids]) -> list[Ranking]:
         scores = dict(zip(pairs, self.score_all(list(pairs.values())), strict=True))
-        return [reorder(r, [scores[r.query.text, c.text] for c in r.candidates]) for r in queries]
+        return [_rescore(r, [scores[r.query.text, c.text] for c in r.candidates]) for r in queries]
 
 
 def reorder(ranking: Ranking, scores: Sequence[float]) -> Ranking:
     """The ranking by new scores (one per candidate, in candidate order), ties by the one rule of `trec`."""
+    return _best_first(_rescore(ranking, scores))
+
+
+def _rescore(ranking: Ranking, scores: Sequence[float]) -> Ranking:
+    scored = zip(ranking.candidates, scores, strict=True)
+    return Ranking(ranking.query, tuple(Candidate(c.docid, c.text, float(score)) for c, score in scored))
+
+
+def _best_first(ranking: Ranking) -> Ranking:
     text = {candidate.docid: candidate.text for candidate in ranking.candidates}
-    hits = (Hit(candidate.docid, float(score)) for candidate, score in zip(ranking.candidates, scores, strict=True))
-    return Ranking(ranking.query, tuple(Candidate(hit.docid, text[hit.docid], hit.score) for hit in best_first(hits)))
+    hits = best_first(Hit(candidate.docid, candidate.score) for candidate in ranking.candidates)
+    return Ranking(ranking.query, tuple(Candidate(hit.docid, text[hit.docid], hit.score) for hit in hits))

@@ -1,5 +1,5 @@
-"""Parts of a run for several machines: whole blocks of queries, one after another, so that what the parts give, joined
-in their order, is what one job would have given."""
+"""Parts of a run for several machines: whole blocks of consecutive queries, so that the parts joined in order equal the
+output of one job."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Of `2/4`.
+        """Parse `2/4`.
 
         Raises:
-            RrarankError: it is not so written, or the number is not one of them.
+            RrarankError: the text has another form, or the number is out of range.
         """
         found = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text)
         if not found or not 1 <= int(found[1]) <= int(found[2]):
@@ -35,11 +35,11 @@ class Shard:
 
     @property
     def suffix(self) -> str:
-        """Of a file that holds it: `.2-of-4`."""
+        """The suffix of its file: `.2-of-4`."""
         return f".{self.number}-of-{self.of}"
 
     def part(self, run: Run, block_size: int) -> Run:
-        """Its queries: whole blocks, as many as in the other parts or one more; none if there are too few."""
+        """Its queries, in whole blocks; the parts differ by at most one block, and may be empty."""
         blocks = -(-len(run) // block_size)
         first, end = (place * blocks // self.of * block_size for place in (self.number - 1, self.number))
         return Run({qid: run[qid] for qid in islice(run, first, end)}, run.tag)

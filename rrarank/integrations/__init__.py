@@ -1,1 +1,1 @@
-"""Our rerankers inside other libraries; each file needs its own extra."""
+"""Our rerankers in other libraries; each file needs its own extra."""

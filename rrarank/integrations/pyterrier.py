@@ -1,8 +1,8 @@
-"""PyTerrier's transformers (1.1 or newer, without Terrier's Java): a run of ours as the first stage, and our rerankers.
+"""PyTerrier transformers (1.1 or newer; Terrier's Java is not needed): a run as first stage, and our rerankers.
 
     pt.Experiment([first, first >> Rerank(texts="passages.jsonl")], topics, qrels, ["ndcg_cut_10"])
 
-Scores are those that `rrarank.rerank` would write, block by block, so an Experiment gives the figures of our command.
+Scores equal those that `rrarank.rerank` writes, so an Experiment gives the figures of our command.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class FirstStage(pt.Transformer):
-    """The hits of a run for the queries asked: qid, query, docno, score, rank (from 0).
+    """The hits of a run for the given queries: qid, query, docno, score, rank (from 0).
 
     Args:
-        run: a run, or a file with one.
-        hits: most of a query.
+        run: a run, or its file.
+        hits: most hits per query.
     """
 
     def __init__(self, run: Run | str | Path, hits: int = 1000) -> None:
@@ -44,13 +44,13 @@ class FirstStage(pt.Transformer):
 
 
 class Rerank(pt.Transformer):
-    """The rows of a first stage (qid, query, docno; best by rank, else by score) in a reranker's order.
+    """The rows of a first stage (qid, query, docno; ordered by rank, or else by score) in a reranker's order.
 
     Args:
-        reranker: one, or its name; empty: the model that ships.
-        texts: docno -> text, or a collection as `rrarank.rerank --collection` takes it; None: from a column `text`.
-        config: depth (100), passages; what lies below the depth follows in first-stage order.
-        settings: of the reranker, by keyword, as `rrarank.load_reranker` takes them.
+        reranker: a reranker or its name; by default the shipped model.
+        texts: docno -> text, or a collection as for `rrarank.rerank --collection`; None for the column `text`.
+        config: depth (100), passages; documents below the depth follow in first-stage order.
+        settings: keyword settings of the reranker, as for `rrarank.load_reranker`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Rerank(pt.Transformer):
     def transform(self, results: DataFrame) -> DataFrame:
         """
         Raises:
-            RrarankError: a column is absent, an id is no string, a document has no text, or two of one docno differ.
+            RrarankError: a column is absent, an id is not a string, or a document has no text or two texts.
         """
         _check_arguments(results, ["qid", "query", "docno", *(["text"] if self.texts is None else [])])
         run, queries = _run(results), dict(zip(results["qid"], results["query"], strict=True))
@@ -86,7 +86,9 @@ class Rerank(pt.Transformer):
         else:
             texts = gather(sources_of(places_of(Origins(collection=self.texts))), wanted)
         if missing := sorted(docid for docid in wanted if docid not in texts):
-            raise RrarankError(f"{len(missing):,} documents have no text ({shown(missing)}); give texts that hold them")
+            raise RrarankError(
+                f"{len(missing):,} documents have no text ({shown(missing)}); give texts that include them"
+            )
         return texts
 
 
@@ -94,12 +96,12 @@ def _column_of_texts(results: DataFrame) -> dict[str, str]:
     texts: dict[str, str] = {}
     for docno, text in zip(results["docno"], results["text"], strict=True):
         if texts.setdefault(docno, text) != text:
-            raise RrarankError(f"docno {docno!r} stands with two texts; give each passage a docno of its own")
+            raise RrarankError(f"docno {docno!r} has two texts; give each passage its own docno")
     return texts
 
 
 def _run(results: DataFrame) -> Run:
-    """qid -> hits, best first, in the order in which the queries come."""
+    """qid -> hits, best first, in the order of the queries."""
     ordered = results.sort_values("rank", kind="stable") if "rank" in results.columns else results
     scores = ordered["score"] if "score" in results.columns else range(0, -len(ordered), -1)
     hits: dict[str, list[Hit]] = {qid: [] for qid in results["qid"]}
@@ -109,7 +111,7 @@ def _run(results: DataFrame) -> Run:
 
 
 def _frame(run: Run, queries: Mapping[str, str]) -> DataFrame:
-    """Scores as a written run holds them."""
+    """The rows of a run, with scores as in a written run."""
     import pandas as pd
 
     rows = [
@@ -127,4 +129,4 @@ def _check_arguments(frame: DataFrame, columns: list[str]) -> None:
         odd = [one for one in frame[name] if not isinstance(one, str)] if name in columns else []
         if odd:
             kind = type(odd[0]).__name__
-            raise RrarankError(f"{name} {odd[0]!r} is a {kind}, expected a string; .astype(str) makes one")
+            raise RrarankError(f"{name} {odd[0]!r} is a {kind}, expected a string; use .astype(str)")

@@ -1,4 +1,4 @@
-"""Our rerankers as the library `rerankers` (AnswerDotAI) knows them: `rank` and `score`.
+"""Our rerankers for the library `rerankers` (AnswerDotAI): `rank` and `score`.
 
 RrarankRanker().rank(query="who was first on the moon", docs=["Armstrong …", "Gagarin …"]).top_k(1)
 """
@@ -24,10 +24,10 @@ class RrarankRanker(BaseRanker):  # type: ignore[misc]  # the library has no typ
     """Any registered reranker.
 
     Args:
-        model_name_or_path: folder or hub id; empty: the reranker's own.
-        verbose: for its callers; nothing is printed.
-        reranker: one, or its name.
-        settings: of the reranker, by keyword, as `rrarank.load_reranker` takes them.
+        model_name_or_path: folder or hub id; empty for the reranker's own model.
+        verbose: accepted for compatibility; nothing is printed.
+        reranker: a reranker or its name.
+        settings: keyword settings of the reranker, as for `rrarank.load_reranker`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RrarankRanker(BaseRanker):  # type: ignore[misc]  # the library has no typ
         doc_ids: Sequence[str] | Sequence[int] | None = None,
         metadata: Sequence[dict[str, Any]] | None = None,
     ) -> RankedResults:
-        """Best first, ranks from 1; equal scores keep the order given."""
+        """The documents best first, with ranks from 1; equal scores keep the order given."""
         given = prep_docs([docs] if isinstance(docs, str) else docs, doc_ids, metadata) if docs else []
         candidates = tuple(Candidate(falling_docid(place), one.text, 0.0) for place, one in enumerate(given))
         [hits] = rank_block([Ranking(Query("", query), candidates)], self.reranker)

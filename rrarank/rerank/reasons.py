@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 
 from tqdm import tqdm
 
 from rrarank.data.distillation_set import write_rows
-from rrarank.data.trec import read_run
-from rrarank.data.types import Run
 
 Explain = Callable[[str, Sequence[str]], Iterable[str]]
-"""A query and texts -> text by text, whether and why it is relevant."""
+"""A query and texts -> for each text, whether and why it is relevant."""
 
 
 def reasons_path(output: str) -> str:
@@ -20,27 +17,27 @@ def reasons_path(output: str) -> str:
 
 
 def write_reasons(
-    output: str, explain: Explain, topics: Mapping[str, str], texts: Mapping[str, str], first: int
-) -> str:
-    """Lines of {qid, docid, rank, reason} in the order of the run, whole or not at all; returns the file's path.
+    output: str,
+    ranked: Mapping[str, Sequence[str]],
+    explain: Explain,
+    topics: Mapping[str, str],
+    texts: Mapping[str, str],
+) -> None:
+    """Write lines of {qid, docid, rank, reason} beside `output`, whole or not at all.
 
     Args:
-        output: a run.
-        explain: of the reranker that made it (`engine.Explains`).
-        first: so many documents of each query; those without a text are left out.
+        ranked: qid -> the docids to explain, best first; those without a text are left out.
+        explain: of the reranker that ranked them (`engine.reranker.Explains`).
     """
-    path = reasons_path(output)
-    rows = _reasons(read_run(output), explain, topics, texts, first)
-    write_rows(path, tqdm(rows, unit=" reasons", disable=None))
-    return path
+    rows = _reasons(ranked, explain, topics, texts)
+    write_rows(reasons_path(output), tqdm(rows, unit=" reasons", disable=None))
 
 
 def _reasons(
-    run: Run, explain: Explain, topics: Mapping[str, str], texts: Mapping[str, str], first: int
+    ranked: Mapping[str, Sequence[str]], explain: Explain, topics: Mapping[str, str], texts: Mapping[str, str]
 ) -> Iterator[Mapping[str, object]]:
-    for qid, hits in run.items():
-        ranked = islice(enumerate(hits, start=1), first) if qid in topics else ()
-        known = [(rank, hit.docid) for rank, hit in ranked if hit.docid in texts]
-        reasons = explain(topics.get(qid, ""), [texts[docid] for _, docid in known])
+    for qid in (qid for qid in ranked if qid in topics):
+        known = [(rank, docid) for rank, docid in enumerate(ranked[qid], start=1) if docid in texts]
+        reasons = explain(topics[qid], [texts[docid] for _, docid in known])
         for (rank, docid), reason in zip(known, reasons, strict=True):
             yield {"qid": qid, "docid": docid, "rank": rank, "reason": reason}

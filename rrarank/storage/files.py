@@ -22,14 +22,14 @@ from rrarank.errors import RrarankError
 
 STDIO = "-"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where there is no room for a file."""
+"""The system's errors when there is no room for a file."""
 
 
 def find(name: str | Path, folder: str = "") -> Path:
     """The file a user means: as given; a bare name also in `./<folder>/`, then in the package's own `<folder>`.
 
     Args:
-        folder: `runs` or `qrels`; empty for files that have no such place.
+        folder: `runs` or `qrels`; empty to look only for the path as given.
     """
     places = [Path(name)]
     if bare := bool(folder) and Path(name).name == str(name):
@@ -125,13 +125,13 @@ def remove_leftovers(*paths: str | Path) -> None:
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
-    """The same for a picture."""
+    """Write a binary file such as a picture, whole or not at all."""
     with atomic_write(path) as file:
         file.buffer.write(content)
 
 
 def default_mode() -> int:
-    """The permissions of a file that anyone makes; temporary files have narrower ones."""
+    """The usual permissions of a new file; those of temporary files are narrower."""
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
@@ -143,7 +143,7 @@ def sha256(path: str | Path) -> str:
 
 
 def stem(path: str | Path) -> str:
-    """`runs/bm25.trec.gz` -> `bm25`: the name by which a table calls a run."""
+    """`runs/bm25.trec.gz` -> `bm25`: a run's name in tables."""
     name = Path(path).name
     for suffix in (".gz", ".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
         name = name.removesuffix(suffix)
@@ -151,5 +151,5 @@ def stem(path: str | Path) -> str:
 
 
 def is_file(output: str | Path) -> bool:
-    """Whether writing to `output` makes a file that stays, which stdout, /dev/null and a named pipe do not."""
+    """Whether writing to `output` makes a file that stays, unlike stdout, /dev/null and a named pipe."""
     return str(output) != STDIO and (Path(output).is_file() or not Path(output).exists() or Path(output).is_dir())

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock beside what is written, which goes with the process, however that ends."""
+"""One writer at a time: a lock beside the output, released however the process ends."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ def lock(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            lock_file.unlink(missing_ok=True)  # while it is held: who waits for this file then sees that it is gone
+            lock_file.unlink(missing_ok=True)  # while holding it, so that a waiting process sees that it is gone

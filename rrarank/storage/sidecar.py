@@ -1,6 +1,7 @@
-"""`<output>.json` beside an output: what made it, from what, checked by sha256.
+"""The sidecar `<output>.json`: what made an output and from what, checked by sha256.
 
-Written last, so that its presence says the output is whole. Paths in it are relative to it; it names no host, no user.
+It is written last, so its presence means that the output is whole. Its paths are relative to it; it names no host or
+user.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Sidecar:
     content: Mapping[str, Any]
 
     def input(self, name: str) -> str | Path | None:
-        """What the output was made from: a path that still holds the same bytes, an id (data set), or None.
+        """An input: a path that still holds the same bytes, or the id of a data set; None if there is none any more.
 
         Raises:
-            RrarankError: the file has changed since. A file that is gone gives None.
+            RrarankError: the file has changed since.
         """
         entry = self.content["inputs"].get(name)
         if entry is None or "id" in entry:
@@ -42,7 +43,7 @@ class Sidecar:
         if not path.exists():
             return None
         if not self.path.is_absolute():
-            path = Path(os.path.relpath(path))  # as a user would type it
+            path = Path(os.path.relpath(path))  # as the user would type it
         if fingerprint(path) != entry["sha256"]:
             flags = "--topics and --collection" if name == "requests" else f"--{name}"
             raise RrarankError(f"{path} is not the file that {self.path} names (sha256 differs); give {flags} yourself")
@@ -61,7 +62,7 @@ def read_sidecar(output: Path) -> Sidecar | None:
     """The sidecar of `output`, if it has one.
 
     Raises:
-        RrarankError: it is not ours, or describes other bytes than the output now holds.
+        RrarankError: it is not a sidecar of rrarank, or the output has changed since.
     """
     path = sidecar_path(output)
     if not path.is_file():
@@ -85,37 +86,37 @@ def read_sidecar(output: Path) -> Sidecar | None:
 
 
 def check_output(output: str | Path, overwrite: bool, inputs: Iterable[object], *, packed: bool = False) -> None:
-    """Refuse an output that exists (unless `overwrite`), is one of its own inputs or the sidecar of another file, or
-    whose sidecar would replace a file that is no sidecar.
+    """Refuse an output that exists (unless `overwrite`), that is one of its own inputs or another file's sidecar, or
+    whose sidecar would replace a file that is not a sidecar.
 
     Args:
-        packed: a name that ends in `.gz` will be gzipped; else it is refused.
+        packed: whether the verb gzips a name that ends in `.gz`; otherwise such a name is refused.
     """
     if str(output).endswith(".gz") and not packed:
-        raise RrarankError(f"{output}: outputs are not packed; leave .gz out, and gzip the file afterwards")
+        raise RrarankError(f"{output}: outputs are not gzipped; leave .gz out and gzip the file afterwards")
     if not is_file(output):
         return
     path, beside = Path(output), sidecar_path(output)
     if path.is_dir():
         raise RrarankError(f"{output}: is a folder, expected a file to write")
     if path.suffix == ".json" and _is_described(path.with_suffix("")):
-        raise RrarankError(f"{output}: where the sidecar of {path.with_suffix('')} belongs; give another --output")
+        raise RrarankError(f"{output}: is the place of the sidecar of {path.with_suffix('')}; give another --output")
     if path.is_file() and not overwrite:
         raise RrarankError(f"{output}: exists already; give --overwrite to replace it, or another --output")
     used = {thing.resolve() for thing in inputs if isinstance(thing, Path)}
     if taken := used & {path.resolve(), beside.resolve()}:
         raise RrarankError(f"{output}: would replace the input {taken.pop()}; give another --output")
     if beside.exists() and not _is_ours(beside):
-        raise RrarankError(f"{beside}: in the way of the sidecar of {output}, and not one; give another --output")
+        raise RrarankError(f"{beside}: exists and is not a sidecar; {output} needs this name; give another --output")
 
 
 def is_unfinished(output: str | Path) -> bool:
-    """Whether a job was stopped before it had described its output."""
+    """Whether a job was stopped before it wrote the sidecar of its output."""
     return is_begun(output) and not sidecar_path(output).is_file()
 
 
 def _is_described(path: Path) -> bool:
-    """Whether a sidecar of it would make sense: it is a file or an index."""
+    """Whether it can have a sidecar: it is a file or an index."""
     return path.is_file() or any(path.glob("segments_*")) or (path / DENSE_MANIFEST).is_file()
 
 
@@ -127,7 +128,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
-    """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
+    """Write the sidecar of `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
     content: dict[str, Any] = {
         "format": FORMAT,
         "output": {"path": output.name, "sha256": fingerprint(output)},
@@ -148,8 +149,8 @@ def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 of a file; of an index the file that names all others: a Lucene index's `segments_N` (by random ids), a
-    dense index's manifest (by their sha256)."""
+    """sha256 of a file, or of the file of an index that names all others: `segments_N` of a Lucene index (by random
+    ids), the manifest of a dense index (by their sha256)."""
     if not path.exists():
         raise RrarankError(f"{path}: no such file or folder")
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""Settings in YAML files, checked against the dataclass that they fill; all faults at once, in one line."""
+"""Settings in YAML files, checked against the dataclass that they fill; all faults are named in one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ STRICT: Mapping[str, str] = {"extra": "forbid"}
 
 
 def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
-    """A pydantic-checked dataclass from its keys.
+    """The dataclass of these keys, checked by pydantic.
 
     Raises:
-        RrarankError: an unknown key, one that is missing, or a value of another kind.
+        RrarankError: a key is unknown or missing, or a value has the wrong type.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -41,7 +41,7 @@ def _fault(found: Mapping[str, Any]) -> str:
 
 
 def read_yaml(path: str | Path) -> Mapping[str, object]:
-    """The keys of a YAML file. Only true and false are such, as in YAML 1.2: a prompt's `yes` and `no` are words."""
+    """The keys of a YAML file. As in YAML 1.2, only true and false are booleans; `yes` in a prompt is a word."""
     import yaml  # type: ignore[import-untyped]
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml is untyped

@@ -144,7 +144,7 @@ CANDIDATE = SHOWN[0]
         (line(reasons=[]), ":1: field 'reasons' is [], expected an object"),
         (line(labels=[1]), ":1: unknown field 'labels'; expected qid, query, shown, listed"),
         (line(answer="\ud800").encode("utf-8", "backslashreplace").decode(), ":1: half of a surrogate pair"),
-        (line() * 2, ":2: query 'q1' stands twice; keep one line"),
+        (line() * 2, ":2: query 'q1' occurs twice; keep one line"),
         (line(query=" "), ":1: query 'q1': its text is empty"),
         (line(shown=[]), ":1: query 'q1': no document is shown; leave the query out"),
         (line(qid="q 1"), ":1: query 'q 1': 'q 1': an id that a run cannot hold: empty, or with a space"),
@@ -157,14 +157,17 @@ CANDIDATE = SHOWN[0]
         (line(missing=["b", "e"]), ":1: query 'q1': 'e': listed, missing or unknown, but not shown"),
         (
             line(missing=[], unknown=[]),
-            ":1: query 'q1': 'b', 'd': shown, but not listed, missing or unknown; unknown, ",
+            ":1: query 'q1': 'b', 'd': shown, but not listed, missing or unknown; make it unknown ",
         ),
         (line(not_shown=["e", "a"]), ":1: query 'q1': 'a': both shown and not shown"),
         (line(shown=[{**c, "text": "\n"} for c in SHOWN]), ":1: query 'q1': 'a', 'b', 'c', 'd': without text"),
         (line(shown=[{**c, "score": float("nan")} for c in SHOWN]), ":1: query 'q1': 'a', 'b', 'c', 'd': a sc"),
         (line(reasons={"e": "why"}), ":1: query 'q1': 'e': a reason, but not shown"),
         (line(reasons={"a": 1}), ":1: query 'q1': 'a': a reason that is no string"),
-        (line(provenance={"p": float("inf")}), ":1: query 'q1': its provenance holds what JSON cannot (NaN, infinity"),
+        (
+            line(provenance={"p": float("inf")}),
+            ":1: query 'q1': its provenance holds a value that JSON cannot",
+        ),
     ],
 )
 def test_a_fault_is_named_by_line(text, fault, tmp_path):
@@ -183,7 +186,7 @@ def test_all_faults_are_found_and_none_hides_another(tmp_path):
         "1: not JSON (Expe",
         "2: query 'q1': 'a",
         "2: query 'q1': 'x",
-        "4: query 'q2' sta",
+        "4: query 'q2' occ",
     ]
 
 
@@ -198,10 +201,10 @@ def test_a_set_that_breaks_off_or_is_absent(tmp_path):
 @pytest.mark.parametrize(
     ("faulty", "fault"),
     [
-        (label("ab", qid="q1"), "query 'q1' stands twice; keep one line"),
+        (label("ab", qid="q1"), "query 'q1' occurs twice; keep one line"),
         (label("ab", shown="abc", qid="q2"), "query 'q2': 'c': shown, but not listed"),
         (dataclasses.replace(LABEL, query=Query("q2", "q"), answer="\udc00"), "half of a surrogate pair"),
-        (dataclasses.replace(LABEL, query=Query("q2", "q"), provenance={"p": object()}), "what JSON cannot"),
+        (dataclasses.replace(LABEL, query=Query("q2", "q"), provenance={"p": object()}), "a value that JSON cannot"),
     ],
 )
 def test_a_faulty_label_is_not_written_nor_anything_else(faulty, fault, tmp_path):

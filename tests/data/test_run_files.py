@@ -123,15 +123,15 @@ SHAPE = '{"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc"}]}'
         (request(None, "q"), ":1: fields 'qid', 'text'; expected one of 'qid'"),
         (request(1.5, "q"), ":1: field 'qid' is a float, expected a string"),
         (request("1", "q", (True, 1, X)), ":1: field 'docid' is a bool, expected a string"),
-        (request("1", "q", ("a b", 1, X)), ":1: an id that is empty or holds a space, which a run cannot hold"),
-        (request("", "q", ("a", 1, X)), ":1: an id that is empty or holds a space"),
+        (request("1", "q", ("a b", 1, X)), ":1: an id that is empty or contains a space, which a run cannot hold"),
+        (request("", "q", ("a", 1, X)), ":1: an id that is empty or contains a space"),
         (request("1", "q", ("a", 1, {"url": "u"})), ":1, docid 'a': fields 'url'; expected one of 'text', 'segment'"),
         (
             request("1", "q", ("a", 1, None)),
             ":1, docid 'a': the document is a NoneType, expected an object or its text",
         ),
         (request("1", "q", ("a", 1, X), ("a", 2, X)), ":1: query '1' holds a docid twice; keep one"),
-        (lines(request("1", "q"), "", request(1, "r")), ":3: query '1' stands twice; keep one"),
+        (lines(request("1", "q"), "", request(1, "r")), ":3: query '1' occurs twice; keep one"),
         (
             lines(request("1", "q", ("a", 1, X)), request("2", "q", ("a", 1, {"text": "z"}))),
             ":2: docid 'a' has another text than in an earlier request",
@@ -214,7 +214,7 @@ RANX = "expected {qid: {docid: score}}"
         ('"run"', f": a JSON string, {RANX}"),
         ('{"1": {"a": 1.5}', ":1: not JSON (Expecting ',' delimiter at column 17)"),
         ('{"1": {"a": 1.5}}\n{"2": {"a": 1.5}}', ":2: not JSON (Extra data at column 1); JSON lines belong in a file"),
-        ("[" * 100_000, ": JSON that cannot be held"),
+        ("[" * 100_000, ": JSON that Python cannot hold"),
         ('{"1": ["a"]}', f": query '1' holds a JSON list, {RANX}"),
         ('{"1": 2.5}', f": query '1' holds a JSON number, {RANX}"),
         ('{"1": {"a": "2.5"}}', ": query '1', docid 'a': score '2.5', expected a number that is finite as float32"),
@@ -223,10 +223,10 @@ RANX = "expected {qid: {docid: score}}"
         ('{"1": {"a": NaN}}', ": query '1', docid 'a': score nan, expected a number that is finite"),
         ('{"1": {"a": -Infinity}}', ": query '1', docid 'a': score -inf, expected"),
         ('{"1": {"a": 1e39}}', ": query '1', docid 'a': score 1e+39, expected"),
-        ('{"1": {"a b": 1.5}}', ": the id 'a b' is empty or holds a space, which a run cannot hold"),
-        ('{"": {"a": 1.5}}', ": the id '' is empty or holds a space"),
-        ('{"1": {"a": 1.5, "b": 1.0, "a": 2.5}}', ": 'a' stands twice in one JSON object; keep one"),
-        ('{"1": {"a": 1.5}, "1": {"b": 1.5}}', ": '1' stands twice in one JSON object; keep one"),
+        ('{"1": {"a b": 1.5}}', ": the id 'a b' is empty or contains a space, which a run cannot hold"),
+        ('{"": {"a": 1.5}}', ": the id '' is empty or contains a space"),
+        ('{"1": {"a": 1.5, "b": 1.0, "a": 2.5}}', ": 'a' occurs twice in one JSON object; keep one"),
+        ('{"1": {"a": 1.5}, "1": {"b": 1.5}}', ": '1' occurs twice in one JSON object; keep one"),
         ('{"1": {"\\ud83d": 1.5}}', ": half of a surrogate pair"),
         ('{"1": {"a": 1, "b": 0}, "2": {"a": 3}}', ": grades, not scores: all are small whole numbers"),
         ('{"format": "rrarank.sidecar/1", "output": {}}', ": the sidecar of "),
@@ -240,7 +240,7 @@ def test_malformed_json_is_refused_by_place(refusal, content, message):
 
 def test_a_sidecar_given_as_a_run_names_what_it_describes(refusal, tmp_path):
     run = tmp_path / "bm25.trec"
-    message = f": the sidecar of {run}, which only describes it; give {run} itself"
+    message = f": the sidecar of {run}; give {run} itself"
     assert refusal('{"format": "rrarank.sidecar/1"}', "bm25.trec.json") == message
 
 
@@ -412,7 +412,7 @@ def test_ranx_reads_our_judgments(tmp_path):
 @pytest.mark.parametrize("docid", ["a b", "", '"a"'])
 def test_ids_that_columns_cannot_hold_are_never_written(docid, tmp_path):
     for name in ("q.tsv", "q.txt"):
-        with pytest.raises(RrarankError, match="is empty, holds a space or opens with a quote; rename it"):
+        with pytest.raises(RrarankError, match="is empty, contains a space or begins with a quote; rename it"):
             write_qrels(tmp_path / name, {"1": {"a": 1, docid: 1}})
     assert list(tmp_path.iterdir()) == []
 
@@ -442,8 +442,8 @@ def test_beirs_judgments_are_known_by_their_header(tmp_path):
         ('{"1": {"a": true}}', "q.json", ": query '1', docid 'a': grade True, expected a whole number"),
         ('{"1": {"a": 1000000}}', "q.json", ": query '1', docid 'a': grade 1000000, expected a whole number"),
         ('{"1": {"a": NaN}}', "q.json", ": query '1', docid 'a': grade nan, expected a whole number"),
-        ('{"1": {"a": 1, "a": 0}}', "q.json", ": 'a' stands twice in one JSON object; keep one"),
-        ('{"1": {"a b": 1}}', "q.json", ": the id 'a b' is empty or holds a space"),
+        ('{"1": {"a": 1, "a": 0}}', "q.json", ": 'a' occurs twice in one JSON object; keep one"),
+        ('{"1": {"a b": 1}}', "q.json", ": the id 'a b' is empty or contains a space"),
         ('{"1": 1}', "q.json", ": query '1' holds a JSON number, expected {qid: {docid: grade}}"),
         (f"[{request('1', 'q')}]", "q.json", ": a JSON list, expected {qid: {docid: grade}}"),
         (request("1", "q"), "q.json", ": query 'candidates' holds an empty JSON list, expected {qid: {docid: grade}}"),
@@ -488,7 +488,7 @@ def test_a_beir_folder_is_what_beirs_loader_expects_and_we_read(tmp_path):
 @pytest.mark.parametrize(
     ("collection", "qrels", "message"),
     [
-        ([("a", "x"), ("a", "y")], {"1": {"a": 1}}, "docid 'a' stands twice in the collection; keep one"),
+        ([("a", "x"), ("a", "y")], {"1": {"a": 1}}, "docid 'a' occurs twice in the collection; keep one"),
         ([("a", "x")], {"1": {"a": 1}, "2": {"a": 1}}, r"1 judged queries have no topic \('2'\)"),
     ],
 )
@@ -513,7 +513,7 @@ def test_a_folder_is_never_replaced(tmp_path):
         (["dev.tsv"], "dev.tsv"),
         (
             ["dev.tsv", "train.tsv"],
-            r"several judgments \('qrels/dev.tsv', 'qrels/train.tsv'\); give one of these files",
+            r"several files of judgments \('qrels/dev.tsv', 'qrels/train.tsv'\); give one of them",
         ),
         ([], "no judgments in it, expected qrels/test.tsv as a BEIR folder has"),
     ],

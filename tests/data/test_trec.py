@@ -99,8 +99,8 @@ GOOD = "1 Q0 a 1 9 t"
         ("1 a 0", "run:1: rank '0', expected a whole number from 1 (column 3)"),
         ("1 a -1", "run:1: rank '-1', expected a whole number from 1"),
         ("1 a 1.0", "run:1: rank '1.0', expected a whole number from 1"),
-        (f"{GOOD}\n2 Q0 a 1 9 t\n{GOOD}", "run:3: docid 'a' stands twice under query '1'; keep one line"),
-        ("1 a 1\n1 a 2", "run:2: docid 'a' stands twice under query '1'; keep one line"),
+        (f"{GOOD}\n2 Q0 a 1 9 t\n{GOOD}", "run:3: docid 'a' occurs twice under query '1'; keep one line"),
+        ("1 a 1\n1 a 2", "run:2: docid 'a' occurs twice under query '1'; keep one line"),
     ],
 )
 def test_a_malformed_run_is_refused_by_line(text, message):
@@ -130,7 +130,7 @@ def test_lines_of_a_query_may_stand_apart():
 
 
 def test_a_docid_twice_is_found_in_lines_that_stand_apart():
-    with pytest.raises(RrarankError, match="run:4: docid 'a' stands twice under query '1'"):
+    with pytest.raises(RrarankError, match="run:4: docid 'a' occurs twice under query '1'"):
         parse_run("1 Q0 a 1 9 t\n2 Q0 a 1 9 t\n1 Q0 b 2 8 t\n1 Q0 a 3 7 t")
 
 
@@ -317,8 +317,8 @@ def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
     [
         ("", "topics: no queries; expected lines of qid<TAB>query"),
         ("1\ta\n2 b", "topics:2: no tab; expected qid<TAB>query"),
-        ("1\ta\n\n1\tb", "topics:3: query '1' stands twice; keep one line"),
-        ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "topics:2: query '1' stands twice; keep one line"),
+        ("1\ta\n\n1\tb", "topics:3: query '1' occurs twice; keep one line"),
+        ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "topics:2: query '1' occurs twice; keep one line"),
         ("1\t ", "topics:1: an empty query; expected qid<TAB>query"),
         ("\tb", "topics:1: an empty qid; expected qid<TAB>query"),
         ('{"id": "1", "text": ""}', "topics:1: an empty query"),

@@ -41,7 +41,7 @@ def test_ties_throughout_agree_only_with_ties(ours, theirs, tau):
 
 def test_lists_of_one_document_have_no_order():
     assert agreement([*REFERENCE, [5.0], []], [*REFERENCE, [7.0], []]).difference == 0.0
-    with pytest.raises(RrarankError, match="no list of two documents"):
+    with pytest.raises(RrarankError, match="no list holds two documents"):
         agreement([[1.0]], [[1.0]])
 
 

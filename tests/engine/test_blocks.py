@@ -113,6 +113,39 @@ def test_a_block_whose_texts_changed_is_done_again(tmp_path):
     assert changed["1"][0].docid == "b"
 
 
+def test_a_remote_scorer_without_a_journal_is_refused():
+    class Remote:
+        threads = 1
+
+        def __call__(self, blocks):
+            return iter(())
+
+    with pytest.raises(RrarankError, match="a remote scorer needs a journal that keeps finished blocks"):
+        list(rerank_queries(RUN, Longest(), topics=TOPICS, texts=TEXTS, remote=Remote()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [[["z", 9.0], ["b", 2.0], ["c", 3.0]]],  # an invented docid
+        [[["a", 1.0], ["b", 2.0]]],
+        [[["a", 1.0], ["b", float("nan")], ["c", 3.0]]],
+        [[["a", 1.0], ["b", "two"], ["c", 3.0]]],
+        [],
+        None,
+    ],
+)
+def test_a_recorded_block_passes_the_check_of_a_fresh_one_or_is_scored_again(tmp_path, wrong, caplog):
+    expected = resumed(Journal(tmp_path / "j"), Longest())
+    with Journal(tmp_path / "j") as journal:
+        key = next(key for key in journal._places if len(journal[key][0]) == 3)
+        journal.add(key, wrong)
+        again = Longest()
+        assert resumed(journal, again) == expected
+    assert again.calls == 1
+    assert "a finished block is scored again, as its record is wrong" in caplog.text
+
+
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 

@@ -116,7 +116,7 @@ class Longest(Reranker):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (RerankConfig(budget_ms=5), "Longest does not score each pair by itself"),
+        (RerankConfig(budget_ms=5), "Longest does not score each pair on its own"),
         (RerankConfig(budget_ms=5, passages=Passages(words=3)), "give one of the two"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_worker_sees_one_gpu_whichever_was_named():
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("rrarank.cli.flags.find_spec", lambda name: None)
+    monkeypatch.setattr("rrarank.engine.ray.find_spec", lambda name: None)
     with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[ray\]'"):
         check_engine_flags(flags_of("--engine", "ray"))
 
@@ -119,8 +119,8 @@ def test_a_killed_worker_is_started_again_and_the_job_completes(job, tmp_path):
     )
     assert main([*job, "--output", "whole.trec"]) == 0
     code = (
-        "import sys; from rrarank import ray_engine, rerank; import slowly;"
-        "ray_engine.load_reranker = lambda name, **settings: slowly.CrossEncoder(slowly.CrossEncoder.Config("
+        "import sys; from rrarank.engine import ray; from rrarank.rerank import __main__ as rerank; import slowly;"
+        "ray.load_reranker = lambda name, **settings: slowly.CrossEncoder(slowly.CrossEncoder.Config("
         "**{key: value for key, value in settings.items() if value is not None}));"
         "sys.exit(rerank.main(sys.argv[1:]))"
     )

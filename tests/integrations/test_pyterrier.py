@@ -100,9 +100,9 @@ def test_a_query_without_hits_and_an_empty_frame_are_nothing():
     [
         (lambda rows: rows.drop(columns="query"), "no column 'query'; columns 'qid', 'docno'"),
         (lambda rows: rows.drop(columns="text"), "no column 'text'"),
-        (lambda rows: rows.assign(qid=rows["qid"].astype(int)), "qid 0 is a int, expected a string; .astype"),
+        (lambda rows: rows.assign(qid=rows["qid"].astype(int)), "qid 0 is a int, expected a string; use .astype"),
         (lambda rows: rows.assign(docno=7), "docno 7 is a int"),
-        (lambda rows: rows.assign(text=range(len(rows))), "stands with two texts"),
+        (lambda rows: rows.assign(text=range(len(rows))), "has two texts"),
     ],
 )
 def test_what_it_cannot_read_is_one_clear_line(change, said):
@@ -114,7 +114,7 @@ def test_what_it_cannot_read_is_one_clear_line(change, said):
 
 
 def test_a_document_without_a_text_is_named():
-    with pytest.raises(RrarankError, match=r"1 documents have no text \('d01'\); give texts that hold them"):
+    with pytest.raises(RrarankError, match=r"1 documents have no text \('d01'\); give texts that include them"):
         Rerank(ByLength(), texts={d: t for d, t in TEXTS.items() if d != "d01"}).transform(
             FirstStage(RUN).transform(TOPICS)
         )

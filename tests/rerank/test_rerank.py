@@ -76,8 +76,64 @@ def test_dry_run_looks_for_the_model(job, capsys):
 def test_a_journal_that_is_none_is_left_alone(job, tmp_path, capsys):
     (tmp_path / "out.trec.journal").write_text("my diary\n")
     assert main([*job, "--output", "out.trec"]) == 2
-    assert "out.trec.journal: in the way, and not a journal" in capsys.readouterr().err
+    assert "out.trec.journal: exists and is not a journal" in capsys.readouterr().err
     assert (tmp_path / "out.trec.journal").read_text() == "my diary\n"
+
+
+def test_a_journal_of_an_earlier_version_is_refused_and_kept(job, tmp_path, capsys):
+    """Finished work is not thrown away silently, nor mixed with scores of another version."""
+    old = b'{"key": "b0fe98a2", "value": [[["d1", 0.5]]]}\n'
+    (tmp_path / "out.trec.journal").write_bytes(old)
+    for flags in ([], ["--overwrite"]):
+        assert main([*job, "--output", "out.trec", *flags]) == 2
+        assert capsys.readouterr().err == (
+            "error: out.trec.journal: was begun by an earlier version of rrarank, and this version "
+            "cannot go on from it; finish the job with that version, or remove the file to start anew\n"
+        )
+        assert (tmp_path / "out.trec.journal").read_bytes() == old
+    (tmp_path / "out.trec.journal").unlink()
+    assert main([*job, "--output", "out.trec"]) == 0
+
+
+def test_finished_blocks_of_another_job_on_the_same_output_are_kept(job, tmp_path, monkeypatch, capsys):
+    from rrarank.storage.journal import Journal
+
+    job = [*job, "--output", "out.trec"]
+    with monkeypatch.context() as context:
+        context.setattr("rrarank.rerank.job.write_run", interrupted_after(2))
+        assert main(job) == 130
+    assert main([*job, "--depth", "2"]) == 0
+    assert "out.trec.journal stays: 2 of its records are of another job" in capsys.readouterr().err
+    with Journal(tmp_path / "out.trec.journal") as journal:
+        assert len(journal) == 4
+    assert main([*job, "--overwrite"]) == 0  # goes on from its own blocks
+    assert "pairs/s" not in capsys.readouterr().err
+
+
+def interrupted_after(blocks):
+    """A writer that is interrupted once so many blocks have come."""
+
+    def write(path, run, tag):
+        for place, _ in enumerate(run, start=1):
+            if place == 8 * (blocks - 1) + 1:
+                raise KeyboardInterrupt
+
+    return write
+
+
+def test_a_job_is_the_same_from_python(job, tmp_path):
+    from rrarank import Origins, RerankConfig, RerankJob, rerank_job
+
+    assert main([*job, "--depth", "3", "--output", "command.trec"]) == 0
+    config, origins = RerankConfig(depth=3), Origins(topics="topics.tsv", collection="texts.jsonl")
+    settings = {"model": job[job.index("--model") + 1], "device": "cpu"}
+    called = RerankJob("bm25.trec", origins, "cross-encoder", settings, config, output="python.trec")
+    assert rerank_job(called) == ["python.trec"]
+    assert Path("python.trec").read_bytes() == Path("command.trec").read_bytes()
+    one, two = (json.loads(Path(f"{name}.trec.json").read_text()) for name in ("command", "python"))
+    for sidecar in (one, two):
+        del sidecar["timings"], sidecar["output"]["path"]
+    assert one == two
 
 
 def test_a_device_gets_neither_sidecar_nor_journal(job, capsys):
@@ -182,13 +238,12 @@ def test_a_budget_that_all_fits_changes_nothing(job):
 
 
 def test_a_job_that_goes_on_keeps_its_pace(job, monkeypatch):
-    from rrarank.rerank import __main__ as rerank
     from rrarank.storage.journal import Journal
 
     job = [*job, "--budget-ms", "1e6", "--output", "out.trec"]
-    monkeypatch.setattr(Journal, "remove", Journal.close)  # as if it had been stopped right before the end
+    monkeypatch.setattr(Journal, "remove_used", Journal.close)  # as if it had been stopped right before the end
     assert main(job) == 0
-    monkeypatch.setattr(rerank, "pace_of", lambda *args, **kwargs: pytest.fail("measured again"))
+    monkeypatch.setattr("rrarank.rerank.job.pace_of", lambda *args, **kwargs: pytest.fail("measured again"))
     assert main([*job, "--overwrite"]) == 0
 
 
@@ -235,7 +290,8 @@ def test_requests_file_brings_its_own_queries_and_texts(job, tmp_path):
 
 @pytest.mark.parametrize("verb", ["rerank", "retrieve", "evaluate"])
 def test_help_loads_nothing_heavy(verb):
-    code = f"import sys, rrarank.{verb} as verb\ntry: verb.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import runpy, sys\nsys.argv[1:] = ['--help']\n"
+    code += f"try: runpy.run_module('rrarank.{verb}', run_name='__main__')\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'transformers', 'ranx', 'jnius', 'faiss', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"

@@ -47,7 +47,7 @@ def test_validate_says_yes_or_names_every_fault(folder, capsys):
         "error: bad.jsonl: not fit to train on",
         "bad.jsonl:1: query '1': 'x': listed, missing or unknown, but not shown",
         "bad.jsonl:2: not JSON (Expecting property name enclosed in double quotes at column 2)",
-        "bad.jsonl:3: query '1' stands twice; keep one line",
+        "bad.jsonl:3: query '1' occurs twice; keep one line",
     ]
 
 

@@ -33,30 +33,90 @@ def test_an_added_value_survives_a_process_killed_right_after(tmp_path):
     assert Journal(tmp_path / "j")["a"] == 1
 
 
-@pytest.mark.parametrize("torn", range(1, 24))
+def written(path, **values):
+    """The bytes of a journal with these records."""
+    with Journal(path) as journal:
+        for key, value in values.items():
+            journal.add(key, value)
+    return path.read_bytes()
+
+
+LAST = len('rrarank.journal/2 0123456789abcdef 24 {"key": "b", "value": 22}\n')
+
+
+@pytest.mark.parametrize("torn", range(1, LAST))
 def test_a_torn_last_line_is_dropped_and_adding_after_it_works(tmp_path, torn):
-    whole = b'{"key": "a", "value": "x"}\n{"key": "b", "value": 22}\n'
     path = tmp_path / "j"
-    path.write_bytes(whole[:-torn])
+    path.write_bytes(written(path, a="x", b=22)[:-torn])
     journal = Journal(path)
-    assert len(journal) == 1
-    assert "b" not in journal
+    assert journal.damaged == []
+    assert ("b" in journal) == (torn == 1)  # only its line end is gone
     journal.add("b", 3)
     journal.add("c", 4)
     assert [journal[key] for key in "abc"] == ["x", 3, 4]
     journal.close()
     again = Journal(path)
     assert [again[key] for key in "abc"] == ["x", 3, 4]
-    assert path.read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.parametrize("length", range(1, LAST - 1))
+def test_a_journal_torn_in_its_first_line_is_begun_anew(tmp_path, length):
+    path = tmp_path / "j"
+    path.write_bytes(written(path, b=22)[:length])
+    assert Journal(path).is_empty
+    assert path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 40, b"\0\n", b'{"value": 1}\n', b"[1]\n", b"7\n", b"\n", b'"\xff"\n'])
-def test_a_tail_that_is_no_record_is_dropped(tmp_path, tail):
+def test_a_tail_that_is_no_record_is_skipped(tmp_path, tail):
     path = tmp_path / "j"
-    path.write_bytes(b'{"key": "a", "value": 1}\n' + tail)
+    path.write_bytes(written(path, a=1) + tail)
     journal = Journal(path)
     journal.add("b", 2)
     assert (len(journal), journal["a"], journal["b"]) == (2, 1, 2)
+    assert journal.damaged == ([2] if tail.endswith(b"\n") else [])
+
+
+def test_any_flipped_bit_costs_at_most_its_own_record(tmp_path):
+    path = tmp_path / "j"
+    values = {"a": [["d1", 0.5]], "b": "é", "c": 22}
+    whole = written(path, **values)
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with Journal(path) as journal:
+            found = {key: journal[key] for key in values if key in journal}
+            if again := bit % 9 == 0:
+                journal.add("d", 4)
+        assert found.items() <= values.items()
+        at_a_line_end = whole[bit // 8] == ord("\n")
+        assert len(found) == (3 if at_a_line_end else 2)
+        if again:
+            with Journal(path) as journal:
+                assert {key: journal[key] for key in (*found, "d")} == found | {"d": 4}
+                assert journal.damaged or at_a_line_end
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"key": "a", "value": 1}\n', "j: was begun by an earlier version .* finish the job with that version, or"),
+        (b'{"ke', "was begun by an earlier version"),
+        (
+            b'rrarank.journal/3 0 0 {"key": "a"}\n',
+            "j: format 'rrarank.journal/3', expected 'rrarank.journal/2'; update",
+        ),
+        (b"my diary\n", "j: exists and is not a journal; move it, or give another --output"),
+        (b"\0" * 40, "is not a journal"),
+    ],
+)
+def test_a_file_that_holds_no_record_of_ours_is_refused_and_kept(tmp_path, content, said):
+    path = tmp_path / "j"
+    path.write_bytes(content)
+    with pytest.raises(RrarankError, match=said):
+        Journal(path)
+    assert path.read_bytes() == content
 
 
 def test_of_a_key_added_twice_the_last_value_counts(tmp_path):

@@ -184,7 +184,7 @@ def test_an_input_is_never_replaced_not_even_on_demand(taken, tmp_path):
 
 def test_a_file_that_is_no_sidecar_is_never_replaced_by_one(made, tmp_path):
     (tmp_path / "out.json").write_text('{"mine": 1}')
-    with pytest.raises(RrarankError, match=r"out.json: in the way of the sidecar"):
+    with pytest.raises(RrarankError, match=r"out.json: exists and is not a sidecar"):
         check_output(tmp_path / "out", True, [])
     check_output(made, True, [])  # its own
 
@@ -199,7 +199,7 @@ def test_stdout_and_devices_are_free(output, tmp_path, monkeypatch):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_output_never_takes_the_place_of_another_files_sidecar(made, overwrite):
     sidecar_path(made).unlink()
-    with pytest.raises(RrarankError, match=f"where the sidecar of {made} belongs"):
+    with pytest.raises(RrarankError, match=f"is the place of the sidecar of {made}"):
         check_output(sidecar_path(made), overwrite, [])
 
 

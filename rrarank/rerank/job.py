@@ -1,0 +1,303 @@
+"""One job: re-rank a run and write it with its sidecar, going on where a stopped one ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, astuple, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rrarank.cli.verbs import locked_journal, say
+from rrarank.data.submission import write_submission
+from rrarank.data.trec import check_tag, write_run
+from rrarank.data.types import Hit
+from rrarank.engine import registry
+from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
+from rrarank.engine.budget import Pace
+from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
+from rrarank.engine.reranker import Explains, Reranker
+from rrarank.engine.shards import Shard
+from rrarank.errors import RrarankError
+from rrarank.rerank.reasons import reasons_path, write_reasons
+from rrarank.sources.inputs import Inputs, Origins, load_inputs
+from rrarank.storage.files import STDIO, is_file, stem
+from rrarank.storage.journal import Journal, note_key
+from rrarank.storage.model_folders import locate
+from rrarank.storage.sidecar import check_output, is_unfinished, write_sidecar
+
+
+@dataclass(frozen=True)
+class RerankJob:
+    """Everything that `python -m rrarank.rerank` can be told.
+
+    Args:
+        run: a file of any format; a bare name is looked up in `./`, `./runs/` and the package; `-` is stdin.
+        origins: where queries and texts are; what is empty comes from the run's sidecar.
+        reranker: a registered name.
+        settings: of the reranker, as `load_reranker` takes them; the back end `auto` means the fastest one here.
+        config: depth, hits, passages and budget.
+        output: the run to write; `-` is stdout; by default `<run>.<reranker>.trec` in the working folder.
+        tag: of the run, 1-20 of A-Z a-z 0-9 _ . -; by default the reranker's name.
+        skip_missing: keep candidates without text in first-stage order instead of refusing the job.
+        shard: the part of the queries to re-rank; by default all of them.
+        ray: which workers of Ray score; by default this process.
+        submission: write only what TREC would take.
+        explain: write reasons for so many documents of each query.
+        overwrite: replace an existing output.
+        dry_run: check everything and say what would be done.
+    """
+
+    run: str | Path
+    origins: Origins = field(default_factory=Origins)
+    reranker: str = registry.DEFAULT
+    settings: Mapping[str, object] = field(default_factory=dict)
+    config: RerankConfig = field(default_factory=RerankConfig)
+    output: str | Path = ""
+    tag: str = ""
+    skip_missing: bool = False
+    shard: Shard | None = None
+    ray: RayConfig | None = None
+    submission: bool = False
+    explain: int = 0
+    overwrite: bool = False
+    dry_run: bool = False
+
+    @property
+    def target(self) -> str:
+        """The run to write."""
+        part = self.shard.suffix if self.shard else ""
+        return str(self.output) or f"{stem(self.run)}.{self.reranker}{part}.trec"
+
+    @property
+    def chooses_backend(self) -> bool:
+        return self.settings.get("backend") == "auto"
+
+
+def rerank_job(job: RerankJob) -> list[str]:
+    """Re-rank a run and return the paths of the files written: none for stdout, a device or a dry run.
+
+    Finished blocks of queries are kept in `<output>.journal`, so the same job goes on where it was stopped.
+
+    Raises:
+        RrarankError: the job contradicts itself, an input is malformed or missing, or the output exists.
+        MissingPrerequisite: a library is not installed.
+        MissingResource: a model or data set is not within reach.
+    """
+    tag = check_tag(job.tag or job.reranker[:20])
+    _check(job)
+    _check_outputs(job, [])
+    part = partial(job.shard.part, block_size=job.config.block_size) if job.shard else None
+    inputs = load_inputs(job.run, job.origins, depth=job.config.depth, skip_missing=job.skip_missing, part=part)
+    pairs = _pairs(inputs, job.config.depth)
+    if job.dry_run:
+        _say_plan(job, inputs, sum(pairs.values()))
+        return []
+    with _journal(job) as journal:
+        _check_outputs(job, inputs.origins.values())  # again: another job may have written it meanwhile
+        work = _load(job, tag, inputs, pairs, journal)
+        resumed = bool(journal)
+        started = time.perf_counter()
+        pace = _pace(work, journal)
+        tops = _write(work, journal, pace)
+        seconds = time.perf_counter() - started
+        if isinstance(work.reranker, Explains) and job.explain:
+            write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
+        if journal is not None:
+            _describe(work, seconds, pace)
+            _let_go(journal)
+    rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
+    done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
+    say(f"{done}, {len(inputs.missing):,} without text")
+    return [] if journal is None else _outputs(job)
+
+
+# -- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check(job: RerankJob) -> None:
+    """Refuse what can be refused before anything is read."""
+    registry.check_known(job.reranker)
+    if job.chooses_backend and job.settings.get("precision"):
+        raise RrarankError("--precision with --backend auto: auto chooses both; give one of the two")
+    if job.submission and job.target == STDIO:
+        raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
+    if job.explain:
+        _check_explain(job)
+    if job.shard:
+        _check_shard(job)
+    if job.ray:
+        _check_ray(job)
+
+
+def _check_explain(job: RerankJob) -> None:
+    if not is_file(job.target):
+        raise RrarankError("--explain writes beside the run; give --output FILE")
+    if not issubclass(registry.find_reranker(job.reranker), Explains):
+        raise RrarankError(f"--explain: the reranker {job.reranker!r} gives scores and no reasons; rra-gpt does")
+
+
+def _check_shard(job: RerankJob) -> None:
+    """Refuse what each part would decide for itself, and what only the whole run can have."""
+    given = {"--budget-ms": job.config.budget_ms, "--submission": job.submission, "--explain": job.explain}
+    given["--backend auto"] = job.chooses_backend
+    if odd := [flag for flag, value in given.items() if value]:
+        raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
+    if str(job.run) == STDIO:
+        raise RrarankError("--shard with --run -: rrarank.merge could not tell whether all read one run; give a file")
+    if not is_file(job.target):
+        raise RrarankError("--shard: rrarank.merge needs the part's sidecar; give --output FILE")
+
+
+def _check_ray(job: RerankJob) -> None:
+    check_ray()
+    if job.config.budget_ms:
+        raise RrarankError("--engine ray with --budget-ms: the budget is of one process; leave one of the two out")
+    if not is_file(job.target):
+        raise RrarankError("--engine ray keeps finished blocks beside the run; give --output FILE")
+
+
+def _check_outputs(job: RerankJob, inputs: Iterable[object]) -> None:
+    """Keep what exists, unless it is this job's own, stopped just before its end."""
+    overwrite = job.overwrite or is_unfinished(job.target)
+    for output in _outputs(job):
+        check_output(output, overwrite, inputs)
+
+
+def _outputs(job: RerankJob) -> list[str]:
+    return [job.target, reasons_path(job.target)] if job.explain else [job.target]
+
+
+# -- the work ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A job whose inputs and model are loaded.
+
+    Args:
+        pairs: qid -> pairs to score.
+        tried: what the back end `auto` measured.
+    """
+
+    job: RerankJob
+    tag: str
+    inputs: Inputs
+    pairs: Mapping[str, int]
+    reranker: Reranker
+    tried: Sequence[Mapping[str, object]]
+    remote: RayBlocks | None
+
+
+def _journal(job: RerankJob) -> AbstractContextManager[Journal | None]:
+    """The journal, which also locks the output; None where no file is written."""
+    what = f"finished blocks of {job.config.block_size} queries"
+    return locked_journal(job.target, what) if is_file(job.target) else nullcontext()
+
+
+def _load(job: RerankJob, tag: str, inputs: Inputs, pairs: Mapping[str, int], journal: Journal | None) -> _Work:
+    settings = dict(job.settings)
+    tried: Sequence[Mapping[str, object]] = ()
+    if job.chooses_backend:
+        from rrarank.rerankers.backends.auto import choose_backend
+
+        choice = choose_backend(registry.configure(job.reranker, **settings), journal)
+        say(f"--backend auto: {choice}")
+        settings |= {"backend": choice.backend, "precision": choice.precision}
+        tried = choice.tried
+    reranker = registry.load_reranker(job.reranker, **settings)
+    if isinstance(reranker, Explains) and job.explain:
+        reranker.prepare_to_explain()  # it may be unable to: say so before hours of scoring
+    remote = RayBlocks(job.reranker, settings, job.ray, job.config.passages) if job.ray else None
+    return _Work(job, tag, inputs, pairs, reranker, tried, remote)
+
+
+def _pace(work: _Work, journal: Journal | None) -> Pace | None:
+    """The pace that the budget needs: measured once a job, and kept when it goes on."""
+    config, inputs = work.job.config, work.inputs
+    if not config.budget_ms:
+        return None
+    key = note_key("pace", work.reranker.fingerprint())
+    if journal is not None and key in journal:
+        return Pace(*journal[key])
+    pace = pace_of(inputs.run, work.reranker, topics=inputs.topics, texts=inputs.texts, config=config)
+    if journal is not None:
+        journal.add(key, astuple(pace))
+    tokens = max(0.0, config.budget_ms / 1000 - pace.start_s) / pace.token_s
+    what = f"its first pairs, up to {tokens:,.0f} tokens" if tokens else "nothing, a query alone takes longer"
+    say(f"within {config.budget_ms:g} ms a query: {what}, at the pace measured")
+    return pace
+
+
+def _write(work: _Work, journal: Journal | None, pace: Pace | None) -> Mapping[str, Sequence[str]]:
+    """Re-rank and write; returns the docids to explain: the first of each query."""
+    job, inputs = work.job, work.inputs
+    ranked = rerank_queries(
+        inputs.run,
+        work.reranker,
+        topics=inputs.topics,
+        texts=inputs.texts,
+        config=job.config,
+        journal=journal,
+        pace=pace,
+        remote=work.remote,
+    )
+    tops: dict[str, list[str]] = {}
+
+    def run() -> Iterator[tuple[str, Sequence[Hit]]]:
+        with tqdm(total=sum(work.pairs.values()), unit=" pairs", disable=None) as bar:
+            for qid, hits in ranked:
+                bar.update(work.pairs[qid])
+                if job.explain:
+                    tops[qid] = [hit.docid for hit in hits[: job.explain]]
+                yield qid, hits
+
+    if job.submission:
+        write_submission(Path(job.target), run(), work.tag, inputs.topics)
+    else:
+        write_run(job.target, run(), work.tag)
+    return tops
+
+
+def _describe(work: _Work, seconds: float, pace: Pace | None) -> None:
+    job, reranker = work.job, work.reranker
+    shard = {"shard": str(job.shard)} if job.shard else {}
+    write_sidecar(
+        Path(job.target),
+        inputs=work.inputs.origins,
+        config={"reranker": job.reranker, "tag": work.tag, **asdict(job.config), **shard},
+        model={"name": reranker.model_name, "fingerprint": reranker.fingerprint()},
+        backend=reranker.config.backend,
+        precision=reranker.config.precision,
+        **({"tried": work.tried} if work.tried else {}),
+        threads=work.remote.threads if work.remote else job.settings.get("threads"),
+        timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
+    )
+
+
+def _let_go(journal: Journal) -> None:
+    """Remove the journal, last: until then the same command goes on. Keep what another job recorded in it."""
+    if others := journal.remove_used():
+        say(f"{journal.path} stays: {others:,} of its records are of another job; remove it if you do not need them")
+
+
+def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
+    """qid -> pairs to score."""
+    missing = set(inputs.missing)
+    return {
+        qid: sum(hit.docid not in missing for hit in hits[:depth]) if qid in inputs.topics else 0
+        for qid, hits in inputs.run.items()
+    }
+
+
+def _say_plan(job: RerankJob, inputs: Inputs, pairs: int) -> None:
+    """Finish a dry run."""
+    _check_outputs(job, inputs.origins.values())
+    model = str(job.settings.get("model") or "")
+    if model and registry.find_reranker(job.reranker).model_is_files:
+        locate(model, allow_pickle=bool(job.settings.get("allow_pickle")))
+    say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
+    say(f"with {job.reranker} ({model or 'its default model'}) into {job.target}")
