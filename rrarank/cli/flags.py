@@ -84,16 +84,21 @@ def check_engine_flags(flags: argparse.Namespace) -> None:
         raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
 
 
+def ray_config(flags: argparse.Namespace) -> RayConfig | None:
+    """What the flags of `add_engine` say of Ray; None: score in this process."""
+    if flags.engine != "ray":
+        return None
+    workers = flags.workers or RayConfig.workers
+    threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
+    gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
+    return RayConfig(workers, threads, flags.address, gpus)
+
+
 def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
     """The scorer that --engine asks for; None: this process scores.
 
     Args:
         settings: of the reranker, as `registry.load_reranker` takes them; `more` names it.
     """
-    if flags.engine != "ray":
-        return None
-    workers = flags.workers or RayConfig.workers
-    threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
-    gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
-    config = RayConfig(workers, threads, flags.address, gpus)
-    return RayBlocks(settings=settings, config=config, **more)
+    config = ray_config(flags)
+    return RayBlocks(settings=settings, config=config, **more) if config else None

@@ -24,7 +24,8 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
 from rrarank.data.distillation_set import read_set
 from rrarank.data.trec import read_qrels, read_topics
 from rrarank.generate.__main__ import main
-from rrarank.generate.queries import FAULTS, load_query_prompt
+from rrarank.generate.queries import FAULTS
+from rrarank.generate.writer import load_query_prompt
 from rrarank.label.__main__ import main as label
 from rrarank.retrieve.__main__ import main as retrieve
 from rrarank.sources.lucene import build_index
