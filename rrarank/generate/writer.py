@@ -24,7 +24,7 @@ from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
 class QueryPrompt:
     """A prompt: its body contains `{passage}`; doubled braces are literal."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     body: str
     system_message: str = ""

@@ -21,6 +21,16 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
     serving,
 )
 
+from rrarank import (
+    LabelJob,
+    LLMConfig,
+    LLMTeacherConfig,
+    Origins,
+    RrarankError,
+    ScorerConfig,
+    Selection,
+    label_run,
+)
 from rrarank.data.distillation_set import read_set
 from rrarank.label.__main__ import main
 from rrarank.retrieve.__main__ import main as retrieve
@@ -580,7 +590,7 @@ def test_an_audit_needs_a_set(job, capsys):
         (["--run", ""], "--run is needed: the first stage whose candidates the teacher ranks"),
         (["--run", "absent.trec"], "absent.trec: no such file"),
         (["--model", ""], "--teacher llm needs --model: a model folder, or the name of a model at the endpoint"),
-        (["--teacher", "lmm"], "no teacher named 'lmm'; did you mean 'llm'? (known: llm, runs, bi-encoder, bm25, cascade, "),
+        (["--teacher", "lmm"], "no teacher named 'lmm'; did you mean 'llm'? (known: llm, runs, bi-encoder, bm25, "),
         (["--teacher", "runs"], "--teacher runs needs at least one run; give --teacher-runs"),
         (["--teacher", "runs", "--teacher-runs", "no.trec"], "no.trec: no such file"),
         (
@@ -701,3 +711,22 @@ def test_a_reranker_that_reappends_is_no_teacher(job, role, capsys):
         "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use --teacher llm"
         in capsys.readouterr().err
     )
+
+
+def test_a_python_caller_gets_the_labels_of_the_set_that_is_written(job, capsys):
+    with serving(judge) as server:
+        llm = LLMConfig("judge", server.url, retries=1, timeout_s=10, total_s=20)
+        asked = LabelJob(
+            "bm25.trec",
+            LLMTeacherConfig(llm),
+            Origins("topics.tsv", "texts.jsonl"),
+            ScorerConfig("bm25"),
+            Selection(k_top=2, k_bottom=2),
+        )
+        labels = label_run(asked)
+        assert labels == read_set("bm25.llm.jsonl")
+        with pytest.raises(RrarankError, match="exists already"):
+            label_run(asked)
+    with serving(judge) as server:
+        assert main(at(server, job, "--output", "command.jsonl")) == 0
+    assert Path("command.jsonl").read_bytes() == Path("bm25.llm.jsonl").read_bytes()
