@@ -69,6 +69,13 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
+    from rrarank.report.job import ReportJob as ReportJob
+    from rrarank.report.job import make_report as make_report
+    from rrarank.reproduce.job import ReproduceJob as ReproduceJob
+    from rrarank.reproduce.job import reproduce_table as reproduce_table
+    from rrarank.serve.config import ServeConfig as ServeConfig
+    from rrarank.serve.job import ServeJob as ServeJob
+    from rrarank.serve.job import serve_reranker as serve_reranker
     from rrarank.sets.acts import ExplainConfig as ExplainConfig
     from rrarank.sets.acts import ExportConfig as ExportConfig
     from rrarank.sets.acts import explain_set as explain_set
@@ -111,6 +118,10 @@ _HOMES = {
     "llm.base": ("LLMConfig",),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
+    "report.job": ("ReportJob", "make_report"),
+    "reproduce.job": ("ReproduceJob", "reproduce_table"),
+    "serve.config": ("ServeConfig",),
+    "serve.job": ("ServeJob", "serve_reranker"),
     "sets.acts": (
         "ExplainConfig",
         "ExportConfig",

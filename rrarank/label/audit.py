@@ -134,7 +134,7 @@ def _share(seen: _Seen) -> Share:
 
 
 def _standardised(seen: _Seen, like: _Seen) -> Share:
-    """The relevant share of `seen`, reweighted to the places of `like` (direct standardisation): the weight is the number
+    """The relevant share of `seen`, reweighted to the places of `like` (direct standardisation): a weight is the number
     of `like` divided by the number of `seen` at that place. Places that only one of them has get no weight.
     """
     have, want = Counter(place for place, _ in seen), Counter(place for place, _ in like)

@@ -184,8 +184,8 @@ def test_a_prompt_of_a_users_own(tmp_path):
     [
         ("- body", "mine.yaml: a YAML list, expected keys such as body"),
         ("body: [1\n", "mine.yaml:2: not YAML ("),
-        ("prefix: a", "mine.yaml: body is needed; prefix is no key of it"),
-        ("body: '{passage}'\nsystem: a", "mine.yaml: system is no key of it"),
+        ("prefix: a", "mine.yaml: body is missing; prefix is an unknown key"),
+        ("body: '{passage}'\nsystem: a", "mine.yaml: system is an unknown key"),
         ("body: 3", "mine.yaml: body is 3: input should be a valid string"),
         ("body: write", "mine.yaml: the body contains no placeholder, expected {passage} alone"),
         ("body: '{passage} {query}'", "mine.yaml: the body contains '{passage}', '{query}', expected {passage} alone"),
