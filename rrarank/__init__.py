@@ -73,6 +73,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
     from rrarank.reproduce.job import reproduce_table as reproduce_table
+    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
+    from rrarank.retrieve.job import retrieve_run as retrieve_run
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
@@ -103,15 +105,8 @@ _HOMES = {
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
     "errors": ("RrarankError",),
     "evaluate": ("EvaluateJob", "evaluate_job"),
-    "fuse": ("FuseJob", "fuse_job"),
     "export.job": ("ExportJob", "export_model"),
-    "measures.fusion": ("fuse_runs",),
-    "measures.scores": ("Evaluation", "evaluate_runs"),
-    "report.job": ("ReportJob", "make_report"),
-    "reproduce.job": ("ReproduceJob", "reproduce_table"),
-    "retrieve.job": ("RetrieveJob", "retrieve_run"),
-    "serve.config": ("ServeConfig",),
-    "serve.job": ("ServeJob", "serve_reranker"),
+    "fuse": ("FuseJob", "fuse_job"),
     "generate.job": ("GenerateJob", "generate_queries"),
     "label.job": ("LLMTeacherConfig", "LabelJob", "ScorerConfig", "label_run"),
     "label.selection": ("Selection",),
@@ -120,6 +115,7 @@ _HOMES = {
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
+    "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
     "sets.acts": (

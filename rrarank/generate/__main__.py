@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rrarank.cli.flags import Parser, positive
 from rrarank.cli.llm import FREE, add_llm, llm_config
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.generate.job import GenerateJob, generate_queries
 

@@ -7,15 +7,15 @@ import sys
 
 from tabulate import tabulate
 
-from rrarank.cli.flags import Parser, add_engine, add_threads, check_engine_flags, positive, ray_config
+from rrarank.cli.flags import add_engine, add_sources, add_threads, check_engine_flags, origins_of, ray_config
 from rrarank.cli.llm import FREE, add_llm, llm_config
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.distillation_set import read_set
 from rrarank.errors import RrarankError
 from rrarank.label.audit import audit, table
 from rrarank.label.job import LabelJob, LLMTeacherConfig, ScorerConfig, label_run
 from rrarank.label.selection import Selection
-from rrarank.sources.inputs import Origins
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find
@@ -29,8 +29,7 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser("label", "Let a teacher rank a list of each query's candidates, or audit a set of such labels.")
     parser.add_argument("--run", help="first stage, as in rrarank.rerank")
     where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
-    for name in ("topics", "collection", "index", "dataset"):
-        where.add_argument(f"--{name}", default="", help="as in rrarank.rerank")
+    add_sources(where)
     where.add_argument("--skip-missing", action="store_true", help="leave out documents without text")
     what = parser.add_argument_group("the list")
     what.add_argument("--preranker", default="bi-encoder", metavar="NAME", help="a reranker; bm25: order of the run")
@@ -91,7 +90,7 @@ def _label(flags: argparse.Namespace) -> None:
         LabelJob(
             flags.run,
             _teacher(flags),
-            Origins(flags.topics, flags.collection, flags.index, flags.dataset),
+            origins_of(flags),
             ScorerConfig(flags.preranker, flags.preranker_model, flags.preranker_index),
             Selection(flags.depth, flags.k_top, flags.k_bottom),
             flags.output,

@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from rrarank.cli.flags import Parser, positive
 from rrarank.cli.llm import FREE, add_llm, llm_config
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.data.distillation_set import one_line, read_set
 from rrarank.measures.significance import SEED

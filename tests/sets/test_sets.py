@@ -1,5 +1,6 @@
 """Sets at the command line: what each act says and writes, and what it refuses."""
 
+import re
 import json
 
 import pytest
@@ -190,7 +191,7 @@ def test_usage_errors_are_one_line(command, capsys):
     assert stop.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert "see python -m rrarank.sets" in line
+    assert re.search("[sS]ee python -m rrarank.sets", line)
 
 
 def test_show_prints_ranks_places_and_what_was_left_out(capsys):
