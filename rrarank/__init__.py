@@ -46,18 +46,6 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.export.job import export_model as export_model
     from rrarank.fuse import FuseJob as FuseJob
     from rrarank.fuse import fuse_job as fuse_job
-    from rrarank.measures.fusion import fuse_runs as fuse_runs
-    from rrarank.measures.scores import Evaluation as Evaluation
-    from rrarank.measures.scores import evaluate_runs as evaluate_runs
-    from rrarank.report.job import ReportJob as ReportJob
-    from rrarank.report.job import make_report as make_report
-    from rrarank.reproduce.job import ReproduceJob as ReproduceJob
-    from rrarank.reproduce.job import reproduce_table as reproduce_table
-    from rrarank.retrieve.job import RetrieveJob as RetrieveJob
-    from rrarank.retrieve.job import retrieve_run as retrieve_run
-    from rrarank.serve.config import ServeConfig as ServeConfig
-    from rrarank.serve.job import ServeJob as ServeJob
-    from rrarank.serve.job import serve_reranker as serve_reranker
     from rrarank.generate.job import GenerateJob as GenerateJob
     from rrarank.generate.job import generate_queries as generate_queries
     from rrarank.label.job import LabelJob as LabelJob
