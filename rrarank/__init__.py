@@ -46,6 +46,14 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.export.job import export_model as export_model
     from rrarank.fuse import FuseJob as FuseJob
     from rrarank.fuse import fuse_job as fuse_job
+    from rrarank.generate.job import GenerateJob as GenerateJob
+    from rrarank.generate.job import generate_queries as generate_queries
+    from rrarank.label.job import LabelJob as LabelJob
+    from rrarank.label.job import LLMTeacherConfig as LLMTeacherConfig
+    from rrarank.label.job import ScorerConfig as ScorerConfig
+    from rrarank.label.job import label_run as label_run
+    from rrarank.label.selection import Selection as Selection
+    from rrarank.llm.base import LLMConfig as LLMConfig
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
@@ -61,6 +69,14 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
+    from rrarank.sets.acts import ExplainConfig as ExplainConfig
+    from rrarank.sets.acts import ExportConfig as ExportConfig
+    from rrarank.sets.acts import explain_set as explain_set
+    from rrarank.sets.acts import export_set as export_set
+    from rrarank.sets.acts import grade_set as grade_set
+    from rrarank.sets.acts import judge_set as judge_set
+    from rrarank.sets.acts import split_set as split_set
+    from rrarank.sets.acts import validate_set as validate_set
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
@@ -80,8 +96,12 @@ _HOMES = {
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
     "errors": ("RrarankError",),
     "evaluate": ("EvaluateJob", "evaluate_job"),
-    "fuse": ("FuseJob", "fuse_job"),
     "export.job": ("ExportJob", "export_model"),
+    "fuse": ("FuseJob", "fuse_job"),
+    "generate.job": ("GenerateJob", "generate_queries"),
+    "label.job": ("LLMTeacherConfig", "LabelJob", "ScorerConfig", "label_run"),
+    "label.selection": ("Selection",),
+    "llm.base": ("LLMConfig",),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "merge": ("merge_parts",),
@@ -91,6 +111,16 @@ _HOMES = {
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
+    "sets.acts": (
+        "ExplainConfig",
+        "ExportConfig",
+        "explain_set",
+        "export_set",
+        "grade_set",
+        "judge_set",
+        "split_set",
+        "validate_set",
+    ),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),

@@ -68,7 +68,7 @@ def test_the_wheel_reranks_outside_the_tree(environment, tmp_path):
     assert run(script, "--version", cwd=tmp_path).startswith("rrarank ")
     assert run(script, "rerank", *flags, "--output", "again.trec", cwd=tmp_path) == "again.trec\n"
     shipped = "from rrarank.storage.yaml_settings import shipped"
-    shipped += "; from rrarank.generate.queries import load_query_prompt as load"
+    shipped += "; from rrarank.generate.writer import load_query_prompt as load"
     told = run(environment, "-c", f"{shipped}; print(shipped('prompts'), bool(load()))", cwd=tmp_path)
     assert told == "['rank-all', 'reasons', 'relevant-only', 'verdict-reason'] True\n"
 

@@ -70,10 +70,10 @@ ARMS = {
     "D3": "D, TCL over [CLS] and the query",
 }
 SETS = {
-    "top": ["--preranker", "bm25", "--select", "first-stage", "--order", "first-stage"],
-    "top-bottom": ["--preranker", "bi-encoder", "--select", "top-bottom", "--order", "pre-ranker"],
+    "top": ["--preranker", "bm25", "--k-top", "20", "--k-bottom", "0"],
+    "top-bottom": ["--preranker", "bi-encoder", "--k-top", "10", "--k-bottom", "10"],
 }
-SHOWN = ["--depth", "50", "--k-top", "10", "--k-bottom", "10"]
+SHOWN = ["--depth", "50"]
 DEPTH = 100  # candidates that are scored
 
 

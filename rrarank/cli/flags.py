@@ -84,7 +84,7 @@ def check_engine_flags(flags: argparse.Namespace) -> None:
 
 
 def ray_config(flags: argparse.Namespace) -> RayConfig | None:
-    """The flags of `add_engine`; None where this process scores."""
+    """What the flags of `add_engine` say of Ray; None: score in this process."""
     if flags.engine != "ray":
         return None
     workers = flags.workers or RayConfig.workers
@@ -94,10 +94,10 @@ def ray_config(flags: argparse.Namespace) -> RayConfig | None:
 
 
 def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
-    """What scores blocks by the flags of `add_engine`; None where this process does.
+    """The scorer that --engine asks for; None: this process scores.
 
     Args:
-        settings: of the reranker named by `more`, as `registry.load_reranker` takes them.
+        settings: of the reranker, as `registry.load_reranker` takes them; `more` names it.
     """
     config = ray_config(flags)
     return RayBlocks(settings=settings, config=config, **more) if config else None

@@ -1,4 +1,4 @@
-"""What verbs that ask an LLM share: flags, progress, cost, and what is said of questions without an answer."""
+"""What the verbs that ask an LLM share: flags, progress, cost, and the message about unanswered questions."""
 
 from __future__ import annotations
 
@@ -19,25 +19,32 @@ from rrarank.storage.files import is_file
 from rrarank.storage.journal import journal_path
 from rrarank.storage.sidecar import is_unfinished, read_sidecar
 
+FREE = (0.0, 0.0)
+"""Price of a million tokens asked and of a million answered."""
+
 
 def add_llm(group: argparse._ActionsContainer, *, max_tokens: int = LLMConfig.max_tokens) -> None:
-    """All that `llm_config` and `follow` read, but for --model."""
+    """Add every flag that `llm_config` and `follow` read, except --model."""
     default = LLMConfig("-")
-    group.add_argument("--base-url", default="", help="of an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)")
-    group.add_argument("--api-key-env", default=default.api_key_env, metavar="VAR", help="variable that holds the key")
+    group.add_argument("--base-url", default="", help="an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)")
     group.add_argument(
-        "--temperature", type=_temperature, default=default.temperature, help="0: the likeliest answer; none: not sent"
+        "--api-key-env", default=default.api_key_env, metavar="VAR", help="environment variable with the key"
+    )
+    group.add_argument(
+        "--temperature", type=_temperature, default=default.temperature, help="0: greedy; none: not sent"
     )
     group.add_argument("--max-tokens", type=_tokens, default=max_tokens, help="longest answer; 0: not sent")
-    group.add_argument("--in-flight", type=positive, default=default.in_flight, help="questions asked at once")
-    group.add_argument("--timeout", type=float, default=default.timeout_s, help="seconds for one try")
     group.add_argument(
-        "--total-timeout", type=float, default=default.total_s, help="seconds for one question, all tries"
+        "--in-flight", type=positive, default=default.in_flight, help="maximum number of concurrent requests"
+    )
+    group.add_argument("--timeout", type=float, default=default.timeout_s, help="seconds per try")
+    group.add_argument(
+        "--total-timeout", type=float, default=default.total_s, help="seconds per question, including retries"
     )
     group.add_argument("--retries", type=int, default=default.retries, help="tries after the first")
-    group.add_argument("--extra", type=_json_object, default={}, metavar="JSON", help="more of the request's body")
+    group.add_argument("--extra", type=_json_object, metavar="JSON", help="more fields of the request's JSON body")
     group.add_argument(
-        "--price", type=float, nargs=2, default=(0.0, 0.0), metavar=("IN", "OUT"), help="per million tokens"
+        "--price", type=float, nargs=2, metavar=("IN", "OUT"), help="price per million tokens asked and answered"
     )
 
 
@@ -70,19 +77,19 @@ def llm_config(flags: argparse.Namespace, model: str, base_url: str, api_key_env
         timeout_s=flags.timeout,
         total_s=flags.total_timeout,
         retries=flags.retries,
-        extra=flags.extra,
+        extra=flags.extra or {},
     )
 
 
 def follow(
     outcomes: Iterable[tuple[str, Answer | Failure | None]],
-    price: tuple[float, float] = (0.0, 0.0),
+    price: Sequence[float] = FREE,
     verdicts: Mapping[str, int] | None = None,
 ) -> dict[str, Failure]:
-    """Have everything answered, and say how it goes; returns the failures.
+    """Exhaust the outcomes behind a progress bar, report the tokens, and return the failures.
 
     Args:
-        verdicts: verdict -> how many answers so far; shown as it grows.
+        verdicts: verdict -> number of answers so far, for the progress bar.
     """
     tokens, failures = Counter[str](), {}
     with tqdm(unit=" answers", disable=None) as bar:
@@ -100,8 +107,8 @@ def follow(
     return failures
 
 
-def cost(tokens: Mapping[str, int], price: tuple[float, float]) -> str:
-    """`, cost 1.2345` of the tokens of `prompt` and `answer`; empty without a price per million."""
+def cost(tokens: Mapping[str, int], price: Sequence[float]) -> str:
+    """`, cost 1.2345` for the tokens of `prompt` and `answer`; empty without a price."""
     total = (tokens["prompt"] * price[0] + tokens["answer"] * price[1]) / 1e6
     return f", cost {total:,.4f}" if any(price) else ""
 
@@ -110,22 +117,22 @@ def unanswered(what: str, failed: Sequence[str], failures: Mapping[str, Failure]
     """The message about questions without an answer.
 
     Args:
-        what: has no answer, such as `queries`.
+        what: their kind, such as `queries`.
     """
     why = Counter(failures[name].reason for name in failed if name in failures).most_common(1)
     reason = f", mostly: {why[0][0]}" if why else ""
-    said = f"{len(failed):,} {what} have no answer ({shown(failed)}{reason})"
+    message = f"{len(failed):,} {what} have no answer ({shown(failed)}{reason})"
     if not is_file(output):
-        return f"{said}; give --output FILE, to ask again only for these"
-    return f"{said}; the answers of the others are kept in {journal_path(output)}: the same command asks only for these"
+        return f"{message}; give --output FILE to ask again only for these"
+    return f"{message}; {journal_path(output)} keeps the other answers: the same command asks only for these"
 
 
 def is_partial(output: str, config: Mapping[str, object]) -> bool:
-    """Whether the output is of a job that some answers failed, or that was killed before its sidecar was there: the
-    same command goes on with it.
+    """Whether the output belongs to a job with failed answers, or one killed before it wrote the sidecar; the same
+    command continues it.
 
     Args:
-        config: this job's; of another one the output is not continued.
+        config: this job's; the output of a job with another config is not continued.
     """
     sidecar = read_sidecar(Path(output)) if Path(output).is_file() else None
     if sidecar is None:

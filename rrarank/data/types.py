@@ -72,6 +72,11 @@ class LabelledRanking:
     reasons: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def verdict(self) -> str:
+        """The gravest fault of the answer, or `ok`."""
+        return self.faults[0] if self.faults else "ok"
+
 
 @dataclass(frozen=True)
 class Run(Mapping[str, Sequence[Hit]]):

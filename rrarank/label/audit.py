@@ -1,4 +1,4 @@
-"""Is what a teacher left out a judgment or a slip? Its labels against people's."""
+"""Audit: are the documents that a teacher left out judged irrelevant, or overlooked?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from statistics import NormalDist, fmean
 from rrarank.data.types import LabelledRanking, Qrels
 from rrarank.measures.significance import ALPHA
 
-FEWEST = 30  # judged documents below which no verdict is given
+FEWEST = 30  # judged documents that a verdict needs
 LAST = 5
 
 
 @dataclass(frozen=True)
 class Share:
-    """P(relevant) over `judged` documents that have a judgment, with its 95 % interval (Wilson)."""
+    """P(relevant) over `judged` documents, with its 95 % interval (Wilson)."""
 
     relevant: float
     low: float
@@ -27,16 +27,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Audit:
-    """What people say of what a teacher named and left out.
+    """People's judgments of the documents that a teacher listed and left out.
 
     Args:
-        missing: the documents that it left out.
-        listed_there: those that it listed, in the lists that leave something out, weighted to the places in the prompt
-            of the missing ones: so a teacher that merely overlooks the end of its prompt is not taken for a judge.
-        last_listed: the last five that it listed, in the same lists.
-        unknown: the documents of which its answer says nothing.
+        missing: the documents that the teacher left out.
+        listed_there: the listed documents of lists with missing ones, weighted to the prompt positions of the missing
+            ones, so that a teacher that overlooks the end of its prompt is not taken for a judge.
+        last_listed: the last five listed documents of the same lists.
+        unknown: the documents that the answer does not judge.
         orders: lists of at least two documents.
-        echoed: how many of these only count up, from the first shown past the middle of the prompt.
+        echoed: how many of these repeat the prompt's order from its start past its middle.
         echo_tau: mean Kendall's tau between the order shown and the order listed.
     """
 
@@ -50,12 +50,12 @@ class Audit:
 
     @property
     def echoes(self) -> bool:
-        """More than half of the lists are the order that was shown: the teacher does not read."""
+        """More than half of the lists repeat the order that was shown: the teacher does not read."""
         return 2 * self.echoed > self.orders
 
     @property
     def verdict(self) -> str:
-        """A judgment, where the interval of the missing lies below that of those listed at the same places."""
+        """`a judgment` if the interval of the missing documents is below that of the listed ones at the same places."""
         if min(self.missing.judged, self.listed_there.judged) < FEWEST:
             return (
                 f"not enough to say what missing means: {self.missing.judged} missing and {self.listed_there.judged} "
@@ -69,7 +69,7 @@ class Audit:
 
 
 def audit(labels: Iterable[LabelledRanking], qrels: Qrels, level: int = 2) -> Audit:
-    """Audit labels by judgments.
+    """Compare labels with judgments.
 
     Documents of one query are not independent, so the intervals are somewhat too narrow.
 
@@ -93,7 +93,7 @@ def audit(labels: Iterable[LabelledRanking], qrels: Qrels, level: int = 2) -> Au
 
 
 def table(found: Audit) -> list[list[str]]:
-    """Rows for tabulate: documents, P(relevant), its interval, how many are judged."""
+    """Rows for tabulate: documents, P(relevant), its interval, number of judged documents."""
     rows = {
         "missing": found.missing,
         "listed, at the same places": found.listed_there,
@@ -134,15 +134,15 @@ def _share(seen: _Seen) -> Share:
 
 
 def _standardised(seen: _Seen, like: _Seen) -> Share:
-    """The relevant share of `seen`, were its places those of `like` (direct standardisation): a document weighs the
-    number of `like` at its place over the number of `seen` there. Places that only one of them has count for nothing.
+    """The relevant share of `seen`, reweighted to the places of `like` (direct standardisation): a weight is the number
+    of `like` divided by the number of `seen` at that place. Places that only one of them has get no weight.
     """
     have, want = Counter(place for place, _ in seen), Counter(place for place, _ in like)
     return _weighted(seen, [want[place] / have[place] for place, _ in seen])
 
 
 def _weighted(seen: _Seen, weights: Sequence[float]) -> Share:
-    """The interval takes the effective number of documents, (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965)."""
+    """The interval uses the effective number of documents, (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965)."""
     total = math.fsum(weights)
     if not total:
         return Share(math.nan, 0.0, 1.0, 0)
@@ -152,7 +152,7 @@ def _weighted(seen: _Seen, weights: Sequence[float]) -> Share:
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """95 % score interval of a share of n, which may be an effective number (Wilson, JASA 1927)."""
+    """95 % score interval of a share of n, possibly an effective number (Wilson, JASA 1927)."""
     z = NormalDist().inv_cdf(1 - ALPHA / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -163,7 +163,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def _is_echo(label: LabelledRanking) -> bool:
-    """The first so many in the order shown, and more than half of them: of fewer, that may well be a judgment."""
+    """Whether the list repeats the first shown documents, more than half of them; fewer may be a judgment."""
     order = [candidate.docid for candidate in label.shown[: len(label.listed)]]
     return len(order) > 1 and 2 * len(order) > len(label.shown) and list(label.listed) == order
 

@@ -1,9 +1,9 @@
-"""A language model as teacher: one list-wise question a query, and one more for reasons where they are wanted."""
+"""An LLM as teacher: one list-wise question per query, and a second one if reasons are wanted."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from rrarank.data.types import LabelledRanking
@@ -11,57 +11,53 @@ from rrarank.errors import RrarankError
 from rrarank.label.teacher import Teacher
 from rrarank.llm.base import Answer, Failure, Messages
 from rrarank.llm.listwise import labels, parse_answer
-from rrarank.llm.questions import Asking, ask_new, ended, recorded
+from rrarank.llm.questions import PromptedLLM, ask_unrecorded, is_complete, recorded_answer
 from rrarank.storage.journal import Journal
 
 TOKENS_A_REASON = 30  # `[12] Relevant: ` and twenty words
 
 
 class LLMTeacher(Teacher):
-    """List-wise ranking by a language model.
+    """List-wise ranking by an LLM.
 
     Args:
-        ranking: who ranks.
-        reasons: who says why, given the ranking; a smaller model will do (RRADistill).
-        failures: qid -> why there is no answer, after `ask`.
+        ranker: the LLM that ranks.
+        explainer: the LLM that gives reasons for the ranking; a smaller model is enough (RRADistill).
     """
 
     kind = "llm"
     rule = "missing: shown, not named, and the answer ended by itself; unknown: where it broke off"
 
-    def __init__(self, ranking: Asking, journal: Journal, reasons: Asking | None = None) -> None:
+    def __init__(self, ranker: PromptedLLM, journal: Journal, explainer: PromptedLLM | None = None) -> None:
         super().__init__()
-        self.ranking, self.reasons, self.journal = ranking, reasons, journal
-        self.failures: dict[str, Failure] = {}
+        self.ranker, self.explainer, self.journal = ranker, explainer, journal
 
-    def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
-        if self.reasons is None:
-            yield from self._answers(self.ranking, self._which, lists)
-            return
-        lists = list(lists)  # there are two rounds
-        yield from self._answers(self.ranking, self._which, lists)
-        ranked = (label for shown in lists if (label := self._ranked(shown)) and label.listed)
-        yield from self._answers(self.reasons, self._why, ranked)
+    def ask(self, lists: Sequence[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
+        for shown, outcome in self._ask(self.ranker, self._ranking_question, lists):
+            if isinstance(outcome, Answer):
+                self.verdicts[read_answer(shown, outcome.text, finished=is_complete(outcome)).verdict] += 1
+            yield shown.query.qid, outcome
+        if self.explainer:
+            ranked = (label for shown in lists if (label := self._ranked(shown)) and label.listed)
+            for shown, outcome in self._ask(self.explainer, self._reason_question, ranked):
+                yield shown.query.qid, outcome
 
-    def _answers(
+    def _ask(
         self,
-        asking: Asking,
+        asked: PromptedLLM,
         question: Callable[[LabelledRanking], tuple[str, Messages]],
         lists: Iterable[LabelledRanking],
-    ) -> Iterator[tuple[str, Answer | Failure | None]]:
-        possible = ((shown, *self._possible(question, shown)) for shown in lists)
-        for shown, outcome in ask_new(asking.llm, self.journal, (one for one in possible if one[1])):
-            if not isinstance(outcome, Answer):
+    ) -> Iterator[tuple[LabelledRanking, Answer | Failure]]:
+        questions = ((shown, *self._try(question, shown)) for shown in lists)
+        for shown, outcome in ask_unrecorded(asked.llm, self.journal, (one for one in questions if one[1])):
+            if isinstance(outcome, Failure):
                 self.failures[shown.query.qid] = outcome
-            elif asking is self.ranking:
-                faults = read_answer(shown, outcome.text, finished=ended(outcome)).faults
-                self.verdicts[faults[0] if faults else "ok"] += 1
-            yield shown.query.qid, outcome
+            yield shown, outcome
 
-    def _possible(
+    def _try(
         self, question: Callable[[LabelledRanking], tuple[str, Messages]], shown: LabelledRanking
     ) -> tuple[str, Messages]:
-        """The question; an empty key if it cannot be asked, as when a query is longer than the context."""
+        """The question; an empty key if it cannot be asked, for example because the query exceeds the context."""
         try:
             return question(shown)
         except RrarankError as error:
@@ -70,34 +66,34 @@ class LLMTeacher(Teacher):
 
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
         label = self._ranked(shown)
-        if not (self.reasons and label and label.listed):
+        if not (self.explainer and label and label.listed):
             return label
-        answer = recorded(self.journal, self._possible(self._why, label)[0])
+        answer = recorded_answer(self.journal, self._try(self._reason_question, label)[0])
         if answer is None:
             return None
-        model = {"reasons": self.reasons.provenance(answer)}
-        return replace(label, reasons=parse_reasons(answer.text, label), provenance={**label.provenance, **model})
+        provenance = {**label.provenance, "reasons": self.explainer.provenance(answer)}
+        return replace(label, reasons=parse_reasons(answer.text, label), provenance=provenance)
 
     def _ranked(self, shown: LabelledRanking) -> LabelledRanking | None:
-        answer = recorded(self.journal, self._possible(self._which, shown)[0])
+        answer = recorded_answer(self.journal, self._try(self._ranking_question, shown)[0])
         if answer is None:
             return None
-        label = read_answer(shown, answer.text, finished=ended(answer))
-        return replace(label, provenance=self.described(shown, **self.ranking.provenance(answer)))
+        label = read_answer(shown, answer.text, finished=is_complete(answer))
+        return replace(label, provenance=self.provenance(shown, **self.ranker.provenance(answer)))
 
-    def _which(self, shown: LabelledRanking) -> tuple[str, Messages]:
-        return self.ranking.question(shown.query.text, [candidate.text for candidate in shown.shown])
+    def _ranking_question(self, shown: LabelledRanking) -> tuple[str, Messages]:
+        return self.ranker.question(shown.query.text, [candidate.text for candidate in shown.shown])
 
-    def _why(self, label: LabelledRanking) -> tuple[str, Messages]:
-        assert self.reasons
+    def _reason_question(self, label: LabelledRanking) -> tuple[str, Messages]:
+        assert self.explainer
         number = {candidate.docid: f"[{place}]" for place, candidate in enumerate(label.shown, start=1)}
         ranking = f"\nRanking: {' > '.join(number[docid] for docid in label.listed)}"
         left_out = f"\nLeft out: {', '.join(number[docid] for docid in label.missing)}" if label.missing else ""
-        return self.reasons.question(label.query.text, [c.text for c in label.shown], ranking + left_out)
+        return self.explainer.question(label.query.text, [c.text for c in label.shown], ranking + left_out)
 
 
 def read_answer(shown: LabelledRanking, answer: str, *, finished: bool = True) -> LabelledRanking:
-    """The list as a list-wise answer labels it."""
+    """The list with the labels that a list-wise answer gives."""
     parsed = parse_answer(answer, len(shown.shown), finished=finished)
     docids = [candidate.docid for candidate in shown.shown]
     listed, missing, unknown = (tuple(docids[place] for place in places) for places in labels(parsed))
@@ -110,7 +106,7 @@ _REASON = re.compile(  # `[3] why`, `3: why`, `1. **[3]** why`; but neither `[3]
 
 
 def parse_reasons(answer: str, label: LabelledRanking) -> dict[str, str]:
-    """docid -> reason, from lines of `[n] …`; of a passage that has two the first counts."""
+    """docid -> reason, from lines of the form `[n] …`; the first line of a passage counts."""
     reasons: dict[str, str] = {}
     for number, reason in _REASON.findall(answer):
         if 1 <= int(number) <= len(label.shown):

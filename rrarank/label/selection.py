@@ -1,8 +1,7 @@
-"""A list worth asking about: of each query's candidates the most and the least relevant, by a pre-ranker."""
+"""Choose the list that a teacher ranks: the most and the least relevant candidates of each query, by a pre-ranker."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,38 +13,26 @@ from rrarank.errors import RrarankError
 from rrarank.sources.dense import DenseIndex, Encoder
 from rrarank.storage.journal import Journal
 
-RULES = ("top-bottom", "top", "random", "first-stage")
-ORDERS = ("pre-ranker", "reversed", "first-stage", "random")
-
 
 @dataclass(frozen=True)
 class Selection:
-    """Which candidates a teacher is shown, and in which order.
+    """Which candidates the teacher sees, in the pre-ranker's order.
 
     Args:
-        depth: candidates a query that the pre-ranker orders (50, by a reader's notes of RRADistill).
-        k_top, k_bottom: the most and the least relevant that are kept (RRADistill; the numbers are ours: one prompt
-            of 20 holds them).
-        rule: `top-bottom`; to ablate it, as many by the pre-ranker's `top`, at `random`, or from the `first-stage`'s.
-        order: of the list shown: the pre-ranker's, that `reversed`, the first stage's, or `random`.
-        seed: of what is random, together with the qid.
+        depth: candidates per query that the pre-ranker orders (50 in RRADistill).
+        k_top, k_bottom: how many of the most and of the least relevant are kept (RRADistill; 20 fit in one prompt).
     """
 
     depth: int = 50
     k_top: int = 10
     k_bottom: int = 10
-    rule: str = "top-bottom"
-    order: str = "pre-ranker"
-    seed: int = 42
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES or self.order not in ORDERS:
-            raise RrarankError(f"selection {self.rule!r} in order {self.order!r} (known: {RULES}; {ORDERS})")
         if min(self.k_top, self.k_bottom) < 0 or self.k_top + self.k_bottom < 2:
             raise RrarankError(f"k_top {self.k_top} and k_bottom {self.k_bottom}: expected two candidates or more")
 
 
-def worth_asking(
+def choose_lists(
     run: Run,
     preranker: Reranker,
     *,
@@ -55,9 +42,9 @@ def worth_asking(
     journal: Journal | None = None,
     remote: RemoteScorer | None = None,
 ) -> Iterator[LabelledRanking]:
-    """A list without labels for each query of the run, in its order; of equal texts the best-ranked one is kept.
+    """A list without labels for each query, in the order of the run; of equal texts only the best-ranked is shown.
 
-    A query without a candidate that has a text is left out.
+    Queries without a topic, or without a candidate that has a text, are left out.
     """
     distinct, dropped = {}, {}
     for qid, hits in run.items():
@@ -68,55 +55,28 @@ def worth_asking(
         if kept and qid in topics:
             docids = {candidate.docid for candidate in kept}
             distinct[qid] = [hit for hit in hits if hit.docid in docids]
-    whole = RerankConfig(depth=selection.depth, hits=selection.depth)
+    config = RerankConfig(depth=selection.depth, hits=selection.depth)
     ranked = rerank_queries(
-        Run(distinct), preranker, topics=topics, texts=texts, config=whole, journal=journal, remote=remote
+        Run(distinct), preranker, topics=topics, texts=texts, config=config, journal=journal, remote=remote
     )
     for qid, hits in ranked:
-        candidates = tuple(Candidate(hit.docid, texts[hit.docid], hit.score) for hit in hits)
-        first_stage = [hit.docid for hit in distinct[qid]]
-        shown = select(Ranking(Query(qid, topics[qid]), candidates), first_stage, selection)
-        there = {candidate.docid for candidate in shown}
-        equal = {"equal_texts": dropped[qid]} if dropped[qid] else {}
-        not_shown = tuple(docid for docid in first_stage if docid not in there)
-        yield LabelledRanking(Query(qid, topics[qid]), shown, not_shown=not_shown, provenance=equal)
+        shown = select([Candidate(hit.docid, texts[hit.docid], hit.score) for hit in hits], selection)
+        shown_docids = {candidate.docid for candidate in shown}
+        not_shown = tuple(hit.docid for hit in distinct[qid] if hit.docid not in shown_docids)
+        provenance = {"equal_texts": dropped[qid]} if dropped[qid] else {}
+        yield LabelledRanking(Query(qid, topics[qid]), shown, not_shown=not_shown, provenance=provenance)
 
 
-def select(ranking: Ranking, first_stage: Sequence[str], selection: Selection) -> tuple[Candidate, ...]:
-    """The candidates to show, in the order to show them.
-
-    Args:
-        ranking: by the pre-ranker.
-        first_stage: the same docids in first-stage order.
-    """
-    rng = random.Random(f"{selection.seed} {ranking.query.qid}")
-    candidates, size = ranking.candidates, selection.k_top + selection.k_bottom
-    by_docid = {candidate.docid: candidate for candidate in candidates}
+def select(candidates: Sequence[Candidate], selection: Selection) -> tuple[Candidate, ...]:
+    """The first `k_top` and the last `k_bottom` candidates."""
     bottom = max(len(candidates) - selection.k_bottom, selection.k_top)
-    kept: Sequence[Candidate]
-    if selection.rule == "top-bottom":
-        kept = [*candidates[: selection.k_top], *candidates[bottom:]]
-    elif selection.rule == "top":
-        kept = candidates[:size]
-    elif selection.rule == "random":
-        kept = rng.sample(candidates, min(size, len(candidates)))
-    else:
-        kept = [by_docid[docid] for docid in first_stage[:size]]
-    there = {candidate.docid for candidate in kept}
-    shown = [candidate for candidate in candidates if candidate.docid in there]
-    if selection.order == "reversed":
-        shown.reverse()
-    if selection.order == "first-stage":
-        shown = [by_docid[docid] for docid in first_stage if docid in there]
-    if selection.order == "random":
-        rng.shuffle(shown)
-    return tuple(shown)
+    return (*candidates[: selection.k_top], *candidates[bottom:])
 
 
 class StoredEmbeddings(Reranker):
-    """A bi-encoder whose embeddings of the whole collection lie in a dense index: only queries are embedded.
+    """A bi-encoder that reads document embeddings from a dense index and embeds only the queries.
 
-    Documents are known by their docids; their texts are not read.
+    Documents are looked up by docid; their texts are not used.
     """
 
     def __init__(self, index: DenseIndex, encoder: Encoder, name: str) -> None:
@@ -124,10 +84,10 @@ class StoredEmbeddings(Reranker):
         self.index, self.encoder, self.model_name = index, encoder, name
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
-        asked = self.encoder.embed_queries([ranking.query.text for ranking in queries])  # (queries, width)
+        embedded = self.encoder.embed_queries([ranking.query.text for ranking in queries])  # (queries, width)
         return [
             reorder(ranking, (self.index.vectors([c.docid for c in ranking.candidates]) @ query).tolist())
-            for ranking, query in zip(queries, asked, strict=True)
+            for ranking, query in zip(queries, embedded, strict=True)
         ]
 
     def fingerprint(self) -> str:

@@ -1,13 +1,13 @@
-"""Teachers: who says in which order the shown candidates are relevant, and which are not.
+"""Teachers: they order the shown candidates by relevance and leave out those that are not relevant.
 
-What a teacher leaves out is a hard negative (RRADistill), by a rule of each kind of teacher that goes into the set.
+Documents that a teacher leaves out are hard negatives (RRADistill); each kind of teacher records its rule in the set.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rrarank.data.types import Hit, LabelledRanking, Ranking, Run, blocks
@@ -18,33 +18,33 @@ from rrarank.llm.base import Answer, Failure
 from rrarank.measures.fusion import fuse_runs
 from rrarank.storage.journal import Journal, work_key
 
-BLOCK = 8  # queries scored at once, as in the engine
+BLOCK = 8  # queries scored together, as in the engine
 
 
 class Teacher(ABC):
-    """Labels lists: what takes long is done by `ask` and kept in a journal; `label` reads what is known."""
+    """Labels lists: `ask` does the slow work and keeps it in a journal; `label` reads the journal."""
 
     kind: str
     rule: str
 
     def __init__(self) -> None:
-        self.verdicts: Counter[str] = Counter()  # of the answers that came in by `ask`
+        self.verdicts: Counter[str] = Counter()  # of the answers received by `ask`
+        self.failures: dict[str, Failure] = {}  # qid -> why there is no answer
 
-    def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
-        """(qid, what came of it) for every list that is not yet known, in order of completion."""
+    def ask(self, lists: Sequence[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
+        """Yield (qid, outcome) for each list that the journal lacks, in order of completion."""
         return iter(())
 
     @abstractmethod
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
-        """The list with its labels; None if there is no answer."""
+        """The list with its labels; None without an answer."""
 
-    def described(self, shown: LabelledRanking, **facts: object) -> dict[str, object]:
-        """Provenance."""
+    def provenance(self, shown: LabelledRanking, **facts: object) -> dict[str, object]:
         return {"teacher": self.kind, "rule": self.rule, **facts, **shown.provenance}
 
 
 class FusedRuns(Teacher):
-    """TREC runs of strong systems, one or several; what few of them hold is missing."""
+    """TREC runs of strong systems, one or several; documents that few of the runs contain are missing."""
 
     kind = "runs"
     rule = (
@@ -55,10 +55,9 @@ class FusedRuns(Teacher):
     def __init__(self, runs: Mapping[str, Run]) -> None:
         super().__init__()
         if not runs:
-            raise RrarankError("the teacher `runs` needs one or more; give --teacher-runs")
+            raise RrarankError("--teacher runs needs at least one run; give --teacher-runs")
         self.runs = runs
-        together = list(runs.values())
-        self.fused = fuse_runs(together, hits=10**6) if len(together) > 1 else together[0]
+        self.fused = fuse_runs(list(runs.values()), hits=10**6) if len(runs) > 1 else next(iter(runs.values()))
 
     def label(self, shown: LabelledRanking) -> LabelledRanking:
         qid = shown.query.qid
@@ -66,7 +65,7 @@ class FusedRuns(Teacher):
         answering = [run[qid] for run in self.runs.values() if run.get(qid)]
         held = Counter(docid for hits in answering for docid in {equal.get(hit.docid, hit.docid) for hit in hits})
         docids = [candidate.docid for candidate in shown.shown]
-        provenance = self.described(shown, runs=list(self.runs))
+        provenance = self.provenance(shown, runs=list(self.runs))
         if not answering:
             return replace(shown, unknown=tuple(docids), faults=("no runs",), provenance=provenance)
         place: dict[str, int] = {}
@@ -80,7 +79,7 @@ class FusedRuns(Teacher):
         return replace(shown, listed=tuple(listed), missing=missing, unknown=unknown, provenance=provenance)
 
 
-class Scores(Teacher):
+class RerankerTeacher(Teacher):
     """A reranker as teacher, such as a bi-encoder or a cross-encoder."""
 
     kind = "scores"
@@ -89,19 +88,20 @@ class Scores(Teacher):
     def __init__(self, reranker: Reranker, name: str, journal: Journal, remote: RemoteScorer | None = None) -> None:
         super().__init__()
         self.reranker, self.name, self.journal = reranker, name, journal
-        self._ranked = remote or self._here
+        self._score_blocks = remote or self._score_here
 
-    def ask(self, lists: Iterable[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
-        whole = blocks(lists, BLOCK)  # as a score may hang on its block by a bit
+    def ask(self, lists: Sequence[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
+        whole = blocks(lists, BLOCK)  # whole blocks, as the last bits of a score may depend on its block
         left = [block for block in whole if not all(self._key(shown) in self.journal for shown in block)]
-        for place, ranked in self._ranked([[Ranking(shown.query, shown.shown) for shown in block] for block in left]):
+        rankings = [[Ranking(shown.query, shown.shown) for shown in block] for block in left]
+        for place, ranked in self._score_blocks(rankings):
             for shown, hits in zip(left[place], ranked, strict=True):
                 if (key := self._key(shown)) not in self.journal:
                     self.journal.add(key, hits)
                     yield shown.query.qid, None
 
-    def _here(self, asked: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
-        for place, block in enumerate(asked):
+    def _score_here(self, rankings: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
+        for place, block in enumerate(rankings):
             yield place, rank_block(block, self.reranker)
 
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
@@ -109,7 +109,7 @@ class Scores(Teacher):
             return None
         scores = dict(self.journal[key])
         model = self.reranker.model_name or self.name
-        provenance = self.described(shown, reranker=self.name, model=model, scores=scores)
+        provenance = self.provenance(shown, reranker=self.name, model=model, scores=scores)
         return replace(shown, listed=tuple(scores), provenance=provenance)
 
     def _key(self, shown: LabelledRanking) -> str:

@@ -1,1 +1,1 @@
-"""Large language models: endpoints, local models, prompts and the reading of their answers."""
+"""Large language models: endpoints, local models, prompts and answer parsing."""

@@ -1,4 +1,4 @@
-"""The one seam to LLMs: questions in, answers out, whether an endpoint or a model folder on disk gives them."""
+"""The interface to every LLM: chats in, answers out, from an endpoint or from a model folder on disk."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pathlib import PurePosixPath
 from rrarank.errors import RrarankError
 
 Messages = Sequence[Mapping[str, str]]
-"""A chat, each message `{"role": …, "content": …}`."""
+"""A chat; each message is `{"role": …, "content": …}`."""
 
 
 @dataclass(frozen=True)
 class LLMConfig:
-    """Which model is asked, and how.
+    """The model and the parameters of a request.
 
     Args:
-        model: a folder on disk, or what an endpoint calls the model.
-        base_url: of the endpoint, such as `http://localhost:8000/v1`; empty for OPENAI_BASE_URL, else OpenAI's own.
-        api_key_env: environment variable that holds the key for that URL; a server that asks for none needs none.
-        temperature: 0 for the likeliest words; None leaves it to the model (some refuse to be told).
-        max_tokens: longest answer (100 ids, `[1] > [2] > …`, take about 600); 0 leaves it to the model.
-        seed: of sampling, where the endpoint can be told.
+        model: a folder on disk, or the model's name at an endpoint.
+        base_url: the endpoint, such as `http://localhost:8000/v1`; empty: OPENAI_BASE_URL, else OpenAI's own.
+        api_key_env: environment variable that holds the key for that URL; leave it unset for a server without keys.
+        temperature: 0 for greedy decoding; None sends no temperature (some models refuse one).
+        max_tokens: longest answer (100 ids, `[1] > [2] > …`, take about 600); 0 sends no limit.
+        seed: seed of the sampling, if the endpoint supports one.
         stop: texts that end an answer.
-        in_flight: most questions asked at once.
-        timeout_s: longest wait for one try.
-        total_s: longest wait for one question, all tries and the waits between them included.
+        in_flight: maximum number of concurrent requests.
+        timeout_s: time limit of one try, in seconds.
+        total_s: time limit of one question, including retries and the waits between them, in seconds.
         retries: tries after the first.
-        extra: more of the request's JSON body, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
+        extra: more fields of the request's JSON body, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
     """
 
     model: str
@@ -50,7 +50,7 @@ class LLMConfig:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise RrarankError("no model; give the endpoint's name of one, or a folder")
+            raise RrarankError("no model; give the name of a model at the endpoint, or a model folder")
         for name, least in {"in_flight": 1, "retries": 0, "max_tokens": 0, "temperature": 0}.items():
             if (value := getattr(self, name)) is not None and not least <= value < math.inf:
                 raise RrarankError(f"{name} {value}, expected {least} or more")
@@ -61,7 +61,7 @@ class LLMConfig:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said; an empty text is an answer too. `model` is the one that says it has answered."""
+    """A model's reply; its text may be empty. `model` is the name that the reply gives."""
 
     text: str
     finish_reason: str = ""
@@ -73,42 +73,42 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer, in one line; `retryable` if the same question may be answered at another time."""
+    """Why there is no answer, in one line; `retryable` if the same question may succeed later."""
 
     reason: str
     retryable: bool
 
 
 class LLM(ABC):
-    """Anything that answers chats."""
+    """A model that answers chats."""
 
     def __init__(self, config: LLMConfig) -> None:
         self.config = config
 
     @abstractmethod
     def answers(self, questions: Iterable[tuple[str, Messages]]) -> Iterator[tuple[str, Answer | Failure]]:
-        """(key, outcome) of each (key, messages), in order of completion; questions are pulled as there is room.
+        """Yield (key, outcome) for each (key, messages), in order of completion; read questions only when needed.
 
         Raises:
-            RrarankError: no other question would be answered either.
+            RrarankError: every other question would fail too.
         """
 
     def fingerprint(self) -> dict[str, object]:
-        """What determines an answer, as JSON values: neither the key nor where the endpoint is."""
+        """The settings that determine an answer, as JSON values, without key and host."""
         determinants = ("temperature", "max_tokens", "seed", "stop", "extra")
         settings = json.loads(json.dumps({name: getattr(self.config, name) for name in determinants}))
         return {"model": public_name(self.config.model), **settings}
 
-    context: int = 0  # tokens of question and answer that the model holds; 0 where that is not known
+    context: int = 0  # tokens of question and answer together that the model accepts; 0 if unknown
 
     @property
     def count_tokens(self) -> Callable[[str], int] | None:
-        """Counts the tokens of a text, if the tokenizer is at hand."""
+        """A function that counts the tokens of a text, if the tokenizer is available."""
         return None
 
 
 def public_name(model: str) -> str:
-    """The model's name, fit to be shared: of an absolute path the last part, with a hash to tell two paths apart."""
+    """The model's name without local folders: the last part of an absolute path, and a hash of the path."""
     if not model.startswith("/"):
         return model
     return f"{PurePosixPath(model).name}@{hashlib.sha256(model.encode()).hexdigest()[:8]}"

@@ -1,7 +1,7 @@
-"""LLMs behind an OpenAI-compatible endpoint, many questions at once, and all that can go wrong there.
+"""LLMs behind an OpenAI-compatible endpoint: concurrent requests, retries and errors.
 
-Every question ends in an Answer or a Failure within a bounded time. What no other question could survive either (a
-refused key, an unknown model, a server that is not there) ends the job instead, in one line.
+Every question ends in an Answer or a Failure within a bounded time. An error that every question would meet (a refused
+key, an unknown model, an unreachable server) ends the job in one line.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages, public_n
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
-CONNECT_S = 10.0  # longest wait for a connection
-FIRST_WAIT_S, GROWTH, LONGEST_WAIT_S = 0.5, 4, 30.0  # between tries; five waits span the restart of a server
-TRIES_UNREACHED = 3  # of a server that has never replied
-PATIENCE = 8  # failures in a row that end a job; with more in flight, as many as those
+CONNECT_S = 10.0  # time limit of a connection
+FIRST_WAIT_S, GROWTH, LONGEST_WAIT_S = 0.5, 4, 30.0  # between tries; five waits outlast a server restart
+TRIES_UNREACHED = 3  # while the server has never replied
+PATIENCE = 8  # consecutive failures that end a job; at least `in_flight`
 
 
 class Endpoint(LLM):
@@ -46,14 +46,14 @@ class Endpoint(LLM):
         self._key = _key(config.api_key_env, needed=not self._url)
         self._where = self._url.partition("?")[0] or "OpenAI's API"
         self._reached = False
-        self._random = random.Random()  # spreads waits over time; no answer depends on it
+        self._random = random.Random()  # jitter of the waits; no answer depends on it
 
     def answers(self, questions: Iterable[tuple[str, Messages]]) -> Iterator[tuple[str, Answer | Failure]]:
         with closing(self._outcomes(iter(questions))) as outcomes:
-            yield from _while_hopeful(outcomes, max(PATIENCE, self.config.in_flight), self._where)
+            yield from _stop_after_failures(outcomes, max(PATIENCE, self.config.in_flight), self._where)
 
     def _outcomes(self, questions: Iterator[tuple[str, Messages]]) -> Generator[tuple[str, Answer | Failure]]:
-        """Asked in another thread; pulled, and raised, in the caller's."""
+        """Send requests in another thread; read questions and raise errors in the caller's."""
         done: SimpleQueue[Future[tuple[str, Answer | Failure]]] = SimpleQueue()
         client = self._client()
         with _background_loop(client.close) as loop:
@@ -73,11 +73,11 @@ class Endpoint(LLM):
         from openai import AsyncOpenAI, Timeout
 
         timeout = Timeout(self.config.timeout_s, connect=min(CONNECT_S, self.config.timeout_s))
-        # the SDK would retry neither a reply cut short nor within a total: the retries are ours alone
+        # the SDK retries neither truncated replies nor within a total time, so we retry ourselves
         return AsyncOpenAI(api_key=self._key or "none", base_url=self._url or None, timeout=timeout, max_retries=0)
 
     async def _ask(self, client: AsyncOpenAI, key: str, messages: Messages) -> tuple[str, Answer | Failure]:
-        """Try until there is an answer, a fault that stays, or no time."""
+        """Try until there is an answer, a permanent error, or no time left."""
         end = time.monotonic() + self.config.total_s
         for tries in itertools.count(1):
             outcome = await self._try(client, messages, min(self.config.timeout_s, end - time.monotonic()))
@@ -94,8 +94,8 @@ class Endpoint(LLM):
         import openai
 
         try:
-            async with asyncio.timeout(seconds):  # the SDK's own bounds each read, not the whole
-                # as text: a reply cut short is ours to tell, and the SDK's typed methods only add work
+            async with asyncio.timeout(seconds):  # the SDK's timeout limits each read, not the whole reply
+                # as text: we report truncated replies ourselves, and the SDK's typed methods only add work
                 reply = await client.post("/chat/completions", body=self._request(messages), cast_to=str)
         except TimeoutError:
             return _Fault(f"no answer within {seconds:.3g} s")
@@ -124,7 +124,7 @@ class Endpoint(LLM):
         return not fault.retryable or tries > self.config.retries or (unreached and tries >= TRIES_UNREACHED)
 
     def _wait(self, fault: _Fault, tries: int) -> float:
-        """Seconds to the next try: what the server asks for and a little more, else exponential with full jitter."""
+        """Seconds until the next try: the server's Retry-After plus jitter, else exponential backoff with jitter."""
         if fault.wait:
             return fault.wait + self._random.uniform(0, 0.5)
         return self._random.uniform(0, min(FIRST_WAIT_S * GROWTH ** min(tries - 1, 9), LONGEST_WAIT_S))
@@ -142,42 +142,44 @@ class Endpoint(LLM):
             raise MissingResource(f"{self._where}: {hint} ({self._one_line(fault.reason)})")
 
     def _one_line(self, text: str) -> str:
-        """Short, printable, and without the key, which some servers repeat in their errors."""
+        """Shorten the text to one printable line and remove the key, which some servers repeat in their errors."""
         text = text.replace(self._key, "***") if len(self._key) >= 8 else text
         text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
         return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def _checked_url(url: str) -> str:
-    """Raises RrarankError, which does not repeat a URL that may hold a password."""
+    """The URL, checked; errors do not repeat it, as it may contain a password."""
     url = url.strip()
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        sound = False
-    if url and not (sound and re.fullmatch("[!-~]+", url)):
-        raise RrarankError("base_url is not a URL; expected the like of http://localhost:8000/v1")
+        is_valid = False
+    if url and not (is_valid and re.fullmatch("[!-~]+", url)):
+        raise RrarankError("base_url is not a URL; expected for example http://localhost:8000/v1")
     if parts.username or parts.password:
-        raise RrarankError("base_url holds a user or password; put a key into the variable that api_key_env names")
+        raise RrarankError("base_url contains a user or password; put the key into the variable that api_key_env names")
     return url
 
 
 def _key(variable: str, needed: bool) -> str:
     key = os.environ.get(variable, "").strip()
     if not key and needed:
-        raise MissingPrerequisite(f"{variable} is not set; export a key, or give the base_url of a server without one")
+        raise MissingPrerequisite(
+            f"{variable} is not set; export a key, or give the base_url of a server that needs none"
+        )
     if not (key.isascii() and key.isprintable()):
-        raise RrarankError(f"{variable} holds a character that no key has; export it anew")
+        raise RrarankError(f"{variable} contains a character that no key has; export it again")
     return key
 
 
-# -- what can go wrong ------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """How one try failed. `wait`: seconds the server asks for; `status`: HTTP's, 0 without a reply."""
+    """How one try failed. `wait`: seconds the server asks to wait; `status`: HTTP status, 0 without a reply."""
 
     reason: str
     retryable: bool = True
@@ -189,21 +191,21 @@ class _Fault:
 _FATAL = {
     401: "the key is refused; set {key} to a valid one",
     402: "the account has no credit left",
-    404: "no model {model!r} there, or no such URL; a base_url mostly ends in /v1",
+    404: "no model {model!r}, or no such URL; a base_url usually ends in /v1",
 }
-_TRANSIENT = {408, 409, 425, 429}  # and 5xx; as the SDK's own, and RFC 8470's 425
+_TRANSIENT = {408, 409, 425, 429}  # and 5xx: the SDK's list, and 425 (RFC 8470)
 
 
 def _status_fault(error: APIStatusError) -> _Fault:
     status = error.status_code
     reason = f"HTTP {status}: {_complaint(error.body)}"
-    if error.code == "insufficient_quota":  # OpenAI says it with 429, but waiting does not help
+    if error.code == "insufficient_quota":  # OpenAI sends it with 429, but waiting does not help
         return _Fault(reason, retryable=False, status=402)
     return _Fault(reason, status in _TRANSIENT or status >= 500, _retry_after(error.response.headers), status)
 
 
 def _complaint(body: object) -> str:
-    """The server's own words: OpenAI's and vLLM's `message`, FastAPI's `detail`, else all there is."""
+    """The server's error text: `message` (OpenAI, vLLM), `detail` (FastAPI), else the whole body."""
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail") or body
     text = body if isinstance(body, str) else json.dumps(body)
@@ -211,7 +213,7 @@ def _complaint(body: object) -> str:
 
 
 def _connection_fault(error: APIConnectionError) -> _Fault:
-    """Named by its cause; told by names, as the SDK's HTTP library changes with its version."""
+    """The fault by its cause's class name, since the SDK's HTTP library changes between versions."""
     cause: BaseException = error.__cause__ or error
     kind = type(cause).__name__
     unreachable = kind in {"ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol"}
@@ -219,7 +221,7 @@ def _connection_fault(error: APIConnectionError) -> _Fault:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds by `retry-after-ms` (OpenAI's) or `Retry-After`, which is seconds or a date (RFC 9110, 10.2.3)."""
+    """Seconds from `retry-after-ms` (OpenAI) or `Retry-After`, which is seconds or a date (RFC 9110, 10.2.3)."""
     if text := headers.get("retry-after-ms", ""):
         return _seconds(text) / 1000
     text = headers.get("retry-after", "")
@@ -238,7 +240,7 @@ def _seconds(text: str) -> float:
 
 
 def _read_reply(body: str) -> Answer | _Fault:
-    """The answer of a reply with status 200, which may still be cut short, empty or something else altogether."""
+    """Read a reply with status 200, which may still be truncated, empty or no chat completion."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
@@ -261,7 +263,7 @@ def _read_reply(body: str) -> Answer | _Fault:
 
 
 def _text(value: object) -> str:
-    """A string that can be written to a file: JSON may hold half a surrogate pair, UTF-8 cannot."""
+    """The string in valid UTF-8: JSON may contain half of a surrogate pair, UTF-8 cannot."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
@@ -270,10 +272,10 @@ def _count(usage: object, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _while_hopeful(
+def _stop_after_failures(
     outcomes: Iterable[tuple[str, Answer | Failure]], patience: int, where: str
 ) -> Iterator[tuple[str, Answer | Failure]]:
-    """The outcomes, until `patience` failures in a row say that the server is gone, or refuses whatever is asked."""
+    """Yield the outcomes until `patience` consecutive failures mean that the server is down or refuses all."""
     failures: deque[Failure] = deque(maxlen=patience)
     answered = False
     for key, outcome in outcomes:
@@ -284,18 +286,18 @@ def _while_hopeful(
             continue
         failures.append(outcome)
         if len(failures) == patience and all(failure.retryable for failure in failures):
-            raise MissingResource(f"{where}: {patience} failures in a row ({outcome.reason}); is the server well?")
+            raise MissingResource(f"{where}: {patience} failures in a row ({outcome.reason}); is the server healthy?")
         if len(failures) == patience and not answered and len(set(failures)) == 1:
             raise RrarankError(f"{where}: the first {patience} questions are all refused ({outcome.reason})")
 
 
-# -- an event loop beside the caller ----------------------------------------------------------------------------------
+# -- an event loop in another thread ----------------------------------------------------------------------------------
 
 
 @contextmanager
 def _background_loop(close: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop in a thread of its own, so that Ctrl-C reaches the caller at once and a caller may have a loop too
-    (Jupyter does). In the end all that runs is cancelled, then `close` is run."""
+    """An event loop in its own thread, so that Ctrl-C reaches the caller at once and the caller may run a loop too
+    (as Jupyter does). On exit all tasks are cancelled, then `close` runs."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_serve, args=(loop, close), name="rrarank-llm", daemon=True)
     thread.start()
@@ -303,16 +305,16 @@ def _background_loop(close: Callable[[], Coroutine[Any, Any, None]]) -> Iterator
         yield loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=1.0)  # a connection that does not let go must not hold up Ctrl-C
+        thread.join(timeout=1.0)  # a connection that does not close must not block Ctrl-C
 
 
 def _serve(loop: asyncio.AbstractEventLoop, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
     loop.run_forever()
-    loop.run_until_complete(_wind_up(asyncio.all_tasks(loop), close))
+    loop.run_until_complete(_cancel_and_close(asyncio.all_tasks(loop), close))
     loop.close()
 
 
-async def _wind_up(tasks: Iterable[asyncio.Task[Any]], close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _cancel_and_close(tasks: Iterable[asyncio.Task[Any]], close: Callable[[], Coroutine[Any, Any, None]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

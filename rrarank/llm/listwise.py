@@ -123,12 +123,18 @@ _LINES = re.compile(rf"^{_LABEL}{_LINE}(?:\n{_LINE})*$", re.IGNORECASE | re.MULT
 
 def _canonical(answer: str, finished: bool) -> tuple[str, bool]:
     """The answer without thoughts, mark-up and torn ids, all ids as `[n]`; and whether it is whole."""
-    text, *thinking = re.split(rf"<{_THOUGHT}", re.split(rf"</{_THOUGHT}", answer)[-1])
+    text, is_thinking = without_thought(answer)
     text = _tidy(text)
     whole = _TORN.sub("", _TORN_IN_BRACKETS.sub(r"[\1]", text))
     if not finished:
         whole = re.sub(r"[0-9]+$", "", whole)  # perhaps the 1 of 12
-    return _bracketed(whole.rstrip()), finished and not thinking and whole == text and not _ELIDED.search(text)
+    return _bracketed(whole.rstrip()), finished and not is_thinking and whole == text and not _ELIDED.search(text)
+
+
+def without_thought(answer: str) -> tuple[str, bool]:
+    """The answer without the model's thoughts, and whether a thought is left open, as in an answer that was cut off."""
+    text, *open_thought = re.split(rf"<{_THOUGHT}", re.split(rf"</{_THOUGHT}", answer)[-1])
+    return text, bool(open_thought)
 
 
 def _tidy(text: str) -> str:

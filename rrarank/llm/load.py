@@ -1,4 +1,4 @@
-"""An LLM by its configuration: a folder on disk, or the name that an endpoint knows."""
+"""Load an LLM by its configuration: a model folder, or a model at an endpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rrarank.llm.base import LLM, LLMConfig
 
 
 def load_llm(config: LLMConfig) -> LLM:
-    """A folder with a config.json is loaded, unless there is a base_url; any other model is asked at an endpoint."""
+    """A local model if `model` is a folder with a config.json and there is no base_url; else an endpoint."""
     if not config.base_url and (Path(config.model).expanduser() / "config.json").is_file():
         from rrarank.llm.local import LocalModel
 

@@ -1,4 +1,4 @@
-"""LLMs on disk: a decoder with a chat template, through transformers."""
+"""Local LLMs: decoders with a chat template, run by transformers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rrarank.storage.model_folders import fingerprint, loading, locate
 if TYPE_CHECKING:
     import torch
 
-_BARE = {"add_special_tokens": False, "verbose": False}  # the template writes the special tokens; no advice on lengths
+_BARE = {"add_special_tokens": False, "verbose": False}  # the template adds special tokens; no length warnings
 
 
 class LocalModel(LLM):
-    """A decoder with a chat template, on the CPU, one question at a time."""
+    """A decoder with a chat template, on CPU, one question at a time."""
 
     def __init__(self, config: LLMConfig) -> None:
         super().__init__(config)
@@ -49,7 +49,7 @@ class LocalModel(LLM):
 
         try:
             prompt = self._prompt(messages)
-        except TemplateError as error:  # as Gemma's, which takes no system message
+        except TemplateError as error:  # for example Gemma's, which accepts no system message
             return Failure(f"the chat template refuses the messages: {error}", retryable=False)
         asked = prompt.shape[1]
         room = self.context - asked
@@ -74,7 +74,7 @@ class LocalModel(LLM):
         stop = {"stop_strings": list(self.config.stop), "tokenizer": self._tokenizer} if self.config.stop else {}
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             if self.config.seed is not None:
-                torch.manual_seed(self.config.seed)  # so that a question's answer does not hang on those before it
+                torch.manual_seed(self.config.seed)  # so that an answer does not depend on earlier questions
             output = self._model.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),
@@ -85,7 +85,7 @@ class LocalModel(LLM):
         return list(output[0, prompt.shape[1] :].tolist())  # (1, length + new)
 
     def _read(self, tokens: Sequence[int]) -> tuple[str, bool]:
-        """The text, cut before a stop as an endpoint would, and whether the model ended by itself."""
+        """The text, cut before a stop text as endpoints do, and whether the model ended it."""
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         ends = [place for stop in self.config.stop if (place := text.find(stop)) >= 0]
         eos = self._model.generation_config.eos_token_id
@@ -94,27 +94,27 @@ class LocalModel(LLM):
 
 
 def _template_options(extra: Mapping[str, object], name: str) -> dict[str, Any]:
-    """Of an endpoint's extras, the one that has a meaning here."""
+    """`chat_template_kwargs`, the only extra field that a local model understands."""
     options = extra.get("chat_template_kwargs", {})
     if extra.keys() - {"chat_template_kwargs"} or not isinstance(options, Mapping):
-        raise RrarankError(f"{name}: extra {shown(extra)}; a model on disk takes only chat_template_kwargs, an object")
+        raise RrarankError(f"{name}: extra {shown(extra)}; a local model accepts only chat_template_kwargs, an object")
     return dict(options)
 
 
 def _load(folder: Path, name: str) -> tuple[Any, Any]:
-    """Tokenizer and model, in float32: CPUs run float16 slowly."""
+    """Tokenizer and model, in float32: float16 is slow on CPU."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if not tokenizer.chat_template:
-        raise RrarankError(f"{name}: the tokenizer has no chat template; give a model tuned to follow instructions")
+        raise RrarankError(f"{name}: the tokenizer has no chat template; give an instruction-tuned model")
     model, report = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
     )
     if report["missing_keys"]:
-        raise RrarankError(f"{name}: not a whole LLM, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}")
-    if model.generation_config.pad_token_id is None:  # else generate() warns at each question
+        raise RrarankError(f"{name}: incomplete checkpoint; missing {shown(sorted(report['missing_keys']), 3)}")
+    if model.generation_config.pad_token_id is None:  # else generate() warns for each question
         eos = model.generation_config.eos_token_id
         model.generation_config.pad_token_id = eos[0] if isinstance(eos, list) else eos
     return tokenizer, model.eval()

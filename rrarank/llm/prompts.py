@@ -1,4 +1,4 @@
-"""Prompts for list-wise ranking: files in rank_llm's keys, filled, and cut to fit a context."""
+"""Prompts for list-wise ranking: YAML files with rank_llm's keys, filled in and cut to fit a context."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.yaml_settings import read_yaml, shipped_or_file
 
-METHODS = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm's names, the first one older
+METHODS = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm's names; the first is its older one
 PLACEHOLDERS = ("num", "query", "rank", "candidate")
-FEWEST_TOKENS = 8  # of a passage: less cannot be judged
-MESSAGE_TOKENS = 8  # what a chat template adds to a message, an estimate on the safe side
+FEWEST_TOKENS = 8  # of a passage; fewer cannot be judged
+MESSAGE_TOKENS = 8  # a high estimate of what a chat template adds to a message
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")  # doubled braces are literal, as in rank_llm (str.format)
 UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
 _HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
@@ -28,7 +28,7 @@ _WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
 
 @dataclass(frozen=True)
 class Prompt:
-    """A list-wise template; with an `…_assistant` text it is a dialogue of several turns."""
+    """A list-wise prompt; the `…_assistant` texts make it a dialogue of several turns."""
 
     method: str
     body: str
@@ -40,15 +40,15 @@ class Prompt:
 
     @property
     def sha256(self) -> str:
-        """Of what is said, not of the file: comments and unused keys do not count."""
+        """The hash of the texts, not of the file: comments and unused keys do not matter."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def load_prompt(name: str | Path) -> Prompt:
-    """A prompt that ships with the package, by its bare name, or one from a YAML file in rank_llm's keys.
+    """A shipped prompt by its name, or a YAML file with rank_llm's keys.
 
     Raises:
-        RrarankError: no such prompt, not YAML, not list-wise, or a placeholder that is absent or not known.
+        RrarankError: no such prompt, not YAML, not list-wise, or a placeholder is missing or unknown.
     """
     prompt = _prompt(read_yaml(shipped_or_file(name, "prompts")), str(name))
     _check_placeholders(prompt, str(name))
@@ -56,14 +56,14 @@ def load_prompt(name: str | Path) -> Prompt:
 
 
 def _prompt(content: Mapping[str, object], where: str) -> Prompt:
-    """Only the keys of a list-wise prompt; rank_llm calls three of them `…_user` in dialogues."""
+    """Read the keys of a list-wise prompt; in dialogues rank_llm names three of them `…_user`."""
     if (method := content.get("method")) not in METHODS:
         raise RrarankError(f"{where}: method {method!r}, expected a list-wise one ({', '.join(METHODS)})")
     texts = {}
     for key in Prompt.__dataclass_fields__:
         text = content.get(key, content.get(f"{key}_user"))
         if text is not None and not isinstance(text, str):
-            raise RrarankError(f"{where}: key {key!r} is a {type(text).__name__}, expected text; put it in quotes")
+            raise RrarankError(f"{where}: key {key!r} is a {type(text).__name__}, expected text; quote it")
         texts[key] = text or ""
     if not texts["body"]:
         raise RrarankError(f"{where}: no key 'body' (or 'body_user'), the text of one passage; keys {shown(content)}")
@@ -76,18 +76,18 @@ def _check_placeholders(prompt: Prompt, where: str) -> None:
         passage = {"rank"} if key == "body_assistant" else {"rank", "candidate"} if key == "body" else set()
         if unknown := names - {"num", "query"} - passage:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS if name in passage | {"num", "query"})
-            raise RrarankError(f"{where}: {key} holds {{{min(unknown)}}}, which nothing fills there (known: {known})")
+            raise RrarankError(f"{where}: {key} contains the unknown placeholder {{{min(unknown)}}} (known: {known})")
     for name, keys in {"rank": ["body"], "candidate": ["body"], "query": [*slots]}.items():
         if not any(name in slots[key] for key in keys):
             place = "body" if keys == ["body"] else "prefix or suffix"
-            raise RrarankError(f"{where}: {{{name}}} is nowhere in the {place}; the model would not see it")
+            raise RrarankError(f"{where}: the {place} lacks {{{name}}}; the model would not see it")
 
 
 # -- filling ----------------------------------------------------------------------------------------------------------
 
 
 def messages(prompt: Prompt, query: str, passages: Sequence[str]) -> list[dict[str, str]]:
-    """The prompt as chat messages of `role` and `content`; query and passages are neutralised."""
+    """The prompt as chat messages of `role` and `content`, with query and passages neutralised."""
     common = {"num": str(len(passages)), "query": neutralise(query)}
     turns = [("system", prompt.system_message), ("user", prompt.prefix), ("assistant", prompt.prefix_assistant)]
     turns = [(role, _fill(text, common)) for role, text in turns]
@@ -100,17 +100,17 @@ def messages(prompt: Prompt, query: str, passages: Sequence[str]) -> list[dict[s
 
 
 def neutralise(text: str) -> str:
-    """The text on one line and without a number in brackets, which an answer could take for an id: `[3]` -> `(3)`."""
+    """The text on one line, without bracketed numbers that look like passage ids: `[3]` becomes `(3)`."""
     return re.sub(r"[\[【［]((?=[ ,;>–-]*\d)[\d ,;>–-]+)[\]】］]", r"(\1)", " ".join(text.split()))
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    """One pass, so that braces inside a value stay as they are."""
+    """Fill in one pass, so that braces inside a value stay unchanged."""
     return _SLOT.sub(lambda slot: values[slot[1]] if slot[1] else slot[0][0], template)
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """The texts, each on a line of its own though its template may forget the break."""
+    """Join the texts, each on its own line even if the template lacks the line break."""
     joined = texts[0]
     for text in texts[1:]:
         joined += text if joined.endswith("\n") or text.startswith("\n") else f"\n{text}"
@@ -121,8 +121,8 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """A guess without a tokenizer: Chinese characters, kana and Hangul count one each, other words 1.33, but no less
-    than a token for four letters, as in other scripts without spaces."""
+    """Estimate the tokens without a tokenizer: one per Chinese character, kana or Hangul, 1.33 per other word, and at
+    least one per four letters, for other scripts without spaces."""
     rest, characters = _CHARACTER.subn(" ", text)
     words = rest.split()
     return characters + math.ceil(max(1.33 * len(words), sum(map(len, words)) / 4))
@@ -137,13 +137,13 @@ def fit(
     longest: int,
     count_tokens: Callable[[str], int] = estimate_tokens,
 ) -> list[str]:
-    """The passages, neutralised, each cut to `longest` tokens; all to one lower limit if the prompt exceeds `budget`.
+    """Neutralise the passages and cut each to `longest` tokens, or all to a lower limit if the prompt exceeds `budget`.
 
     Args:
-        budget: tokens for the whole prompt; the context less the longest answer.
+        budget: tokens of the whole prompt: the context without the longest answer.
 
     Raises:
-        RrarankError: they do not fit though cut to a few tokens each.
+        RrarankError: they do not fit even when cut to a few tokens each.
     """
     texts = [neutralise(passage) for passage in passages]
 
@@ -159,14 +159,14 @@ def fit(
     if too_long(FEWEST_TOKENS):
         raise RrarankError(
             f"a prompt of {len(passages)} passages does not fit in {budget:,} tokens, "
-            f"even with {min(longest, FEWEST_TOKENS)} tokens a passage; show fewer, or give a longer context"
+            f"even with {min(longest, FEWEST_TOKENS)} tokens a passage; show fewer passages, or give a longer context"
         )
     limits = range(FEWEST_TOKENS, longest)
     return cut_all(limits[bisect_left(limits, True, key=too_long) - 1])
 
 
 def cut(text: str, limit: int, count_tokens: Callable[[str], int] = estimate_tokens) -> str:
-    """The beginning of the text, at most `limit` tokens, whole words; letters if not even one word fits."""
+    """The first whole words of the text, at most `limit` tokens; letters if no word fits."""
     if count_tokens(text) <= limit:
         return text
     for pieces in (_WORD.findall(text), list(text)):

@@ -1,4 +1,4 @@
-"""A model and how it is asked: a query and passages in, a list-wise question out."""
+"""List-wise questions to an LLM, and the answers that the journal holds."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ from rrarank.llm.prompts import Prompt, estimate_tokens, fit, messages
 from rrarank.storage.journal import Journal, work_key
 
 T = TypeVar("T")
-ENDED = ("stop", "", "eos", "eos_token", "stop_sequence", "end_turn")  # finish reasons of one that ended by itself
+COMPLETE = ("stop", "", "eos", "eos_token", "stop_sequence", "end_turn")  # finish reasons of a complete answer
 TOKENS_AN_ID = 5  # `[12] > `
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A model and how it is asked.
+class PromptedLLM:
+    """An LLM with a prompt and the limits of its questions.
 
     Args:
-        name: of the prompt, for those who read what came of it.
-        longest: most tokens of a passage.
-        context: tokens that the model holds, question and answer together.
+        name: the prompt's name, for provenance.
+        passage_tokens: maximum number of tokens of a passage.
+        context: maximum number of tokens of question and answer together.
     """
 
     llm: LLM
     prompt: Prompt
     name: str
-    longest: int = 300
+    passage_tokens: int = 300
     context: int = 8192
 
     def question(self, query: str, passages: Sequence[str], addition: str = "") -> tuple[str, Messages]:
-        """(key, messages): the key names all that determines the answer, the messages end with the addition."""
+        """The messages, which end with the addition, and their key, a hash of all that determines the answer."""
         count = self.llm.count_tokens or estimate_tokens
         budget = min(self.context, self.llm.context or self.context) - self.llm.config.max_tokens - count(addition)
-        cut = fit(self.prompt, query, passages, budget=budget, longest=self.longest, count_tokens=count)
-        said = messages(self.prompt, query, cut)
-        said[-1]["content"] += addition
-        return work_key(self.llm.fingerprint(), said), said
+        cut = fit(self.prompt, query, passages, budget=budget, longest=self.passage_tokens, count_tokens=count)
+        chat = messages(self.prompt, query, cut)
+        chat[-1]["content"] += addition
+        return work_key(self.llm.fingerprint(), chat), chat
 
     def tokens(self, query: str, passages: Sequence[str]) -> tuple[int, int]:
-        """How long question and answer are likely to be."""
+        """Estimate the tokens of the question and of the answer."""
         count = self.llm.count_tokens or estimate_tokens
         return sum(count(message["content"]) for message in self.question(query, passages)[1]), (
             TOKENS_AN_ID * len(passages)
         )
 
     @property
-    def described(self) -> dict[str, object]:
-        """What determines every answer, as JSON values: no host, no time."""
+    def settings(self) -> dict[str, object]:
+        """The settings that determine every answer, as JSON values, without host and time."""
         own = {"prompt": self.name, "prompt_sha256": self.prompt.sha256}
-        return {**self.llm.fingerprint(), **own, "passage_tokens": self.longest, "context": self.context}
+        return {**self.llm.fingerprint(), **own, "passage_tokens": self.passage_tokens, "context": self.context}
 
     def provenance(self, answer: Answer) -> dict[str, object]:
-        """The same of one answer."""
+        """The settings and the facts of one answer."""
         return {
-            **self.described,
+            **self.settings,
             "answered_by": answer.model,
             "answer_id": answer.id,
             "finish_reason": answer.finish_reason,
@@ -64,28 +64,27 @@ class Asking:
         }
 
 
-def ended(answer: Answer) -> bool:
-    """Whether the model ended its answer by itself."""
-    return answer.finish_reason in ENDED
+def is_complete(answer: Answer) -> bool:
+    """Whether the answer is complete, not cut off by a limit or a filter."""
+    return answer.finish_reason in COMPLETE
 
 
-def ask_new(
+def ask_unrecorded(
     llm: LLM, journal: Journal, questions: Iterable[tuple[T, str, Messages]]
 ) -> Iterator[tuple[T, Answer | Failure]]:
-    """(what it is about, outcome) of each (what, key, messages) without an answer on record, in order of completion.
+    """Ask each (subject, key, messages) that has no answer in the journal; yield (subject, outcome) as they complete.
 
-    Questions of one key are asked once, for the first of them. An answer goes to the journal before anything else
-    happens to it.
+    Questions with the same key are asked once, for the first subject. Each answer is journaled before it is yielded.
     """
     asked: set[str] = set()
     waiting: dict[str, T] = {}
 
     def unanswered() -> Iterator[tuple[str, Messages]]:
-        for what, key, said in questions:
+        for subject, key, chat in questions:
             if key not in journal and key not in asked:
                 asked.add(key)
-                waiting[key] = what
-                yield key, said
+                waiting[key] = subject
+                yield key, chat
 
     for key, outcome in llm.answers(unanswered()):
         if isinstance(outcome, Answer):
@@ -93,6 +92,6 @@ def ask_new(
         yield waiting.pop(key), outcome
 
 
-def recorded(journal: Journal, key: str) -> Answer | None:
-    """The answer on record."""
+def recorded_answer(journal: Journal, key: str) -> Answer | None:
+    """The answer that the journal holds for this key."""
     return Answer(**journal[key]) if key in journal else None

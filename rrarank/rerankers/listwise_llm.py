@@ -1,6 +1,6 @@
-"""Zero-shot list-wise re-ranking by a language model, in windows that slide from the bottom to the top (RankGPT).
+"""Zero-shot list-wise re-ranking by an LLM, in windows that slide from the bottom to the top (RankGPT).
 
-Sun et al., EMNLP 2023. The paper's row HCX-L (zero-shot), for any OpenAI-compatible endpoint or local model.
+Sun et al., EMNLP 2023. RRADistill's row HCX-L (zero-shot), for any OpenAI-compatible endpoint or local model.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
 from rrarank.llm.listwise import parse_answer, reappend, windows
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
-from rrarank.llm.questions import Asking, ended
+from rrarank.llm.questions import PromptedLLM, is_complete
 
 
 @dataclass(frozen=True)
 class ListwiseConfig(RerankerConfig):
-    """How the list is asked for.
+    """Model, prompt and windows.
 
     Args:
-        base_url: of an OpenAI-compatible endpoint; empty: OPENAI_BASE_URL, or `model` is a folder.
-        prompt: `rank-all`, `relevant-only`, or a YAML file in rank_llm's keys.
-        window, step: passages in one question, and how far it moves (20 and 10: RankGPT).
-        context: tokens of question and answer; `max_length` cuts a passage (0: 300 tokens, as rank_llm's words).
-        in_flight: most questions asked at once; the queries of a block are asked side by side.
-        extra: more of the request's JSON body.
+        base_url: an OpenAI-compatible endpoint; empty: OPENAI_BASE_URL, or `model` is a folder.
+        prompt: `rank-all`, `relevant-only`, or a YAML file with rank_llm's keys.
+        window, step: passages in one question, and how far the window moves (20 and 10: RankGPT).
+        context: tokens of question and answer; `max_length` cuts a passage (0: 300 tokens; rank_llm: 300 words).
+        in_flight: maximum number of concurrent requests; the queries of a block are asked concurrently.
+        extra: more fields of the request's JSON body.
     """
 
     base_url: str = ""
@@ -46,9 +46,9 @@ class ListwiseConfig(RerankerConfig):
 
 
 class ListwiseLLM(Reranker):
-    """Windows of a query are asked one after another, bottom to top; what an answer leaves out is re-appended.
+    """Ask about the windows of a query one by one, bottom to top; re-append the documents that an answer omits.
 
-    A model gives an order, not scores: a document's score is the number of candidates at or below it.
+    An LLM gives an order, not scores: a document's score is the number of candidates at or below it.
     """
 
     name = "listwise-llm"
@@ -60,12 +60,13 @@ class ListwiseLLM(Reranker):
     def __init__(self, config: ListwiseConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
-            raise RrarankError("listwise-llm needs --model: the endpoint's name of one, or a folder")
-        list(windows(0, self.config.window, self.config.step))  # refuses a step that would skip positions
+            raise RrarankError("listwise-llm needs --model: a model folder, or the name of a model at the endpoint")
+        list(windows(0, self.config.window, self.config.step))  # raises if the step would skip positions
         names = ("model", "base_url", "api_key_env", "temperature", "max_tokens", "in_flight", "timeout_s", "total_s")
         llm = load_llm(LLMConfig(**{name: getattr(self.config, name) for name in names}, extra=self.config.extra))
-        longest = self.config.max_length or Asking.longest
-        self.asking = Asking(llm, load_prompt(self.config.prompt), self.config.prompt, longest, self.config.context)
+        passage_tokens = self.config.max_length or PromptedLLM.passage_tokens
+        prompt = load_prompt(self.config.prompt)
+        self.prompted = PromptedLLM(llm, prompt, self.config.prompt, passage_tokens, self.config.context)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         orders = [list(ranking.candidates) for ranking in queries]
@@ -73,7 +74,7 @@ class ListwiseLLM(Reranker):
         for turn in range(max(map(len, spans), default=0)):
             asked = {str(i): spans[i][turn] for i in range(len(queries)) if turn < len(spans[i])}
             asked = {i: (start, end) for i, (start, end) in asked.items() if end - start > 1}
-            for i, outcome in self.asking.llm.answers(self._questions(queries, orders, asked)):
+            for i, outcome in self.prompted.llm.answers(self._questions(queries, orders, asked)):
                 start, end = asked[i]
                 order = orders[int(i)]
                 order[start:end] = self._ranked(order[start:end], outcome, queries[int(i)])
@@ -84,12 +85,12 @@ class ListwiseLLM(Reranker):
     ) -> Iterator[tuple[str, Messages]]:
         for i, (start, end) in asked.items():
             passages = [candidate.text for candidate in orders[int(i)][start:end]]
-            yield i, self.asking.question(queries[int(i)].query.text, passages)[1]
+            yield i, self.prompted.question(queries[int(i)].query.text, passages)[1]
 
     def _ranked(self, window: Sequence[Candidate], outcome: Answer | Failure, ranking: Ranking) -> list[Candidate]:
         if isinstance(outcome, Failure):
             raise MissingResource(f"query {ranking.query.qid!r}: {self.model_name} did not answer ({outcome.reason})")
-        parsed = parse_answer(outcome.text, len(window), finished=ended(outcome))
+        parsed = parse_answer(outcome.text, len(window), finished=is_complete(outcome))
         return [window[place] for place in reappend(parsed)]
 
     @staticmethod
@@ -98,5 +99,5 @@ class ListwiseLLM(Reranker):
         return Ranking(ranking.query, tuple(scored))
 
     def fingerprint(self) -> str:
-        settings = (self.config.window, self.config.step, self.asking.longest, self.config.context)
-        return f"{self.name} {self.asking.llm.fingerprint()} {self.asking.prompt.sha256} {settings}"
+        settings = (self.config.window, self.config.step, self.prompted.passage_tokens, self.config.context)
+        return f"{self.name} {self.prompted.llm.fingerprint()} {self.prompted.prompt.sha256} {settings}"

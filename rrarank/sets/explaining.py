@@ -1,6 +1,6 @@
-"""Reasons laid over a set: a model is told what a passage was judged, and says why (RRADistill's reasons for RRA-GPT).
+"""Reasons for the verdicts of a set: an LLM is told the verdict of a passage and explains it (RRADistill, for RRA-GPT).
 
-One question a passage, so that a small model can answer; the verdict is the set's, and no answer changes it.
+One question per passage, so that a small model can answer. An answer never changes the verdict.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from rrarank.data.types import LabelledRanking
 from rrarank.llm.base import Answer, Failure, Messages
-from rrarank.llm.questions import Asking, ask_new, ended, recorded
+from rrarank.llm.questions import PromptedLLM, ask_unrecorded, is_complete, recorded_answer
 from rrarank.storage.journal import Journal
 
 Verdicts = Mapping[str, bool]
@@ -20,8 +20,8 @@ Verdicts = Mapping[str, bool]
 NAMES = {True: "Relevant", False: "Irrelevant"}
 
 
-def worth_explaining(label: LabelledRanking, verdicts: Verdicts, most: int, seed: int) -> Verdicts:
-    """At most so many of the verdicts: all that are relevant first, then irrelevant ones drawn by the seed."""
+def choose_documents(label: LabelledRanking, verdicts: Verdicts, most: int, seed: int) -> Verdicts:
+    """At most `most` verdicts: the relevant ones first, then irrelevant ones drawn by the seed."""
     relevant = [docid for docid in label.listed if verdicts.get(docid)]
     others = [docid for docid in (*label.listed, *label.missing) if not verdicts.get(docid, True)]
     random.Random(f"{seed} {label.query.qid}").shuffle(others)
@@ -30,42 +30,42 @@ def worth_explaining(label: LabelledRanking, verdicts: Verdicts, most: int, seed
 
 @dataclass(frozen=True)
 class Explainer:
-    """Asks, keeps each answer in the journal, and reads it there.
+    """Asks for reasons and keeps the answers in the journal.
 
     Args:
-        asking: its prompt is filled with one passage and ends with the verdict.
+        prompted: its prompt is filled with one passage and ends with the verdict.
     """
 
-    asking: Asking
+    prompted: PromptedLLM
     journal: Journal
 
     def ask(self, wanted: Iterable[tuple[LabelledRanking, Verdicts]]) -> Iterator[tuple[str, Answer | Failure]]:
-        """(`qid docid`, outcome) of each pair that has no answer yet, in order of completion."""
+        """Yield (`qid docid`, outcome) for each pair without an answer, in order of completion."""
         questions = (
             (f"{label.query.qid} {docid}", *self._question(label, docid, relevant))
             for label, verdicts in wanted
             for docid, relevant in verdicts.items()
         )
-        yield from ask_new(self.asking.llm, self.journal, questions)
+        yield from ask_unrecorded(self.prompted.llm, self.journal, questions)
 
     def explained(self, label: LabelledRanking, verdicts: Verdicts) -> LabelledRanking:
-        """The label with a reason, `Relevant: …` or `Irrelevant: …`, for each pair that has a whole answer."""
+        """The label with a reason, `Relevant: …` or `Irrelevant: …`, for each pair with a complete answer."""
         keys = {docid: self._question(label, docid, relevant)[0] for docid, relevant in verdicts.items()}
-        answers = {docid: recorded(self.journal, key) for docid, key in keys.items()}
+        answers = {docid: recorded_answer(self.journal, key) for docid, key in keys.items()}
         found = {docid: _reason(answer) for docid, answer in answers.items() if answer}
         reasons = {docid: f"{NAMES[verdicts[docid]]}: {reason}" for docid, reason in found.items() if reason}
-        provenance = {**label.provenance, "reasons": self.asking.described}
+        provenance = {**label.provenance, "reasons": self.prompted.settings}
         return replace(label, reasons=reasons, provenance=provenance) if reasons else label
 
     def _question(self, label: LabelledRanking, docid: str, relevant: bool) -> tuple[str, Messages]:
         text = next(candidate.text for candidate in label.shown if candidate.docid == docid)
-        return self.asking.question(label.query.text, [text], f"\n\nVerdict: {NAMES[relevant]}\nReason:")
+        return self.prompted.question(label.query.text, [text], f"\n\nVerdict: {NAMES[relevant]}\nReason:")
 
 
 _LEAD = re.compile(r"^\W*(?:(?:verdict|reason|relevant|irrelevant)\W+)*", re.IGNORECASE)
 
 
 def _reason(answer: Answer) -> str:
-    """The answer's first line without what announces it; none where it broke off, or says nothing."""
+    """The first line of a complete answer, without words such as `Reason:`; empty if there is none."""
     line = next((line for line in answer.text.splitlines() if _LEAD.sub("", line).strip()), "")
-    return _LEAD.sub("", line).strip() if ended(answer) else ""
+    return _LEAD.sub("", line).strip() if is_complete(answer) else ""

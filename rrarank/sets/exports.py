@@ -1,7 +1,6 @@
-"""A distillation set as others train on it: sentence-transformers, FlagEmbedding, tevatron; and as a TREC run.
+"""Export formats of a distillation set: sentence-transformers, FlagEmbedding, tevatron and TREC runs.
 
-Unknown documents are in no training file: nothing is known of them. Queries that would give a row without a contrast
-are left out.
+Training files contain no unknown documents and no query without both positive and negative documents.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Contrast:
-    """Which documents are positive and which negative, for tools that know no order.
+    """Which documents are positive and which negative, for tools that use no order.
 
     Args:
-        positives: the first so many listed ones, as in RRA-GPT's relevance classification.
-        below: the listed ones after them are negative too; else only the missing are, and what is listed last, which
-            may well be relevant, is in no row.
+        positives: so many listed documents, from the first on, are positive, as in RRA-GPT's classification.
+        below: the other listed documents are negative, like the missing; False: they are left out, as they may be
+            relevant.
     """
 
     positives: int = 3
@@ -30,10 +29,10 @@ class Contrast:
 
 
 def sentence_transformers_rows(labels: Iterable[LabelledRanking]) -> Iterator[Row]:
-    """Its labelled lists (`CrossEncoderTrainer`: LambdaLoss, RankNetLoss, ListNetLoss, …): `query, docs, labels`.
+    """Labelled lists for `CrossEncoderTrainer` (LambdaLoss, RankNetLoss, ListNetLoss, …): `query, docs, labels`.
 
-    A label is the level over the number of listed: 1 for the best, 0 for the missing, since LambdaLoss takes 2 to the
-    power of the label for its gain.
+    A label is the level divided by the number of listed documents: 1 for the best, 0 for the missing. LambdaLoss uses
+    2 to the power of the label as its gain.
     """
     for label in labels:
         ranked = levels(label)
@@ -44,8 +43,8 @@ def sentence_transformers_rows(labels: Iterable[LabelledRanking]) -> Iterator[Ro
 
 
 def flagembedding_rows(labels: Iterable[LabelledRanking], contrast: Contrast = Contrast()) -> Iterator[Row]:
-    """Its training rows, `query, pos, neg, pos_scores, neg_scores`; the scores, for its knowledge distillation (a
-    softmax over them), are levels: one apart for neighbours, 0 for the missing."""
+    """Training rows `query, pos, neg, pos_scores, neg_scores`; the scores, for FlagEmbedding's knowledge distillation
+    (a softmax over them), are levels: neighbours differ by 1, missing documents have 0."""
     for label, positive, negative in _contrasts(labels, contrast):
         level = levels(label)
         yield {
@@ -58,7 +57,7 @@ def flagembedding_rows(labels: Iterable[LabelledRanking], contrast: Contrast = C
 
 
 def tevatron_rows(labels: Iterable[LabelledRanking], contrast: Contrast = Contrast()) -> Iterator[Row]:
-    """Its training rows, `query_id, query, positive_passages, negative_passages`; titles are empty, texts hold them."""
+    """Training rows `query_id, query, positive_passages, negative_passages`; texts contain the titles."""
     for label, positive, negative in _contrasts(labels, contrast):
         yield {
             "query_id": label.query.qid,
@@ -69,10 +68,10 @@ def tevatron_rows(labels: Iterable[LabelledRanking], contrast: Contrast = Contra
 
 
 def run_hits(labels: Iterable[LabelledRanking], *, unknown: bool = False) -> Iterator[tuple[str, list[Hit]]]:
-    """(qid, hits) for `trec.write_run`: listed ones, then missing ones in prompt order, though the teacher tied them.
+    """(qid, hits) for `trec.write_run`: the listed documents, then the missing ones, which are tied, in prompt order.
 
     Args:
-        unknown: let the unknown ones follow, in prompt order, below the missing ones: the teacher did not say so.
+        unknown: add the unknown documents at the end, in prompt order; the teacher did not rank them there.
     """
     for label in labels:
         docids = [*label.listed, *_in_prompt_order(label, label.missing)]
@@ -83,7 +82,7 @@ def run_hits(labels: Iterable[LabelledRanking], *, unknown: bool = False) -> Ite
 def _contrasts(
     labels: Iterable[LabelledRanking], contrast: Contrast
 ) -> Iterator[tuple[LabelledRanking, list[Candidate], list[Candidate]]]:
-    """Each label with its positives, best first, and its negatives, the missing ones first."""
+    """Each label with its positives, best first, and its negatives, missing documents first."""
     for label in labels:
         texts = _texts(label)
         below = label.listed[contrast.positives :] if contrast.below else ()

@@ -1,4 +1,4 @@
-"""Judgments laid over a set: which of the shown documents a person found relevant, beside what the teacher said."""
+"""People's grades added to a set, beside the teacher's labels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rrarank.data.types import LabelledRanking, Qrels
 
 
 def judged(labels: Iterable[LabelledRanking], qrels: Qrels) -> Iterator[LabelledRanking]:
-    """The labels with `grades` in their provenance: docid -> grade, of the shown ones that are judged relevant.
+    """The labels with `grades` in their provenance: docid -> grade of the documents that are judged relevant.
 
-    Training then takes the grades for its levels, every other document that the teacher listed or left out for 0, and
-    keeps the teacher's scores. Queries none of whose shown documents is relevant are left out: they teach no contrast.
+    Training then uses the grades as levels, 0 for every other listed or missing document, and the teacher's scores.
+    Queries without a relevant document are left out: they teach no contrast.
     """
     for label in labels:
         found = qrels.get(label.query.qid, {})

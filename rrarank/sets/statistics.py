@@ -1,4 +1,4 @@
-"""A distillation set in numbers: what it holds, and how much of it teaches."""
+"""Statistics of a distillation set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rrarank.data.types import LabelledRanking
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, least and most of a count."""
+    """Mean, minimum and maximum of a count."""
 
     mean: float
     least: int
@@ -27,15 +27,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Statistics:
-    """A set in numbers.
+    """Counts over a set.
 
     Args:
-        labelled: queries with at least one pair; the others teach nothing.
-        verdicts: gravest fault of the answer -> queries; `ok` without any.
+        labelled: queries with at least one training pair.
+        verdicts: gravest fault of the answer, or `ok` -> queries.
         listed, missing, unknown: documents per query.
-        listed_pairs, missing_pairs: pairs of two listed ones, and of a listed with a missing one.
-        documents: shown in all; `texts` of them differ by more than white space.
-        words: per text that is shown.
+        listed_pairs, missing_pairs: pairs of two listed documents, and of a listed and a missing one.
+        documents: number of shown documents; `texts` counts equal texts once, ignoring white space.
+        words: words per shown document.
     """
 
     queries: int
@@ -57,7 +57,7 @@ def statistics(labels: Sequence[LabelledRanking]) -> Statistics:
     return Statistics(
         queries=len(labels),
         labelled=sum(listed > 0 and listed + missing > 1 for listed, missing in sizes),
-        verdicts=dict(Counter((*label.faults, "ok")[0] for label in labels).most_common()),
+        verdicts=dict(Counter(label.verdict for label in labels).most_common()),
         listed=Spread.of([listed for listed, _ in sizes]),
         missing=Spread.of([missing for _, missing in sizes]),
         unknown=Spread.of([len(label.unknown) for label in labels]),

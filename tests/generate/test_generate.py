@@ -24,7 +24,8 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
 from rrarank.data.distillation_set import read_set
 from rrarank.data.trec import read_qrels, read_topics
 from rrarank.generate.__main__ import main
-from rrarank.generate.queries import FAULTS, load_query_prompt
+from rrarank.generate.queries import FAULTS
+from rrarank.generate.writer import load_query_prompt
 from rrarank.label.__main__ import main as label
 from rrarank.retrieve.__main__ import main as retrieve
 from rrarank.sources.lucene import build_index
@@ -312,7 +313,7 @@ def test_failed_passages_are_named_and_the_same_command_asks_only_for_them(job, 
     assert out == "synthetic.topics.tsv\nsynthetic.qrels.txt\n"
     assert re.fullmatch(
         r"error: 2 passages have no answer \('d\d+', 'd\d+', mostly: HTTP 400: This model's context length is 4096 "
-        r"tokens.\); the answers of the others are kept in synthetic.topics.tsv.journal: "
+        r"tokens.\); synthetic.topics.tsv.journal keeps the other answers: "
         "the same command asks only for these",
         err.splitlines()[-1],
     )
@@ -393,7 +394,7 @@ def test_what_no_question_could_survive_ends_the_job_in_one_line(job, tmp_path, 
         assert len(server.requests) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "no model 'writer' there" in err
+    assert "no model 'writer'" in err
     assert files(tmp_path) == INPUTS
 
 
@@ -422,7 +423,7 @@ def test_what_no_question_could_survive_ends_the_job_in_one_line(job, tmp_path, 
         (["--output", "texts.jsonl", "--overwrite"], "texts.jsonl: would replace the input"),
         (["--output", "other.tsv"], "other.qrels.txt: exists already; give --overwrite to replace it"),
         (["--temperature", "-1"], "temperature -1.0, expected 0 or more"),
-        (["--model", ""], "no model; give the endpoint's name of one, or a folder"),
+        (["--model", ""], "no model; give the name of a model at the endpoint, or a model folder"),
         (["--base-url", "localhost:8000"], "base_url is not a URL"),
     ],
 )

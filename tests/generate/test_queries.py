@@ -13,18 +13,8 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
 )
 
 from rrarank.errors import RrarankError
-from rrarank.generate.queries import (
-    Attempt,
-    Example,
-    QueryPrompt,
-    QueryWriter,
-    load_query_prompt,
-    read_attempts,
-    read_examples,
-    read_query,
-    round_trip,
-    sample_passages,
-)
+from rrarank.generate.queries import Attempt, read_attempts, read_query, round_trip, sample_passages
+from rrarank.generate.writer import Example, QueryPrompt, QueryWriter, load_query_prompt, read_examples
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig
 from rrarank.llm.load import load_llm
 from rrarank.sources.lucene import LuceneIndex, build_index
@@ -194,12 +184,12 @@ def test_a_prompt_of_a_users_own(tmp_path):
     [
         ("- body", "mine.yaml: a YAML list, expected keys such as body"),
         ("body: [1\n", "mine.yaml:2: not YAML ("),
-        ("prefix: a", "mine.yaml: keys 'prefix', expected body and system_message"),
-        ("body: '{passage}'\nsystem: a", "mine.yaml: keys 'body', 'system', expected body and system_message"),
-        ("body: 3", "mine.yaml: key 'body' is no text; put it in quotes"),
-        ("body: write", "mine.yaml: body holds no placeholder, expected {passage} alone"),
-        ("body: '{passage} {query}'", "mine.yaml: body holds '{passage}', '{query}', expected {passage} alone"),
-        ("body: '{passage!r}'", "mine.yaml: body holds '{passage!r}', expected {passage} alone"),
+        ("prefix: a", "mine.yaml: body is missing; prefix is an unknown key"),
+        ("body: '{passage}'\nsystem: a", "mine.yaml: system is an unknown key"),
+        ("body: 3", "mine.yaml: body is 3: input should be a valid string"),
+        ("body: write", "mine.yaml: the body contains no placeholder, expected {passage} alone"),
+        ("body: '{passage} {query}'", "mine.yaml: the body contains '{passage}', '{query}', expected {passage} alone"),
+        ("body: '{passage!r}'", "mine.yaml: the body contains '{passage!r}', expected {passage} alone"),
         ("body: '{passage} {'", "mine.yaml: body: "),
     ],
 )

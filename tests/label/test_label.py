@@ -21,6 +21,16 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
     serving,
 )
 
+from rrarank import (
+    LabelJob,
+    LLMConfig,
+    LLMTeacherConfig,
+    Origins,
+    RrarankError,
+    ScorerConfig,
+    Selection,
+    label_run,
+)
 from rrarank.data.distillation_set import read_set
 from rrarank.label.__main__ import main
 from rrarank.retrieve.__main__ import main as retrieve
@@ -29,7 +39,7 @@ from rrarank.sets.__main__ import main as sets
 QIDS = ["q2", "q10", "q1", "q7", "q3", "q5"]  # as the run has them: neither sorted nor by number
 WORTHS = range(6)
 WORDS = ["tea", "bread", "a cat", "dogs", "long", "how short"]
-MISSED = "the answers of the others are kept in bm25.llm.jsonl.journal: the same command asks only for these"
+MISSED = "bm25.llm.jsonl.journal keeps the other answers: the same command asks only for these"
 
 
 @pytest.fixture(autouse=True)
@@ -161,12 +171,12 @@ def test_equal_jobs_give_equal_bytes(job):
 
 def test_set_and_sidecar_say_how_it_was_made_and_neither_where_nor_when(job, tmp_path):
     with serving(judge) as server:
-        main(at(server, job, "--order", "reversed", "--seed", "7"))
+        main(at(server, job))
     [provenance, *_] = [label.provenance for label in read_set("bm25.llm.jsonl")]
     assert provenance["teacher"] == "llm"
     assert str(provenance["rule"]).startswith("missing: shown, not named, and the answer ended by itself")
     assert (provenance["model"], provenance["prompt"], provenance["seed"]) == ("judge", "relevant-only", None)
-    chosen = {"depth": 50, "k_top": 2, "k_bottom": 2, "rule": "top-bottom", "order": "reversed", "seed": 7}
+    chosen = {"depth": 50, "k_top": 2, "k_bottom": 2}
     assert provenance["selection"] == chosen
     sidecar = json.loads(Path("bm25.llm.jsonl.json").read_text())
     assert sidecar["inputs"].keys() == {"run", "topics", "collection"}
@@ -346,7 +356,7 @@ def test_a_pre_ranker_must_not_be_the_teacher(job, dense, bi_encoder_folder, cap
     ):
         assert main(one) == 2
         out, err = capsys.readouterr()
-        assert re.fullmatch("error: .* is pre-ranker and teacher: the list would be chosen by its own judge\n", err)
+        assert re.fullmatch("error: .* is pre-ranker and teacher; give two different rerankers\n", err)
         assert out == ""
     assert not list(Path().glob("*.jsonl.*")) + list(Path().glob("bm25.b*"))
 
@@ -355,7 +365,7 @@ def test_embeddings_are_refused_of_another_model_and_for_another_reranker(job, d
     other = str(make_cross_encoder(1))
     with serving(judge) as server:
         assert main(at(server, job, "--preranker-index", "index")) == 2
-        assert "index: embeddings are of use to a bi-encoder, not to bm25" in capsys.readouterr().err
+        assert "index: only a bi-encoder can use embeddings, not bm25" in capsys.readouterr().err
         assert main(at(server, job, *dense[0], "--preranker-model", other, "--preranker-index", "index")) == 2
         assert "index: embedded by" in capsys.readouterr().err
         assert server.requests == []
@@ -405,7 +415,7 @@ def test_answers_on_the_way_to_stdout_are_not_said_to_be_kept(job, capsys):
         assert main(at(server, job, "--output", "-")) == 7
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 5
-    assert err.splitlines()[-1].endswith("; give --output FILE, to ask again only for these")
+    assert err.splitlines()[-1].endswith("; give --output FILE to ask again only for these")
 
 
 def test_a_job_stopped_between_set_and_sidecar_goes_on(job, tmp_path, monkeypatch):
@@ -415,7 +425,7 @@ def test_a_job_stopped_between_set_and_sidecar_goes_on(job, tmp_path, monkeypatc
     def stop_and_go_on(asked):
         behave = only({"q10"}, BEHAVIOURS["bad-request"]) if "--output" in asked else judge
         with serving(behave) as server, monkeypatch.context() as patch:
-            patch.setattr("rrarank.label.__main__.write_sidecar", stopped)
+            patch.setattr("rrarank.label.job.write_sidecar", stopped)
             assert main(at(server, asked)) == 130
         with serving(judge) as server:
             assert main(at(server, asked)) == 0
@@ -485,7 +495,7 @@ def test_a_refusal_is_an_answer_and_labels_nothing(job, capsys):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("wrong-model", "no model 'judge' there, or no such URL; a base_url mostly ends in /v1"),
+        ("wrong-model", "no model 'judge', or no such URL; a base_url usually ends in /v1"),
         ("wrong-key", "the key is refused; set OPENAI_API_KEY to a valid one"),
         ("no-quota", "the account has no credit left"),
     ],
@@ -534,7 +544,7 @@ def test_a_teacher_that_echoes_its_prompt_is_called_out(job, capsys):
 def test_a_teacher_that_does_not_rank_is_called_out(job, capsys):
     with serving(lambda request, nth: Reply(completion(request, content="Tea is a drink."))) as server:
         assert main(at(server, job)) == 0
-    assert "warning: most answers hold no ranking; this teacher" in capsys.readouterr().err
+    assert "warning: most answers contain no ranking; this teacher" in capsys.readouterr().err
     assert not any(label.listed or label.missing for label in read_set("bm25.llm.jsonl"))
 
 
@@ -577,19 +587,19 @@ def test_an_audit_needs_a_set(job, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--run", ""], "--run is needed: the first stage whose candidates are to be ranked"),
+        (["--run", ""], "--run is needed: the first stage whose candidates the teacher ranks"),
         (["--run", "absent.trec"], "absent.trec: no such file"),
-        (["--model", ""], "--teacher llm needs --model: the endpoint's name of one, or a folder"),
-        (["--teacher", "lmm"], "no teacher named 'lmm' (known: llm, runs, bi-encoder, bm25, cascade, cross-encoder, "),
-        (["--teacher", "runs"], "the teacher `runs` needs one or more; give --teacher-runs"),
+        (["--model", ""], "--teacher llm needs --model: a model folder, or the name of a model at the endpoint"),
+        (["--teacher", "lmm"], "no teacher named 'lmm'; did you mean 'llm'? (known: llm, runs, bi-encoder, bm25, "),
+        (["--teacher", "runs"], "--teacher runs needs at least one run; give --teacher-runs"),
         (["--teacher", "runs", "--teacher-runs", "no.trec"], "no.trec: no such file"),
         (
             ["--teacher", "runs", "--teacher-runs", "bm25.trec", "./bm25.trec"],
             "--teacher-runs: several are named 'bm25'",
         ),
         (["--preranker", "bm52"], "no reranker named 'bm52'; did you mean 'bm25'?"),
-        (["--prompt", "rank-al"], "rank-al: no such prompt or file; did you mean 'rank-all'?"),
-        (["--reasons", "--reason-prompt", "reason"], "reason: no such prompt or file; did you mean 'reasons'?"),
+        (["--prompt", "rank-al"], "rank-al: no such file or shipped name; did you mean 'rank-all'?"),
+        (["--reasons", "--reason-prompt", "reason"], "reason: no such file or shipped name; did you mean 'reasons'?"),
         (["--k-top", "0", "--k-bottom", "1"], "k_top 0 and k_bottom 1: expected two candidates or more"),
         (["--temperature", "-1"], "temperature -1.0, expected 0 or more"),
         (["--timeout", "0"], "timeout_s 0.0, expected seconds, more than 0"),
@@ -615,7 +625,6 @@ def test_what_a_user_can_cause_is_one_line_and_leaves_nothing_behind(job, flags,
     [
         (["--extra", "[1]"], "argument --extra: '[1]' is not a JSON object"),
         (["--extra", "{"], "argument --extra: '{' is not a JSON object"),
-        (["--select", "best"], "argument --select: invalid choice: 'best'"),
         (["--limit", "0"], "argument --limit: '0', expected a whole number from 1"),
         (["--in-flight", "0"], "argument --in-flight: '0', expected a whole number from 1"),
     ],
@@ -698,4 +707,26 @@ def test_what_ends_the_asking_early_does_not_lose_what_was_answered(job, capsys)
 @pytest.mark.parametrize("role", ["--teacher", "--preranker"])
 def test_a_reranker_that_reappends_is_no_teacher(job, role, capsys):
     assert main([*job, role, "listwise-llm"]) == 2
-    assert "listwise-llm re-appends what its answer leaves out" in capsys.readouterr().err
+    assert (
+        "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use --teacher llm"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_python_caller_gets_the_labels_of_the_set_that_is_written(job, capsys):
+    with serving(judge) as server:
+        llm = LLMConfig("judge", server.url, retries=1, timeout_s=10, total_s=20)
+        asked = LabelJob(
+            "bm25.trec",
+            LLMTeacherConfig(llm),
+            Origins("topics.tsv", "texts.jsonl"),
+            ScorerConfig("bm25"),
+            Selection(k_top=2, k_bottom=2),
+        )
+        labels = label_run(asked)
+        assert labels == read_set("bm25.llm.jsonl")
+        with pytest.raises(RrarankError, match="exists already"):
+            label_run(asked)
+    with serving(judge) as server:
+        assert main(at(server, job, "--output", "command.jsonl")) == 0
+    assert Path("command.jsonl").read_bytes() == Path("bm25.llm.jsonl").read_bytes()

@@ -18,7 +18,7 @@ from rrarank.label.llm_teacher import LLMTeacher, parse_reasons, read_answer
 from rrarank.llm.base import Answer, Failure, LLMConfig
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
-from rrarank.llm.questions import Asking
+from rrarank.llm.questions import PromptedLLM
 from rrarank.storage.journal import Journal
 
 
@@ -38,9 +38,9 @@ def places(label):
     return "".join(label.listed), "".join(label.missing), "".join(label.unknown)
 
 
-def asking_at(server, prompt="relevant-only", **settings: Any):
+def prompted_at(server, prompt="relevant-only", **settings: Any):
     settings = {"retries": 0, "timeout_s": 5.0, "total_s": 5.0, **settings}
-    return Asking(load_llm(LLMConfig("any", server.url, **settings)), load_prompt(prompt), prompt)
+    return PromptedLLM(load_llm(LLMConfig("any", server.url, **settings)), load_prompt(prompt), prompt)
 
 
 def says(text, **choice):
@@ -64,7 +64,7 @@ def kept(teacher, one):
 def labelled(behave, journal, one=None, **settings):
     """The list as a server's answer labels it, None if there is none."""
     with serving(behave) as server:
-        teacher = LLMTeacher(asking_at(server, **settings), journal)
+        teacher = LLMTeacher(prompted_at(server, **settings), journal)
         list(teacher.ask([one or shown()]))
         return teacher.label(one or shown())
 
@@ -125,7 +125,7 @@ def test_read_answer_needs_no_model():
 
 def test_without_an_answer_there_is_no_label_but_a_reason(journal):
     with serving(BEHAVIOURS["bad-request"]) as server:
-        teacher = LLMTeacher(asking_at(server), journal)
+        teacher = LLMTeacher(prompted_at(server), journal)
         [(qid, outcome)] = teacher.ask([shown()])
     assert qid == "1"
     assert isinstance(outcome, Failure)
@@ -140,7 +140,7 @@ def test_without_an_answer_there_is_no_label_but_a_reason(journal):
 def test_provenance_names_all_that_determined_the_answer_and_neither_host_nor_clock_nor_key(journal, monkeypatch):
     monkeypatch.setenv("SECRET", "sk-0123456789abcdef")
     with serving(answer) as server:
-        teacher = LLMTeacher(asking_at(server, api_key_env="SECRET", extra={"top_k": 1}, max_tokens=77), journal)
+        teacher = LLMTeacher(prompted_at(server, api_key_env="SECRET", extra={"top_k": 1}, max_tokens=77), journal)
         list(teacher.ask([shown()]))
         label = kept(teacher, shown())
         assert server.headers[0]["authorization"] == "Bearer sk-0123456789abcdef"
@@ -172,7 +172,7 @@ def test_provenance_names_all_that_determined_the_answer_and_neither_host_nor_cl
 def test_a_folder_is_named_by_its_last_part(journal, tmp_path):
     with serving() as server:
         config = LLMConfig(str(tmp_path / "models" / "Small-1B"), server.url)
-        teacher = LLMTeacher(Asking(load_llm(config), load_prompt("rank-all"), "rank-all"), journal)
+        teacher = LLMTeacher(PromptedLLM(load_llm(config), load_prompt("rank-all"), "rank-all"), journal)
         list(teacher.ask([shown()]))
         label = kept(teacher, shown())
     assert str(label.provenance["model"]).startswith("Small-1B@")
@@ -182,13 +182,13 @@ def test_a_folder_is_named_by_its_last_part(journal, tmp_path):
 
 def test_the_answer_is_on_record_before_anything_else_happens(tmp_path, journal):
     with serving() as server:
-        asked = LLMTeacher(asking_at(server), journal).ask([shown(qid="1"), shown("dcba", qid="2")])
+        asked = LLMTeacher(prompted_at(server), journal).ask([shown(qid="1"), shown("dcba", qid="2")])
         next(asked)
         assert journal.path.read_bytes().count(b"\n") == 1
         del asked  # here the job dies
         journal.close()
     with serving() as server:
-        teacher = LLMTeacher(asking_at(server), Journal(journal.path))
+        teacher = LLMTeacher(prompted_at(server), Journal(journal.path))
         rest = list(teacher.ask([shown(qid="1"), shown("dcba", qid="2")]))
         assert len(rest) == len(server.requests) == 1
     assert None not in [teacher.label(shown(qid="1")), teacher.label(shown("dcba", qid="2"))]
@@ -200,7 +200,7 @@ def test_the_answer_is_on_record_before_anything_else_happens(tmp_path, journal)
 def test_a_question_that_two_queries_share_is_asked_once(journal):
     twins = [shown(qid="1"), shown(qid="2"), shown(qid="3", query="why not")]
     with serving() as server:
-        teacher = LLMTeacher(asking_at(server), journal)
+        teacher = LLMTeacher(prompted_at(server), journal)
         outcomes = dict(teacher.ask(twins))
         assert len(server.requests) == 2
     assert sorted(outcomes) == ["1", "3"]
@@ -213,7 +213,7 @@ def test_a_question_that_two_queries_share_is_asked_once(journal):
 def test_nothing_is_asked_twice_and_all_that_changes_the_answer_is_asked_anew(journal):
     def requests(one=None, **settings: Any) -> int:
         with serving() as server:
-            teacher = LLMTeacher(asking_at(server, **settings), journal)
+            teacher = LLMTeacher(prompted_at(server, **settings), journal)
             list(teacher.ask([one or shown()]))
             return len(server.requests)
 
@@ -243,7 +243,7 @@ def reasoning(request, nth):
 
 def test_reasons_are_asked_for_given_the_ranking_and_kept_by_docid(journal):
     with serving(reasoning) as server:
-        teacher = LLMTeacher(asking_at(server), journal, asking_at(server, "reasons"))
+        teacher = LLMTeacher(prompted_at(server), journal, prompted_at(server, "reasons"))
         assert [type(outcome) for _, outcome in teacher.ask([shown()])] == [Answer, Answer]
         why = server.requests[1]["messages"][-1]["content"]
         label = kept(teacher, shown())
@@ -260,7 +260,7 @@ def test_reasons_are_asked_for_given_the_ranking_and_kept_by_docid(journal):
 
 def test_a_smaller_model_may_say_why(journal):
     with serving(says("[3] > [1]")) as large, serving(says("[1] Relevant: it says so")) as small:
-        teacher = LLMTeacher(asking_at(large), journal, asking_at(small, "reasons"))
+        teacher = LLMTeacher(prompted_at(large), journal, prompted_at(small, "reasons"))
         list(teacher.ask([shown()]))
         assert (len(large.requests), len(small.requests)) == (1, 1)
     label = kept(teacher, shown())
@@ -269,7 +269,7 @@ def test_a_smaller_model_may_say_why(journal):
 
 def test_a_list_without_ranking_has_no_reasons_and_costs_no_second_question(journal):
     with serving(says("none")) as server:
-        teacher = LLMTeacher(asking_at(server), journal, asking_at(server, "reasons"))
+        teacher = LLMTeacher(prompted_at(server), journal, prompted_at(server, "reasons"))
         list(teacher.ask([shown()]))
         assert len(server.requests) == 1
     label = kept(teacher, shown())
@@ -282,12 +282,12 @@ def test_without_its_reasons_a_label_waits_and_only_they_are_asked_for_again(jou
         return BEHAVIOURS["bad-request"](request, nth) if fault else reasoning(request, nth)
 
     with serving(sulking) as server:
-        teacher = LLMTeacher(asking_at(server), journal, asking_at(server, "reasons"))
+        teacher = LLMTeacher(prompted_at(server), journal, prompted_at(server, "reasons"))
         list(teacher.ask([shown()]))
     assert teacher.label(shown()) is None
     assert "HTTP 400" in teacher.failures["1"].reason
     with serving(reasoning) as server:
-        teacher = LLMTeacher(asking_at(server), journal, asking_at(server, "reasons"))
+        teacher = LLMTeacher(prompted_at(server), journal, prompted_at(server, "reasons"))
         list(teacher.ask([shown()]))
         assert len(server.requests) == 1
         assert "Ranking:" in server.requests[0]["messages"][-1]["content"]

@@ -5,7 +5,7 @@ import pytest
 from rrarank.data.types import Candidate, Hit, Query, Ranking, Run
 from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.label.selection import ORDERS, RULES, Selection, StoredEmbeddings, select, worth_asking
+from rrarank.label.selection import Selection, StoredEmbeddings, choose_lists, select
 from rrarank.rerankers.bi_encoder import BiEncoder
 from rrarank.rerankers.bm25 import FirstStage
 from rrarank.sources.dense import DenseIndex, build_dense_index
@@ -26,11 +26,10 @@ def docids(candidates):
     return "".join(candidate.docid for candidate in candidates)
 
 
-def chosen(preranked, qid="1", first_stage="", **settings):
+def chosen(preranked, **settings):
     """The docids shown of a list in the pre-ranker's order; each docid is a letter."""
-    candidates = tuple(Candidate(docid, f"text of {docid}", 0.0) for docid in preranked)
-    ranking = Ranking(Query(qid, "why"), candidates)
-    return docids(select(ranking, list(first_stage or sorted(preranked)), Selection(**settings)))
+    candidates = [Candidate(docid, f"text of {docid}", 0.0) for docid in preranked]
+    return docids(select(candidates, Selection(**settings)))
 
 
 def asked(run, texts, preranker=None, journal=None, topics=None, **settings):
@@ -39,7 +38,7 @@ def asked(run, texts, preranker=None, journal=None, topics=None, **settings):
     topics = topics or dict.fromkeys(run, "why")
     selection = Selection(**settings)
     preranker = preranker or FirstStage()
-    return list(worth_asking(Run(hits), preranker, topics=topics, texts=texts, selection=selection, journal=journal))
+    return list(choose_lists(Run(hits), preranker, topics=topics, texts=texts, selection=selection, journal=journal))
 
 
 # -- rules -------------------------------------------------------------------------------------------------------------
@@ -75,51 +74,9 @@ def test_twenty_of_fifty_ten_from_either_end_unless_told():
     assert chosen(preranked) == "".join(preranked[:10] + preranked[-10:])
 
 
-def test_rules_to_ablate_keep_as_many():
-    preranked, first_stage = "hgfedcba", "cahbgdef"
-    sizes = {"k_top": 2, "k_bottom": 2}
-    assert chosen(preranked, **sizes, rule="top") == "hgfe"
-    assert chosen(preranked, first_stage=first_stage, **sizes, rule="first-stage") == "hcba"  # c, a, h, b
-    drawn = chosen(preranked, **sizes, rule="random")
-    assert len(drawn) == 4
-    assert [docid for docid in preranked if docid in drawn] == list(drawn)  # in the pre-ranker's order
-    assert chosen("hg", **sizes, rule="random") == "hg"
-
-
-def test_orders_of_what_is_shown():
-    preranked, first_stage = "hgfedcba", "cahbgdef"
-    sizes = {"k_top": 2, "k_bottom": 2, "first_stage": first_stage}
-    assert chosen(preranked, **sizes, order="pre-ranker") == "hgba"
-    assert chosen(preranked, **sizes, order="reversed") == "abgh"
-    assert chosen(preranked, **sizes, order="first-stage") == "ahbg"
-    assert sorted(chosen(preranked, **sizes, order="random")) == sorted("hgba")
-
-
-@pytest.mark.parametrize("setting", [{"rule": "random"}, {"order": "random"}])
-def test_what_is_random_hangs_on_seed_and_qid_alone(setting):
-    preranked = "tsrqponmlkjihgfedcba"
-    sizes = {"k_top": 4, "k_bottom": 4}
-    drawn = {(qid, seed): chosen(preranked, qid=qid, seed=seed, **sizes, **setting) for qid in "12" for seed in (1, 2)}
-    assert len(set(drawn.values())) == 4
-    lists = asked(
-        dict.fromkeys("213", preranked), dict(zip(preranked, preranked, strict=True)), seed=1, **sizes, **setting
-    )
-    by_qid = {found.query.qid: docids(found.shown) for found in lists}
-    assert (by_qid["1"], by_qid["2"]) == (drawn["1", 1], drawn["2", 1])  # though other queries stand beside them
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("order", ORDERS)
-def test_every_rule_goes_with_every_order(rule, order):
-    shown = chosen("hgfedcba", k_top=2, k_bottom=3, rule=rule, order=order)
-    assert len(set(shown)) == 5
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rule": "best"}, "selection 'best' in order 'pre-ranker' (known: ('top-bottom', "),
-        ({"order": "up"}, "selection 'top-bottom' in order 'up' (known: "),
         ({"k_top": 1, "k_bottom": 0}, "k_top 1 and k_bottom 0: expected two candidates or more"),
         ({"k_top": -1, "k_bottom": 9}, "k_top -1 and k_bottom 9: expected"),
     ],

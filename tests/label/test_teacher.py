@@ -5,7 +5,7 @@ import pytest
 from rrarank.data.types import Candidate, Hit, LabelledRanking, Query, Ranking, Run
 from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.label.teacher import FusedRuns, Scores
+from rrarank.label.teacher import FusedRuns, RerankerTeacher
 from rrarank.rerankers.bi_encoder import BiEncoder
 from rrarank.storage.journal import Journal
 
@@ -116,7 +116,7 @@ def test_fused_runs_need_no_asking():
 
 
 def test_no_runs_is_an_error():
-    with pytest.raises(RrarankError, match="the teacher `runs` needs one or more; give --teacher-runs"):
+    with pytest.raises(RrarankError, match="--teacher runs needs at least one run; give --teacher-runs"):
         FusedRuns({})
 
 
@@ -146,7 +146,7 @@ def lists(count):
 
 
 def test_a_score_teacher_lists_everything_best_first(tmp_path):
-    teacher = Scores(ByLetter(), "by-letter", Journal(tmp_path / "journal"))
+    teacher = RerankerTeacher(ByLetter(), "by-letter", Journal(tmp_path / "journal"))
     assert teacher.label(shown("acb")) is None  # not yet asked
     assert list(teacher.ask([shown("acb")])) == [("1", None)]
     label = labelled(teacher, shown("acb"))
@@ -157,16 +157,16 @@ def test_a_score_teacher_lists_everything_best_first(tmp_path):
 
 
 def test_what_was_scored_before_a_crash_is_not_scored_again(tmp_path):
-    whole = Scores(ByLetter(), "by-letter", Journal(tmp_path / "whole"))
+    whole = RerankerTeacher(ByLetter(), "by-letter", Journal(tmp_path / "whole"))
     list(whole.ask(lists(20)))
 
     journal = Journal(tmp_path / "journal")
-    asking = Scores(ByLetter(), "by-letter", journal).ask(lists(20))
+    asking = RerankerTeacher(ByLetter(), "by-letter", journal).ask(lists(20))
     for _ in range(11):  # then it dies, in the middle of its second block
         next(asking)
     journal.close()
     reranker = ByLetter()
-    resumed = Scores(reranker, "by-letter", Journal(tmp_path / "journal"))
+    resumed = RerankerTeacher(reranker, "by-letter", Journal(tmp_path / "journal"))
     assert [qid for qid, _ in resumed.ask(lists(20))] == [str(number) for number in range(11, 20)]
     assert reranker.scored == 12  # the block that was torn as a whole, so that its scores are equal to the last bit
     assert [resumed.label(one) for one in lists(20)] == [whole.label(one) for one in lists(20)]
@@ -175,11 +175,13 @@ def test_what_was_scored_before_a_crash_is_not_scored_again(tmp_path):
 
 def test_another_text_or_model_is_scored_anew(tmp_path, bi_encoder_folder):
     journal = Journal(tmp_path / "journal")
-    teacher = Scores(ByLetter(), "by-letter", journal)
+    teacher = RerankerTeacher(ByLetter(), "by-letter", journal)
     list(teacher.ask([shown("ab")]))
     changed = LabelledRanking(Query("1", "why"), (Candidate("a", "other", 0.0), Candidate("b", "text b", 0.0)))
     assert teacher.label(changed) is None
-    other = Scores(BiEncoder(RerankerConfig(model=str(bi_encoder_folder), device="cpu")), "bi-encoder", journal)
+    other = RerankerTeacher(
+        BiEncoder(RerankerConfig(model=str(bi_encoder_folder), device="cpu")), "bi-encoder", journal
+    )
     assert other.label(shown("ab")) is None
 
 
@@ -188,7 +190,7 @@ def test_a_bi_encoders_labels_are_its_own_ranking(tmp_path, bi_encoder_folder):
     texts = {"a": "the cat sat", "b": "why dogs", "c": "tea", "d": "bread is long"}
     candidates = tuple(Candidate(docid, text, 0.0) for docid, text in texts.items())
     one = LabelledRanking(Query("1", "long bread"), candidates)
-    teacher = Scores(encoder, "bi-encoder", Journal(tmp_path / "journal"))
+    teacher = RerankerTeacher(encoder, "bi-encoder", Journal(tmp_path / "journal"))
     list(teacher.ask([one]))
     [ranked] = encoder.rerank_block([Ranking(one.query, one.shown)])
     label = labelled(teacher, one)

@@ -355,7 +355,7 @@ def test_a_reply_that_drips_is_bounded_too():
     [
         (
             "wrong-model",
-            "no model 'any' there, or no such URL; a base_url mostly ends in /v1 (HTTP 404: The model does",
+            "no model 'any', or no such URL; a base_url usually ends in /v1 (HTTP 404: The model does",
         ),
         ("wrong-key", "the key is refused; set OPENAI_API_KEY to a valid one (HTTP 401: Incorrect API key"),
         ("no-quota", "the account has no credit left (HTTP 429: You exceeded"),
@@ -371,7 +371,7 @@ def test_what_no_question_survives_ends_the_job_in_one_line(fault, message):
 
 
 def test_a_base_url_without_its_path_is_told():
-    with serving() as server, pytest.raises(MissingResource, match="a base_url mostly ends in /v1"):
+    with serving() as server, pytest.raises(MissingResource, match="a base_url usually ends in /v1"):
         list(llm_at(server, base_url=server.url.removesuffix("/v1")).answers(questions(1)))
 
 
@@ -482,7 +482,7 @@ def test_a_key_that_no_header_can_hold_is_refused_unseen(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}é")
     with pytest.raises(RrarankError) as raised:
         load_llm(LLMConfig("gpt-4.1"))
-    assert str(raised.value) == "OPENAI_API_KEY holds a character that no key has; export it anew"
+    assert str(raised.value) == "OPENAI_API_KEY contains a character that no key has; export it again"
 
 
 def test_the_sdks_own_variable_names_the_endpoint(monkeypatch):
@@ -496,12 +496,12 @@ def test_the_sdks_own_variable_names_the_endpoint(monkeypatch):
     "url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", "http://a:b/v1", "http://a b/"]
 )
 def test_what_is_no_url_is_refused(url):
-    with pytest.raises(RrarankError, match="base_url is not a URL; expected the like of http://localhost:8000/v1"):
+    with pytest.raises(RrarankError, match="base_url is not a URL; expected for example http://localhost:8000/v1"):
         load_llm(LLMConfig("any", base_url=url))
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated():
-    with pytest.raises(RrarankError, match="holds a user or password") as raised:
+    with pytest.raises(RrarankError, match="contains a user or password") as raised:
         load_llm(LLMConfig("any", base_url="https://me:hunter22@host/v1"))
     assert "hunter22" not in str(raised.value)
 
@@ -509,7 +509,7 @@ def test_a_password_in_the_url_is_refused_and_not_repeated():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": ""}, "no model; give the endpoint's name of one, or a folder"),
+        ({"model": ""}, "no model; give the name of a model at the endpoint, or a model folder"),
         ({"in_flight": 0}, "in_flight 0, expected 1 or more"),
         ({"retries": -1}, "retries -1, expected 0 or more"),
         ({"max_tokens": -1}, "max_tokens -1, expected 0 or more"),
@@ -569,8 +569,9 @@ def test_importing_is_light():
 
 JOB = """
     import argparse, sys, time
-    from rrarank.cli import run_verb
-    from rrarank.llm import LLMConfig, load_llm
+    from rrarank.cli.verbs import run_verb
+    from rrarank.llm.base import LLMConfig
+    from rrarank.llm.load import load_llm
 
     def ask(flags):
         llm = load_llm(LLMConfig("any", base_url=sys.argv[1]))
@@ -673,7 +674,7 @@ def test_the_templates_options_reach_it(chat_folder):
     found = words_of(local(chat_folder, extra={"chat_template_kwargs": {"terse": True}}))
     assert found.prompt_tokens == 4
     for extra in ({"top_k": 5}, {"chat_template_kwargs": "terse"}):
-        with pytest.raises(RrarankError, match="takes only chat_template_kwargs, an object"):
+        with pytest.raises(RrarankError, match="accepts only chat_template_kwargs, an object"):
             local(chat_folder, extra=extra)
 
 
@@ -702,9 +703,7 @@ def test_what_the_model_cannot_take_is_a_failure(chat_folder):
 
 
 def test_a_model_without_a_chat_template_is_refused(cross_encoder_folder):
-    with pytest.raises(
-        RrarankError, match="the tokenizer has no chat template; give a model tuned to follow instructions"
-    ):
+    with pytest.raises(RrarankError, match="the tokenizer has no chat template; give an instruction-tuned model"):
         local(cross_encoder_folder)
 
 

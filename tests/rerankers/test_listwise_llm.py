@@ -171,10 +171,10 @@ def test_a_failure_names_the_query(fault):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model": ""}, "listwise-llm needs --model: the endpoint's name of one, or a folder"),
+        ({"model": ""}, "listwise-llm needs --model: a model folder, or the name of a model at the endpoint"),
         ({"window": 10, "step": 11}, "windows of 10 in steps of 11: expected a step from 1 to the size"),
         ({"step": 0}, "windows of 20 in steps of 0: expected"),
-        ({"prompt": "rank-al"}, "rank-al: no such prompt or file; did you mean 'rank-all'?"),
+        ({"prompt": "rank-al"}, "rank-al: no such file or shipped name; did you mean 'rank-all'?"),
         ({"base_url": "localhost"}, "base_url is not a URL"),
         ({"in_flight": 0}, "in_flight 0, expected 1 or more"),
         ({"windows": 10}, "listwise-llm: no setting 'windows' (known: model, "),

@@ -14,7 +14,7 @@ from rrarank.data.distillation_set import read_set, write_set
 from rrarank.data.types import Candidate, LabelledRanking, Query
 from rrarank.data.verdicts import ReasoningConfig, answers
 from rrarank.sets.__main__ import main
-from rrarank.sets.explaining import worth_explaining
+from rrarank.sets.explaining import choose_documents
 from rrarank.storage.sidecar import read_sidecar
 
 SHOWN = tuple(Candidate(docid, f"text {docid}", 0.0) for docid in "abcdefgh")
@@ -35,12 +35,12 @@ def explain(server, *more):
 
 def test_relevant_ones_come_first_and_the_seed_draws_the_others():
     verdicts = {"a": True, "c": True, "e": False, "f": False, "g": False}
-    few = worth_explaining(LABEL, verdicts, 3, seed=1)
+    few = choose_documents(LABEL, verdicts, 3, seed=1)
     assert list(few)[:2] == ["a", "c"]
-    assert few == worth_explaining(LABEL, verdicts, 3, seed=1)
-    drawn = {tuple(worth_explaining(LABEL, verdicts, 3, seed)) for seed in range(20)}
+    assert few == choose_documents(LABEL, verdicts, 3, seed=1)
+    drawn = {tuple(choose_documents(LABEL, verdicts, 3, seed)) for seed in range(20)}
     assert len(drawn) == 3
-    assert worth_explaining(LABEL, verdicts, 9, seed=1) == verdicts
+    assert choose_documents(LABEL, verdicts, 9, seed=1) == verdicts
 
 
 def test_each_reason_follows_the_verdict_that_was_asked_about(folder):

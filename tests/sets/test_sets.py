@@ -1,6 +1,7 @@
 """Sets at the command line: what each act says and writes, and what it refuses."""
 
 import json
+import re
 
 import pytest
 
@@ -152,10 +153,10 @@ def test_stdout_is_for_the_output_alone(folder, capsys):
         ("qrels set.jsonl --output old", "old: exists already; give --overwrite to replace it"),
         ("export set.jsonl --to trec --output old", "old: exists already; give --overwrite to replace it"),
         ("split set.jsonl --output new old", "old: exists already; give --overwrite to replace it"),
-        ("split set.jsonl --output new ./new", "--output: new and ./new would replace one another; expected two files"),
-        ("split set.jsonl --output new new.json", "--output: new and new.json would replace one another"),
+        ("split set.jsonl --output new ./new", "--output: new and ./new would replace each other; expected two files"),
+        ("split set.jsonl --output new new.json", "--output: new and new.json would replace each other"),
         ("split set.jsonl --output new set.jsonl --overwrite", "set.jsonl: would replace the input"),
-        ("split set.jsonl --output new other --share 1e-9", "none of its 12 queries falls to other; give another"),
+        ("split set.jsonl --output new other --share 1e-9", "none of its 12 queries goes to other; give another"),
         ("qrels set.jsonl --output new.gz", "new.gz: outputs are not packed"),
         ("qrels set.jsonl --output new --grades 1:1,2:1", "grades '1:1,2:1': expected falling grades, and * only in"),
         ("export set.jsonl --to trec --output new --runtag a/b", "runtag 'a/b': expected 1 to 20 of"),
@@ -190,7 +191,7 @@ def test_usage_errors_are_one_line(command, capsys):
     assert stop.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert "see python -m rrarank.sets" in line
+    assert re.search("[sS]ee python -m rrarank.sets", line)
 
 
 def test_show_prints_ranks_places_and_what_was_left_out(capsys):

@@ -1,0 +1,139 @@
+"""The questions to the LLM: a prompt, a passage and perhaps examples; and the answers that the journal holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from string import Formatter
+from typing import ClassVar
+
+from rrarank.errors import RrarankError, shown
+from rrarank.llm.base import LLM, Answer, Failure, Messages
+from rrarank.llm.prompts import cut, estimate_tokens
+from rrarank.llm.questions import ask_unrecorded, recorded_answer
+from rrarank.sources.texts import Collection
+from rrarank.storage.files import read_lines
+from rrarank.storage.journal import Journal, work_key
+from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
+
+
+@dataclass(frozen=True)
+class QueryPrompt:
+    """A prompt: its body contains `{passage}`; doubled braces are literal."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    body: str
+    system_message: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the texts, not of the file: comments do not matter."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def load_query_prompt(name: str | Path = "query") -> QueryPrompt:
+    """A shipped prompt by its name, or a YAML file with the keys `body` and, optionally, `system_message`.
+
+    Raises:
+        RrarankError: no such prompt, not YAML, unknown keys, or a body with other placeholders than `{passage}`.
+    """
+    prompt = checked(QueryPrompt, read_yaml(shipped_or_file(name, "query-prompts")), str(name))
+    if (placeholders := _placeholders(prompt.body, name)) != {"passage"}:
+        found = shown(f"{{{placeholder}}}" for placeholder in sorted(placeholders)) or "no placeholder"
+        raise RrarankError(f"{name}: the body contains {found}, expected {{passage}} alone")
+    return prompt
+
+
+def _placeholders(body: str, where: str | Path) -> set[str]:
+    try:
+        parts = [part for part in Formatter().parse(body) if part[1] is not None]
+    except ValueError as error:
+        raise RrarankError(f"{where}: body: {error}; double literal braces") from error
+    return {
+        f"{name}{(conversion and f'!{conversion}') or ''}{spec and f':{spec}'}" for _, name, spec, conversion in parts
+    }
+
+
+@dataclass(frozen=True)
+class Example:
+    """A passage and a query that it answers, shown to the model before the question."""
+
+    query: str
+    docid: str
+    passage: str
+
+
+def read_examples(path: str | Path, collection: Collection) -> list[Example]:
+    """The examples of a file of `query<TAB>docid` lines, with their passages, in the order of the file."""
+    pairs = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip():
+            pairs.append(_example(line, f"{path}:{number}"))
+    texts = dict(collection.stream({docid for _, docid in pairs}))
+    if absent := [docid for _, docid in pairs if docid not in texts]:
+        raise RrarankError(f"{path}: not in {collection.path}: docid {shown(absent)}; expected query<TAB>docid")
+    return [Example(query, docid, texts[docid]) for query, docid in pairs]
+
+
+def _example(line: str, where: str) -> tuple[str, str]:
+    query, tab, docid = line.partition("\t")
+    if not (query.strip() and docid.strip()):
+        raise RrarankError(f"{where}: {'an empty part' if tab else 'no tab'}; expected query<TAB>docid")
+    return query.strip(), docid.strip()
+
+
+@dataclass(frozen=True)
+class QueryWriter:
+    """An LLM with a prompt for queries.
+
+    Args:
+        examples: turns of a dialogue before the question.
+        passage_tokens: maximum number of tokens of a passage.
+    """
+
+    llm: LLM
+    prompt: QueryPrompt
+    examples: Sequence[Example] = ()
+    passage_tokens: int = 300
+
+    def question(self, passage: str) -> tuple[str, Messages]:
+        """The messages, and their journal key: a hash of all that determines the answer."""
+        turns = [("system", self.prompt.system_message)] if self.prompt.system_message else []
+        for example in self.examples:
+            turns += [("user", self._body(example.passage)), ("assistant", example.query)]
+        turns.append(("user", self._body(passage)))
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return work_key(self.llm.fingerprint(), messages), messages
+
+    def _body(self, passage: str) -> str:
+        count = self.llm.count_tokens or estimate_tokens
+        return self.prompt.body.format(passage=cut(" ".join(passage.split()), self.passage_tokens, count))
+
+    def tokens(self, passage: str) -> int:
+        """Estimate the tokens of the question."""
+        count = self.llm.count_tokens or estimate_tokens
+        return sum(count(message["content"]) for message in self.question(passage)[1])
+
+    def provenance(self, answers: Iterable[Answer]) -> dict[str, object]:
+        """The settings that determined the answers, as JSON values, without host and time."""
+        return {
+            **self.llm.fingerprint(),
+            "prompt_sha256": self.prompt.sha256,
+            "passage_tokens": self.passage_tokens,
+            "examples": len(self.examples),
+            "answered_by": sorted({answer.model for answer in answers} - {""}),
+        }
+
+    def ask(self, passages: Mapping[str, str], journal: Journal) -> Iterator[tuple[str, Answer | Failure]]:
+        """Yield (docid, outcome) for each passage without an answer in the journal, in order of completion."""
+        questions = ((docid, *self.question(passage)) for docid, passage in passages.items())
+        yield from ask_unrecorded(self.llm, journal, questions)
+
+    def answers(self, passages: Mapping[str, str], journal: Journal) -> dict[str, Answer]:
+        """docid -> answer from the journal, in the order of the passages; passages without one are left out."""
+        found = {docid: recorded_answer(journal, self.question(passage)[0]) for docid, passage in passages.items()}
+        return {docid: answer for docid, answer in found.items() if answer is not None}
