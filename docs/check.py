@@ -1,8 +1,8 @@
 """Run every command that README.md and docs/ show, on the embedded sample: `make docs-check`.
 
 A fenced block of `sh` or `python` is run, page by page and from the top, in a folder that holds a part of the sample as
-passages.jsonl, topics.tsv and qrels.txt. A `text` block right below it is its output; `...` in that stands for anything.
-HTML comments on the lines above a block change that:
+passages.jsonl, topics.tsv and qrels.txt. A `text` block right below it is its output, in which `...` stands for
+anything. HTML comments on the lines above a block change that:
 
     <!-- not run: needs an endpoint -->   it is listed instead; its flags are checked all the same
     <!-- run by: tests/test_x.py -->      a test runs it
@@ -35,7 +35,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
-SHOWN = {*RUN, "text", "toml", "json", "yaml", "mermaid"}  # languages of blocks
+SHOWN = {*RUN, "text", "toml", "json", "yaml", "bibtex"}  # languages of blocks
 QUERIES = 4  # of the sample, in the folder of a page
 PORT = "8080"  # on the pages; a free one is used
 SECONDS = 300  # most for one block
@@ -90,7 +90,8 @@ def blocks(page: str, markdown: str) -> list[Block]:
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
     """(verb, its arguments) of each `python -m rrarank.VERB …` and `rrarank VERB …` of a block of shell."""
-    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=";|&()<>\n")
+    text = re.sub(r"(^|\s)#.*", "", text.replace("\\\n", " "))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";|&()<>\n")
     lexer.whitespace = " \t"
     lexer.whitespace_split = True
     words: list[str] = []
@@ -136,7 +137,7 @@ def faults(page: str, markdown: str) -> Iterator[str]:
         for place in re.findall(r"(?<![\w/.$])(?:tests|benchmarks|recipes|examples|rrarank|prebuilt)/[\w./*-]+", line):
             if not any(ROOT.glob(place.rstrip("./"))):
                 yield f"{page}:{number}: {place}: no such file in the repository"
-        if found := re.search(r"`((?:python -m )?rrarank[. ]\w+ [^`]*--?\w[^`]*)`", line):
+        if found := re.search(r"`((?:python -m )?rrarank[. ][a-z]+ [^`]*--?\w[^`]*)`", line):
             yield f"{page}:{number}: `{found[1]}`: put a command into a block of sh, so that it is run or marked"
 
 
@@ -197,8 +198,9 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
         for block in blocks(page, (ROOT / page).read_text(encoding="utf-8")):
             if not block.is_run:
                 continue
-            text = f"{block.marks.get('setup', '')}\n{block.text}" if block.language == "sh" else block.text
-            typed = [*RUN[block.language], text.replace(PORT, port)]
+            if setup := block.marks.get("setup"):
+                subprocess.run([*RUN["sh"], setup], cwd=folder, env=environment, check=True, capture_output=True)
+            typed = [*RUN[block.language], block.text.replace(PORT, port)]
             if "background" in block.marks:
                 servers.append(_start(typed, folder, environment, port))
                 continue
@@ -287,10 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{mark}  {block.where}: {block.marks[mark]}")
     for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)
-    run = [block for block in every if block.is_run]
-    print(
-        f"{len(run)} blocks run in {time.monotonic() - started:.0f} s, {len(every) - len(run)} marked, {len(wrong)} wrong"
-    )
+    run, seconds = sum(block.is_run for block in every), time.monotonic() - started
+    print(f"{run} blocks run in {seconds:.0f} s, {len(every) - run} marked, {len(wrong)} wrong")
     return 1 if wrong else 0
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from rrarank.cli.verbs import VERBS
 
 import rrarank
+from rrarank.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {  # room of the public name -> its heading on the API page, in this order
@@ -142,7 +142,7 @@ def _sentence(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Plain text as Markdown: `<`, `*`, `_` and the like show as themselves; flags and names in backquotes stay code."""
+    """Plain text as Markdown: `<`, `*`, `_` and the like show as themselves; what is in backquotes stays code."""
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>\[\]|])", r"\\\1", part) for part in parts)
 
