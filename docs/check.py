@@ -18,6 +18,7 @@ import doctest
 import io
 import os
 import re
+import resource
 import shlex
 import signal
 import socket
@@ -38,7 +39,7 @@ RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"
 SHOWN = {*RUN, "text", "toml", "json", "yaml", "bibtex"}  # languages of blocks
 QUERIES = 4  # of the sample, in the folder of a page
 PORT = "8080"  # on the pages; a free one is used
-SECONDS = 300  # most for one block
+SECONDS = 900  # most for one block: a busy machine is slow
 MARK = re.compile(r"<!--\s*(not run|run by|background|setup):?\s*(.*?)\s*-->", re.DOTALL)
 
 
@@ -189,6 +190,7 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MADE": str(made),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",  # two pages are run at once
         "PYTHONWARNINGS": "ignore",
     }
     for name in ("passages.jsonl", "topics.tsv", "qrels.txt"):
@@ -198,28 +200,42 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
         for block in blocks(page, (ROOT / page).read_text(encoding="utf-8")):
             if not block.is_run:
                 continue
-            if setup := block.marks.get("setup"):
-                subprocess.run([*RUN["sh"], setup], cwd=folder, env=environment, check=True, capture_output=True)
             typed = [*RUN[block.language], block.text.replace(PORT, port)]
+            if setup := block.marks.get("setup"):
+                code, printed = _run([*RUN["sh"], setup], folder, environment)
+                if code:
+                    yield f"{block.where}: setup: exit {code}\n{printed[-2000:]}"
+                    return
             if "background" in block.marks:
                 servers.append(_start(typed, folder, environment, port))
                 continue
             started = time.monotonic()
-            done = subprocess.run(
-                typed, cwd=folder, env=environment, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            code, printed = _run(typed, folder, environment)
             print(f"{time.monotonic() - started:6.1f} s  {block.where}", flush=True)
-            if done.returncode:
-                yield f"{block.where}: exit {done.returncode}\n{block.text}\n{done.stdout[-2000:]}"
+            if code:
+                yield f"{block.where}: exit {code}\n{block.text}\n{printed[-2000:]}"
                 return
-            if block.output is not None and not same(block.output, done.stdout):
-                yield f"{block.where}: other output than shown\n--- shown\n{block.output}\n--- printed\n{done.stdout}"
+            if block.output is not None and not same(block.output, printed):
+                yield f"{block.where}: other output than shown\n--- shown\n{block.output}\n--- printed\n{printed}"
                 return
     finally:
         for server in servers:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
+
+
+def _run(typed: Sequence[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """The exit code, and all that was printed."""
+    with subprocess.Popen(
+        typed, cwd=folder, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        try:
+            printed, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return -1, f"not done after {SECONDS} s"
+        return process.returncode, printed
 
 
 def same(shown: str, printed: str) -> bool:
@@ -289,8 +305,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{mark}  {block.where}: {block.marks[mark]}")
     for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)
-    run, seconds = sum(block.is_run for block in every), time.monotonic() - started
-    print(f"{run} blocks run in {seconds:.0f} s, {len(every) - run} marked, {len(wrong)} wrong")
+    run, used = sum(block.is_run for block in every), resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"{run} blocks run in {time.monotonic() - started:.0f} s ({used.ru_utime + used.ru_stime:.0f} s of one core), "
+        f"{len(every) - run} marked, {len(wrong)} wrong"
+    )
     return 1 if wrong else 0
 
 

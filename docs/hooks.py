@@ -106,7 +106,7 @@ def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     value = _value(action)
     names = action.option_strings or [value]
     typed = ", ".join(f"`{name} {value}`" if action.option_strings and value else f"`{name}`" for name in names)
-    text = parser._get_formatter()._expand_help(action) if action.help else ""
+    text = argparse.HelpFormatter(parser.prog)._expand_help(action) if action.help else ""
     facts = [_sentence(text)]
     if action.choices and action.metavar:
         facts.append(f"One of {', '.join(f'`{choice}`' for choice in action.choices)}.")
@@ -136,15 +136,17 @@ def _default(action: argparse.Action) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = re.sub(r" ?\(default: [^()]*(\([^()]*\))?[^()]*\)$", lambda found: found[0], text.strip())
-    text = text[:1].upper() + text[1:]
-    return _escape(text if not text or text.endswith((".", "?", ")")) else f"{text}.")
+    """With a capital letter, unless it opens with an identifier, and a full stop."""
+    if re.match(r"[a-z]+(?=[ ,;:.]|$)", text):
+        text = text[0].upper() + text[1:]
+    return _escape(text if not text or text.endswith((".", "?")) else f"{text}.")
 
 
 def _escape(text: str) -> str:
     """Plain text as Markdown: `<`, `*`, `_` and the like show as themselves; what is in backquotes stays code."""
     parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>\[\]|])", r"\\\1", part) for part in parts)
+    plain = {"<": "&lt;", ">": "&gt;"} | {character: f"\\{character}" for character in "\\*_[]|"}
+    return "".join(part if part.startswith("`") else part.translate(str.maketrans(plain)) for part in parts)
 
 
 # -- Python API -------------------------------------------------------------------------------------------------------

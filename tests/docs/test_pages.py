@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("docs_check", ROOT / "docs" / "check.py")
+assert _spec is not None
+assert _spec.loader is not None
 check = importlib.util.module_from_spec(_spec)
 sys.modules["docs_check"] = check  # dataclasses look their module up
 _spec.loader.exec_module(check)
