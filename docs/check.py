@@ -129,6 +129,9 @@ def faults(page: str, markdown: str) -> Iterator[str]:
             for target in re.findall(r"^make ([\w-]+)", block.text, re.M):
                 if not re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M):
                     yield f"{block.where}: make {target}: the Makefile has no such target"
+            for group, name in re.findall(r"-m benchmarks (\w+) (\w+)", block.text):
+                if not (ROOT / "benchmarks" / group / f"{name}.py").is_file():
+                    yield f"{block.where}: no benchmark {group} {name}"
         if (test := block.marks.get("run by")) and not (ROOT / test.split("::")[0].split(" ")[0]).exists():
             yield f"{block.where}: run by {test}: no such test"
     for number, line in enumerate(markdown.splitlines(), start=1):

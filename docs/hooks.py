@@ -16,13 +16,22 @@ import rrarank
 from rrarank.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {  # room of the public name -> its heading on the API page, in this order
+JOBS = "Commands from Python"
+ROOMS = {  # room of the public name -> its heading on the API page, in this order; the others are verbs
     "sources": "Read inputs",
     "engine": "Re-rank",
     "measures": "Evaluate and fuse",
     "data": "Data and files",
     "errors": "Errors",
 }
+API = """# Python API
+
+Everything here is imported from `rrarank`. Names load on first use, so `import rrarank` is fast.
+
+The functions under [Commands from Python](#commands-from-python) do what the command of the same name does, with the
+same checks, resume, sidecar and errors: build the job, then pass it to the function.
+
+"""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -153,15 +162,10 @@ def _escape(text: str) -> str:
 
 
 def api_page() -> str:
-    rooms: dict[str, list[str]] = {heading: [] for heading in ROOMS.values()}
-    for name in rrarank.__all__:
-        room = getattr(rrarank, name).__module__.split(".")[1]
-        rooms.setdefault(ROOMS.get(room, room.capitalize()), []).append(name)
+    rooms: dict[str, list[str]] = {heading: [] for heading in (*ROOMS.values(), JOBS)}
+    for name, home in rrarank._HOME_OF.items():  # without loading any of them
+        rooms[ROOMS.get(home.split(".")[0], JOBS)].append(name)
     sections = [
-        f"## {heading}\n\n" + "\n\n".join(f"::: rrarank.{name}" for name in names)
-        for heading, names in rooms.items()
-        if names
+        f"## {heading}\n\n" + "\n\n".join(f"::: rrarank.{name}" for name in names) for heading, names in rooms.items()
     ]
-    return "# Python API\n\nEverything here is imported from `rrarank`. Names load on first use.\n\n" + "\n\n".join(
-        sections
-    )
+    return API + "\n\n".join(sections)
