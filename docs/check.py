@@ -118,7 +118,7 @@ def _command(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 def faults(page: str, markdown: str) -> Iterator[str]:
     """What is wrong on a page: a command that its parser refuses, an extra or a file of the repository that is not
-    there, a command outside a block, a block in a language that is not known."""
+    there, a flag that no verb has, a command outside a block, a block in a language that is not known."""
     for block in blocks(page, markdown):
         if block.language not in SHOWN:
             yield f"{block.where}: a block of {block.language!r}, expected one of {', '.join(sorted(SHOWN))}"
@@ -141,6 +141,9 @@ def faults(page: str, markdown: str) -> Iterator[str]:
         for place in re.findall(r"(?<![\w/.$])(?:tests|benchmarks|recipes|examples|rrarank|prebuilt)/[\w./*-]+", line):
             if not any(ROOT.glob(place.rstrip("./"))):
                 yield f"{page}:{number}: {place}: no such file in the repository"
+        for flag in re.findall(r"`(--[a-z][\w-]+)[^`]*`", line):
+            if flag not in all_flags() and not page.startswith("docs/results/"):
+                yield f"{page}:{number}: no verb has the flag {flag}"
         if found := re.search(r"`((?:python -m )?rrarank[. ][a-z]+ [^`]*--?\w[^`]*)`", line):
             yield f"{page}:{number}: `{found[1]}`: put a command into a block of sh, so that it is run or marked"
 
@@ -170,6 +173,14 @@ def refusal(verb: str, arguments: Sequence[str]) -> str:
 def parser_of(verb: str) -> argparse.ArgumentParser:
     home = f"rrarank.{verb}.__main__" if (ROOT / "rrarank" / verb).is_dir() else f"rrarank.{verb}"
     return import_module(home).parser()  # type: ignore[no-any-return]
+
+
+@cache
+def all_flags() -> set[str]:
+    """Those of every verb, its acts and `rrarank` itself."""
+    parsers = [import_module("rrarank.__main__").parser(), *map(parser_of, import_module("rrarank.cli.verbs").VERBS)]
+    every = [act for parser in parsers for act in (parser, *_acts(parser))]
+    return {name for parser in every for action in parser._actions for name in action.option_strings}
 
 
 def _acts(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -69,6 +69,7 @@ def overview() -> str:
 
 `rrarank VERB` and `python -m rrarank.VERB` are the same command. Every verb prints its flags with `--help`.
 Results go to stdout, messages to stderr. What the exit codes mean: [Sidecars and exit codes](../concepts/sidecars.md).
+To complete verbs and flags with the Tab key: `source <(rrarank --print-completion bash)`, or `zsh`.
 
 | verb | what it does |
 |---|---|
@@ -89,6 +90,7 @@ def _sections(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
         shown = [action for action in shown if not isinstance(action, argparse._HelpAction)]
         if shown:
             yield f"{'#' * level} {_title(group)}"
+            yield _sentence(group.description or "")
             yield "\n\n".join(_option(parser, action) for action in shown)
     for name, act in (acts.choices if acts else {}).items():
         yield f"{'#' * level} {name}"
@@ -139,14 +141,14 @@ def _value(action: argparse.Action) -> str:
 def _default(action: argparse.Action) -> str:
     value: Any = action.default
     told = "(default:" in (action.help or "")
-    if told or value in (None, False, "", argparse.SUPPRESS) or (hasattr(value, "__len__") and not len(value)):
-        return ""
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        value = " ".join(map(str, value)) if any(value) else ""
+    return "" if told or not value or value == argparse.SUPPRESS else str(value)
 
 
 def _sentence(text: str) -> str:
     """With a capital letter, unless it opens with an identifier, and a full stop."""
-    if re.match(r"[a-z]+(?=[ ,;:.]|$)", text):
+    if re.match(r"[a-z]+(?=[ ;:.]|$)", text):
         text = text[0].upper() + text[1:]
     return _escape(text if not text or text.endswith((".", "?")) else f"{text}.")
 

@@ -57,9 +57,11 @@ def test_flags_in_a_variable_leave_the_other_flags_checked():
     [
         (["```sh", "python -m rrarank.rerun --run x", "```"], "no such verb"),
         (["```sh", "make nonsense", "```"], "no such target"),
+        (["```sh", "python -m benchmarks speed of_light", "```"], "no benchmark speed of_light"),
         (["```console", "ls", "```"], "a block of 'console'"),
         (["pip install 'rrarank[jawa]'"], "no extra jawa"),
         (["see `tests/test_nothing.py`"], "no such file in the repository"),
+        (["give `--dept 3`"], "no verb has the flag --dept"),
         (["type `python -m rrarank.rerank --run x`"], "put a command into a block"),
         (["<!-- run by: tests/test_nothing.py -->", "```sh", "ls", "```"], "no such test"),
     ],
