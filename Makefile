@@ -5,7 +5,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEMO    := demo
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow lint docs docs-check format clean
 
 demo: $(READY)  ## index the sample, retrieve, re-rank, evaluate
 	@mkdir -p $(DEMO)
@@ -26,6 +26,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## the documentation site, into site/; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "To read it: $(BIN)/python -m http.server -d site"
+
+docs-check: $(READY)  ## run every command of README.md and docs/ on the sample
+	$(BIN)/python docs/check.py
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -36,4 +43,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) build dist site *.egg-info

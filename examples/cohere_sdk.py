@@ -1,4 +1,4 @@
-"""Cohere's own SDK, asking a server of ours through both versions of the interface.
+"""Re-rank with Cohere's SDK through both of its clients; the server is rrarank's.
 
 pip install cohere
 python -m rrarank.serve &                       # prints its URL

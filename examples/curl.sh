@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# curl, asking a server of ours:  python -m rrarank.serve &   then   bash examples/curl.sh http://127.0.0.1:8080
+# Re-rank with curl. Start the server with  python -m rrarank.serve &  , then run
+# bash examples/curl.sh http://127.0.0.1:8080
 set -euo pipefail
 curl --fail --silent --show-error "$1/v2/rerank" -H 'content-type: application/json' -d '{
   "query": "how long to boil an egg",

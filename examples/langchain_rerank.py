@@ -1,4 +1,4 @@
-"""LangChain's Cohere re-ranker, asking a server of ours.
+"""Re-rank with LangChain's Cohere re-ranker; the server is rrarank's.
 
 pip install langchain-cohere 'cohere>=5.18,<6'
 python -m rrarank.serve &                       # prints its URL

@@ -1,4 +1,4 @@
-"""LlamaIndex's Cohere re-ranker, asking a server of ours.
+"""Re-rank with LlamaIndex's Cohere re-ranker; the server is rrarank's.
 
 pip install llama-index-postprocessor-cohere-rerank 'cohere>=5.18,<6'
 python -m rrarank.serve &                       # prints its URL

@@ -1,4 +1,4 @@
-"""A PyTerrier Experiment over a BM25 run of ours and its re-ranking; Terrier's Java is not needed.
+"""Compare BM25 and its re-ranking in a PyTerrier Experiment; Terrier's Java is not needed.
 
 pip install -c constraints.txt '.[java,pyterrier]' && make demo && python examples/pyterrier_experiment.py
 """

@@ -1,4 +1,4 @@
-"""A model of ours in the library `rerankers`.
+"""Use a model of rrarank in the library `rerankers`.
 
 pip install -c constraints.txt '.[rerankers]' && python examples/rerankers_adapter.py
 """
