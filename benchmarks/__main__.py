@@ -24,6 +24,7 @@ COMMANDS = {
     "serving load": "latencies, refusals and memory under load",
     "serving clients": "other makers' clients against a real server",
     "serving llm_rate": "LLM questions answered per second",
+    "quality interpolation": "first stage, student, and both joined",
     "quality long_tail": "gains by length and rarity of the query",
     "quality recorded_answers": "what recorded list-wise answers are worth",
     "quality smollm2": "SmolLM2-135M-Instruct as a folder, from its pip package",

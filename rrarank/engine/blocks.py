@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
 from rrarank.engine.budget import Pace, measure_pace, within
+from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passages
 from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.errors import RrarankError, shown
@@ -39,6 +40,7 @@ class RerankConfig:
         passages: how long documents are split.
         budget_ms: most milliseconds per query; the first candidates that fit are re-ranked, each query on its own.
             0 for no limit.
+        interpolation: how the first stage's scores count beside the reranker's; by default they do not.
     """
 
     depth: int = 100
@@ -46,6 +48,7 @@ class RerankConfig:
     block_size: int = 8
     passages: Passages = field(default_factory=Passages)
     budget_ms: float = 0.0
+    interpolation: Interpolation = field(default_factory=Interpolation)
 
 
 def rerank_run(
@@ -108,7 +111,8 @@ def rerank_queries(
 
     for qids, finish in ahead(prepared()):
         for qid, hits in zip(qids, finish(), strict=True):
-            yield qid, with_tail(hits, run[qid])[: config.hits]
+            joined = interpolate(hits, run[qid], config.interpolation)  # the journal keeps the reranker's own scores
+            yield qid, with_tail(joined, run[qid])[: config.hits]
 
 
 def ahead(things: Iterator[T]) -> Iterator[T]:

@@ -18,6 +18,7 @@ from rrarank.cli.flags import (
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.engine.blocks import RerankConfig
+from rrarank.engine.interpolation import NORMS, Interpolation
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.shards import Shard
 from rrarank.rerank.job import RerankJob, rerank_job
@@ -40,6 +41,14 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")
+    how.add_argument(
+        "--interpolate",
+        type=_weight,
+        default=1.0,
+        metavar="W",
+        help="W x the reranker's score + (1 - W) x the first stage's, both normalised; 1: the reranker alone",
+    )
+    how.add_argument("--norm", choices=tuple(NORMS), default="z-score", help="how --interpolate normalises scores")
     many = parser.add_argument_group("many processes and machines")
     add_engine(many)
     many.add_argument("--shard", default="", metavar="I/N", help="only part I of N of the queries; then rrarank.merge")
@@ -72,6 +81,16 @@ def _milliseconds(text: str) -> float:
     return value
 
 
+def _weight(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number from 0 to 1")
+    return value
+
+
 def _rerank(flags: argparse.Namespace) -> None:
     for path in rerank_job(_job(flags)):
         print(path)
@@ -90,6 +109,7 @@ def _job(flags: argparse.Namespace) -> RerankJob:
             hits=flags.hits,
             passages=Passages(flags.passage_words, flags.passage_stride, flags.aggregate),
             budget_ms=flags.budget_ms,
+            interpolation=Interpolation(flags.interpolate, flags.norm),
         ),
         output=flags.output or "",
         tag=flags.runtag or "",

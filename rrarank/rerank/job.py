@@ -18,6 +18,7 @@ from rrarank.data.types import Hit
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
+from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import Explains, Reranker
 from rrarank.engine.shards import Shard
@@ -92,6 +93,8 @@ def rerank_job(job: RerankJob) -> list[str]:
     _check_outputs(job, [])
     part = partial(job.shard.part, block_size=job.config.block_size) if job.shard else None
     inputs = load_inputs(job.run, job.origins, depth=job.config.depth, skip_missing=job.skip_missing, part=part)
+    if warning := check_first_stage(inputs.run, job.config.depth, job.config.interpolation):
+        say(warning)
     pairs = _pairs(inputs, job.config.depth)
     if job.dry_run:
         _say_plan(job, inputs, sum(pairs.values()))

@@ -1,0 +1,104 @@
+"""Interpolation: a reranker's scores and the first stage's, normalised per query and added with weights.
+
+A reranker can be worse than a strong first stage on its own and still know what the first stage does not. The convex
+combination of normalised scores is analysed by Bruch et al. (An Analysis of Fusion Functions for Hybrid Retrieval,
+TOIS 2023); Askari et al. (Injecting the BM25 Score as Text Improves BERT-Based Re-rankers, ECIR 2023) measure it for
+cross-encoders over BM25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+
+from rrarank.data.trec import best_first
+from rrarank.data.types import Hit
+from rrarank.errors import RrarankError, did_you_mean
+
+
+def z_scores(scores: Sequence[float]) -> list[float]:
+    """(s - mean) / standard deviation; zeros where all scores are equal."""
+    mean, spread = fmean(scores), pstdev(scores)
+    return [(score - mean) / spread if spread else 0.0 for score in scores]
+
+
+def min_max(scores: Sequence[float]) -> list[float]:
+    """(s - min) / (max - min); zeros where all scores are equal."""
+    low, width = min(scores), max(scores) - min(scores)
+    return [(score - low) / width if width else 0.0 for score in scores]
+
+
+def ranks(scores: Sequence[float]) -> list[float]:
+    """From 1 for the first to 0 for the last, by place: the scores must be in falling order."""
+    return [1 - place / max(len(scores) - 1, 1) for place in range(len(scores))]
+
+
+NORMS: Mapping[str, Callable[[Sequence[float]], list[float]]] = {
+    "z-score": z_scores,
+    "min-max": min_max,
+    "rank": ranks,
+}
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """How the two scores are joined.
+
+    Args:
+        weight: of the reranker, from 0 to 1; 1 keeps the reranker's own scores, 0 the first stage's order.
+        norm: `z-score`, `min-max` or `rank`.
+
+    Raises:
+        RrarankError: a weight outside of 0 to 1, or an unknown norm.
+    """
+
+    weight: float = 1.0
+    norm: str = "z-score"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise RrarankError(f"interpolation weight {self.weight}, expected a number from 0 to 1")
+        if self.norm not in NORMS:
+            raise RrarankError(
+                f"no norm named {self.norm!r}{did_you_mean(self.norm, NORMS)} (known: {', '.join(NORMS)})"
+            )
+
+
+def interpolate(reranked: Sequence[Hit], first_stage: Sequence[Hit], how: Interpolation) -> list[Hit]:
+    """weight x N(reranker) + (1 - weight) x N(first stage), over the re-ranked candidates of one query; best first.
+
+    Args:
+        reranked: candidates with the reranker's scores, best first.
+        first_stage: hits of the same query, best first; those that were not re-ranked do not count.
+    """
+    if how.weight == 1 or not reranked:
+        return list(reranked)
+    norm, docids = NORMS[how.norm], {hit.docid for hit in reranked}
+    before = [hit for hit in first_stage if hit.docid in docids]
+    first = dict(zip((hit.docid for hit in before), norm([hit.score for hit in before]), strict=True))
+    ours = norm([hit.score for hit in reranked])
+    return best_first(
+        Hit(hit.docid, how.weight * own + (1 - how.weight) * first[hit.docid])
+        for hit, own in zip(reranked, ours, strict=True)
+    )
+
+
+def check_first_stage(run: Mapping[str, Sequence[Hit]], depth: int, how: Interpolation) -> str:
+    """Whether the run's scores can be interpolated; returns a warning where they say no more than the ranks do.
+
+    Raises:
+        RrarankError: all scores of every query are equal.
+    """
+    if how.weight == 1 or how.norm == "rank":
+        return ""
+    scores = [[hit.score for hit in run[qid][:depth]] for qid in run]
+    if any(len(one) > 1 for one in scores) and all(len(set(one)) < 2 for one in scores):
+        raise RrarankError(
+            "--interpolate: the first stage's scores are equal for all documents of a query; give a run with scores, "
+            "use --norm rank, or leave --interpolate out"
+        )
+    longest = max(scores, key=len, default=[])
+    if len(scores) > 1 and len(longest) > 2 and all(one == longest[: len(one)] for one in scores):
+        return "the first stage's scores are the same for every query, so they are ranks; --norm rank may fit better"
+    return ""
