@@ -11,15 +11,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rrarank.cli.flags import Parser, add_threads, positive
+from rrarank.cli.flags import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Run
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
+from rrarank.measures.measure import at_level, label, level_note
 from rrarank.measures.numbers import comparison_cells, figure
-from rrarank.measures.scores import MEASURES, Evaluation, at_level, evaluate_runs, tukey_hsd
+from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs, tukey_hsd
 from rrarank.measures.significance import SEED, Comparison, rests_on
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
@@ -32,7 +33,9 @@ def main(arguments: Arguments = None) -> int:
 
 
 def _evaluate(flags: object) -> None:
-    evaluate_job(EvaluateJob(**vars(flags)))
+    given = vars(flags)
+    del given["threads"]
+    evaluate_job(EvaluateJob(**given))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,13 +52,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--baseline", default="", metavar="RUN", help="the run to test against (default: the first)")
     parser.add_argument("--measures", nargs="+", default=MEASURES, metavar="M", help=_MEASURES_HELP)
     parser.add_argument(
-        "--rel-level", type=positive, default=1, help="lowest relevant grade, for all but nDCG; 2 for TREC DL"
+        "--rel-level",
+        type=positive,
+        metavar="GRADE",
+        help="lowest relevant grade, for measures of binary relevance that state none; 2 for TREC DL (default: 1)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--intersection", action="store_true", help="only the queries that every run answers")
     parser.add_argument("--tukey", action="store_true", help="add Tukey's HSD over all pairs of systems")
     parser.add_argument("--seed", type=int, default=SEED, help="of the randomisation test and the bootstrap")
-    add_threads(parser)
+    parser.add_argument("--threads", help=argparse.SUPPRESS)  # of older command lines; nothing here uses several
     parser.add_argument(
         "--output", nargs="+", default=(STDIO,), metavar="FILE",
         help=f"by suffix: .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences), else text "
@@ -64,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-_MEASURES_HELP = f"as ranx names them (default: {' '.join(MEASURES)})"
+_MEASURES_HELP = (
+    "as ir_measures, trec_eval or ranx name them, such as nDCG@10, RR(rel=2)@10 or recip_rank "
+    f"(default: {' '.join(MEASURES)})"
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ class EvaluateJob:
         qrels: file, BEIR folder or Pyserini's name.
         runs: files of any format; `-` is stdin.
         baseline: the run that the others are tested against; empty: the first.
-        measures: as ranx names them; `rel_level` is added to all but nDCG.
+        measures: as ir_measures, trec_eval or ranx name them.
+        rel_level: lowest relevant grade, for measures of binary relevance that state none; None: 1.
         intersection: measure only the queries that every run answers.
         tukey: add Tukey's HSD over all pairs of systems.
         output: files, written by their suffix; `-` is stdout.
@@ -85,11 +95,10 @@ class EvaluateJob:
     runs: Sequence[str | Path]
     baseline: str | Path = ""
     measures: Sequence[str] = MEASURES
-    rel_level: int = 1
+    rel_level: int | None = None
     intersection: bool = False
     tukey: bool = False
     seed: int = SEED
-    threads: int | None = None
     output: Sequence[str | Path] = ()
     overwrite: bool = False
 
@@ -107,15 +116,17 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     if any(Path(output).suffix in FIGURES for output in job.output) and len(paths) < 2:
         raise RrarankError("--output: a plot of differences needs a second run")
     runs, teachers = _named_runs(paths)
+    judgments = load_qrels(qrels)
     found = evaluate_runs(
-        load_qrels(qrels),
+        judgments,
         runs,
-        measures=at_level(job.measures, job.rel_level),
+        measures=at_level(job.measures, job.rel_level or 1),
         baseline=stem(job.baseline) if job.baseline else "",
         intersection=job.intersection,
         seed=job.seed,
-        threads=job.threads or 0,
     )
+    if job.rel_level is None and (note := level_note(job.measures, judgments)):
+        say(note)
     for name, qids in found.unanswered.items():
         treated = "left out" if job.intersection else "counted as 0"
         say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
@@ -183,7 +194,8 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
     notes = [f"{len(found.queries)} queries. Random order: the expected value for {found.baseline}'s candidates."]
     if circular:
         notes.append("†: its teacher wrote the judgments.")
-    parts = [_table(["system", *measures, "judged@10"], rows, style), " ".join(notes)]
+    names = [label(measure) for measure in measures]
+    parts = [_table(["system", *names, "judged@10"], rows, style), " ".join(notes)]
     if found.comparisons:
         head = [f"minus {found.baseline}", "measure", "difference", "95% interval"]
         head += ["p (t)", "p (Fisher)", "d", "detectable", ""]
@@ -192,7 +204,7 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
     if tukey and len(found.rows) > 1:
         pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
         rows = [[f"{a} - {b}", *(figure(pairs[m][a, b], ".2g") for m in measures)] for a, b in pairs[measures[0]]]
-        parts.append(_table(["Tukey's HSD, p", *measures], rows, style))
+        parts.append(_table(["Tukey's HSD, p", *names], rows, style))
         parts.append(f"All {len(rows)} pairs of systems within one measure; corrected by the test itself.")
     if style == "latex_booktabs":
         parts[1::2] = [f"% {note}" for note in parts[1::2]]
@@ -201,7 +213,7 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
 
 def _against(one: Comparison) -> list[str]:
     reading = "" if one.reading in ("better", "worse") else one.reading
-    return [one.system, one.measure, figure(one.mean, "+.4f"), *comparison_cells(one), reading]
+    return [one.system, label(one.measure), figure(one.mean, "+.4f"), *comparison_cells(one), reading]
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:

@@ -67,7 +67,17 @@ def test_latex_escapes_names(job, tmp_path):
 
 def test_relevance_level_is_said_in_the_measures_name(job, capsys):
     main([*job, "--rel-level", "2", "--measures", "mrr", "ndcg@10"])
-    assert capsys.readouterr().out.splitlines()[0].split() == ["system", "mrr-l2", "ndcg@10", "judged@10"]
+    assert capsys.readouterr().out.splitlines()[0].split() == ["system", "RR(rel=2)", "nDCG@10", "judged@10"]
+
+
+def test_the_header_says_the_level_that_was_taken_and_a_line_what_else_there_is(job, capsys):
+    main([*job, "--measures", "mrr", "P@5", "ndcg@10", "RR(rel=2)"])
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split() == ["system", "RR(rel=1)", "P(rel=1)@5", "nDCG@10", "RR(rel=2)", "judged@10"]
+    assert "RR(rel=1), P(rel=1)@5: grades of 1 and more count as relevant, and the judgments go up to 3" in err
+    assert "--rel-level 2" in err
+    main([*job, "--measures", "mrr", "--rel-level", "1"])
+    assert "count as relevant" not in capsys.readouterr().err
 
 
 def test_a_row_whose_teacher_wrote_the_judgments_is_marked(job, capsys):
@@ -109,7 +119,7 @@ def test_one_system_has_nothing_to_be_compared_with(job, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--measures", "nope@3"], "--measures: Metric nope not supported"),
+        (["--measures", "nope@3", "mpa"], "--measures: not understood: 'nope@3', 'mpa' (did you mean 'AP'?)"),
         (["--baseline", "absent"], "no run named 'absent' to compare with (runs: bm25, better)"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'"),
         (["--runs", "q.txt"], "q.txt:1: 4 columns, expected 6 (qid Q0 docid rank score tag); this looks like a qrels"),

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import RrarankError, shown
+from rrarank.measures.measure import label
 from rrarank.measures.significance import bootstrap
 from rrarank.storage.files import atomic_write_bytes
 
@@ -79,7 +80,7 @@ def _differences(found: Evaluation, measure: str) -> Any:  # a matplotlib Figure
     for unused in panels.flat[len(others) :]:
         unused.remove()
     for panel in panels[:, 0]:
-        panel.set_ylabel(f"difference in {measure}")
+        panel.set_ylabel(f"difference in {label(measure)}")
     return figure
 
 

@@ -16,6 +16,9 @@ def interval(low: float, high: float, form: str = ".4f") -> str:
 
 
 def comparison_cells(one: Comparison) -> list[str]:
-    """Interval, p by t-test, p by randomisation, effect and detectable difference; both p corrected."""
-    ps = [figure(one.student_holm, ".2g"), figure(one.fisher_holm, ".2g")]
+    """Interval, p by t-test, p by randomisation, effect and detectable difference; both p corrected.
+
+    Where every difference is the same, t and effect are infinite: neither they nor the p of t are printed.
+    """
+    ps = [figure(one.student_holm, ".2g") if math.isfinite(one.effect) else "", figure(one.fisher_holm, ".2g")]
     return [interval(one.low, one.high, "+.4f"), *ps, figure(one.effect, ".2f"), figure(one.detectable)]

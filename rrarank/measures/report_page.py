@@ -19,6 +19,7 @@ from pathlib import Path
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
 from rrarank.measures.figures import differences_svg
+from rrarank.measures.measure import label
 from rrarank.measures.numbers import comparison_cells, figure, interval
 from rrarank.measures.scores import MEASURES, Evaluation, Row, evaluate_runs
 from rrarank.measures.significance import INTERVAL_METHOD, SEED, bootstrap, rests_on
@@ -48,7 +49,7 @@ class PageConfig:
     """How a report shows it.
 
     Args:
-        measures: as ranx names them; the query table shows the first.
+        measures: the query table shows the first.
         depth: documents shown per query and run.
         title: of the page; empty: the runs' names.
         sources: name -> input, listed at the foot of the page.
@@ -59,7 +60,6 @@ class PageConfig:
     title: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     seed: int = SEED
-    threads: int = 0
 
 
 def write_report(output: str | Path, material: Material, config: PageConfig = PageConfig()) -> Evaluation:
@@ -68,9 +68,7 @@ def write_report(output: str | Path, material: Material, config: PageConfig = Pa
     Raises:
         RrarankError: as `evaluate_runs` does.
     """
-    found = evaluate_runs(
-        material.qrels, material.runs, measures=config.measures, seed=config.seed, threads=config.threads
-    )
+    found = evaluate_runs(material.qrels, material.runs, measures=config.measures, seed=config.seed)
     with atomic_write(output) as file:
         file.write(report_page(found, material, config))
     return found
@@ -82,7 +80,7 @@ def report_page(found: Evaluation, material: Material, config: PageConfig = Page
 
     source = resources.files("rrarank.measures").joinpath("report_page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable)
-    page.filters.update(figure=figure, shown=shown, comparison_cells=comparison_cells)
+    page.filters.update(figure=figure, shown=shown, comparison_cells=comparison_cells, label=label)
     first, *others = material.runs
     return page.from_string(source).render(
         config=config,
@@ -114,7 +112,7 @@ def _script_hash(source: str) -> str:
 def _plot(found: Evaluation, measure: str) -> dict[str, str]:
     from markupsafe import Markup, escape
 
-    caption = f"Differences in {measure}, query by query, sorted."
+    caption = f"Differences in {label(measure)}, query by query, sorted."
     svg = differences_svg(found, measure).replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
     return {"plot": Markup(svg), "plot_caption": caption}
 

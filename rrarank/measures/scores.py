@@ -1,23 +1,21 @@
-"""Measure runs against judgments with ranx, and compare them over the queries.
+"""Measure runs against judgments, and compare them over the queries.
 
-Each run is handed over as strictly falling scores in trec_eval's order, so that ranx sees no ties. Queries that a run
-lacks count as 0, as with `trec_eval -c`.
+Queries that a run lacks count as 0, as with `trec_eval -c`.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
+from rrarank.measures.measure import parse_measure, parse_measures
 from rrarank.measures.significance import SEED, Comparison, compare, holm
+from rrarank.measures.values import judged_at as judged_at
+from rrarank.measures.values import per_query_scores as per_query_scores
 
-_MEASURE = re.compile(r"[a-z_-]+?(\.\d+)?(@[1-9]\d{0,8})?(-l[1-9]\d{0,5})?")
-_SPELLING = "ranx names them ndcg@10, map, mrr, recall@100, map@1000-l2, …"
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
 
 
@@ -64,18 +62,16 @@ def evaluate_runs(
     baseline: str = "",
     intersection: bool = False,
     seed: int = SEED,
-    threads: int = 0,
 ) -> Evaluation:
     """Compare systems over the queries of the qrels.
 
     Args:
         runs: name -> run.
-        measures: names as ranx spells them (`ndcg@10`, `map@1000-l2`).
+        measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
         intersection: measure only the queries that every run answers (trec_eval without -c); otherwise unanswered
             queries count as 0 (trec_eval -c).
         seed: of the randomisation test and the bootstrap.
-        threads: for ranx; 0: its own choice. No result depends on it.
 
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
@@ -87,7 +83,7 @@ def evaluate_runs(
         qrels = {qid: qrels[qid] for qid in qrels if all(run.get(qid) for run in runs.values())}
         if not qrels:
             raise RrarankError("no query of the qrels is answered by every run; leave --intersection out")
-    rows = [_row(name, qrels, run, measures, threads) for name, run in runs.items()]
+    rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
     reference = next(row for row in rows if row.name == baseline)
     others = [row for row in rows if row is not reference]
     comparisons = [found for measure in measures for found in _family(others, reference, measure, seed)]
@@ -98,8 +94,7 @@ def evaluate_runs(
 def _check_arguments(qrels: Qrels, runs: Mapping[str, Run], measures: Sequence[str], baseline: str) -> None:
     if not runs:
         raise RrarankError("no runs to evaluate")
-    if odd := [measure for measure in measures if not _MEASURE.fullmatch(measure)]:
-        raise RrarankError(f"--measures: {shown(odd)}; {_SPELLING}")
+    parse_measures(measures)
     if baseline not in runs:
         raise RrarankError(f"no run named {baseline!r} to compare with (runs: {', '.join(runs)})")
     for name, run in runs.items():
@@ -128,55 +123,10 @@ def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]
     return {(a.name, b.name): float(ps[i, j]) for i, a in enumerate(rows) for j, b in enumerate(rows) if i < j}
 
 
-def at_level(measures: Sequence[str], level: int) -> list[str]:
-    """The measures at a relevance level: `-l2` is added to all but nDCG, whose gains it must not change."""
-    return [m if level == 1 or m.startswith("ndcg") or "-l" in m else f"{m}-l{level}" for m in measures]
-
-
-def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str], threads: int) -> Row:
-    per_query = per_query_scores(qrels, run, measures, threads)
+def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
+    per_query = per_query_scores(qrels, run, measures)
     means = {measure: math.fsum(values.values()) / len(values) for measure, values in per_query.items()}
     return Row(name, means, judged_at(10, qrels, run), per_query)
-
-
-def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str], threads: int = 0) -> dict[str, dict[str, float]]:
-    """measure -> qid -> value, for every query of the qrels; 0 where the run has no hit."""
-    import ranx
-
-    answered = [qid for qid in qrels if run.get(qid)]
-    judged, ranked = {}, {}
-    for number, qid in enumerate(answered):
-        ids = {
-            docid: _stand_in(i)
-            for i, docid in enumerate(dict.fromkeys([*qrels[qid], *(hit.docid for hit in run[qid])]))
-        }
-        # A negative grade is no gain, as in trec_eval; ranx would subtract it.
-        judged[_stand_in(number)] = {ids[docid]: max(grade, 0) for docid, grade in qrels[qid].items()}
-        ranked[_stand_in(number)] = {ids[hit.docid]: float(-place) for place, hit in enumerate(run[qid])}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numba warns of ranx's integer casts
-            found = ranx.evaluate(
-                ranx.Qrels(judged), ranx.Run(ranked), list(measures), return_mean=False, threads=threads
-            )
-    except (ValueError, NotImplementedError) as error:
-        raise RrarankError(f"--measures: {error}; {_SPELLING}") from None
-    values = found if isinstance(found, dict) else {measures[0]: found}
-    return {
-        measure: dict.fromkeys(qrels, 0.0) | {qid: float(value) for qid, value in zip(answered, scores, strict=True)}
-        for measure, scores in values.items()
-    }
-
-
-def _stand_in(number: int) -> str:
-    """An id of fixed width: numba compiles ranx again for every new width."""
-    return f"{number:012}"
-
-
-def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:
-    """The share of judged documents among the top `cutoff` hits of the judged queries."""
-    top = [(qid, hit) for qid in qrels for hit in run.get(qid, ())[:cutoff]]
-    return sum(hit.docid in qrels[qid] for qid, hit in top) / len(top) if top else 0.0
 
 
 # -- the random floor -------------------------------------------------------------------------------------------------
@@ -187,15 +137,15 @@ def random_floor(qrels: Qrels, run: Run, measure: str) -> float:
 
     It is exact, not sampled.
     """
-    parts = re.fullmatch(r"(ndcg|recall|mrr|map)(?:@(\d+))?(?:-l(\d+))?", measure)
-    if parts is None:
+    asked = parse_measure(measure)
+    expected = _EXPECTED.get(asked.name)
+    if expected is None:
         return math.nan
-    name, cutoff, level = parts.groups()
     values = []
     for qid, grades in qrels.items():
         hits = run.get(qid, ())
-        pool = _Pool.of(hits, grades, int(level or 1))
-        values.append(_EXPECTED[name](pool, int(cutoff or max(len(hits), len(grades)))) if pool.relevant else 0.0)
+        pool = _Pool.of(hits, grades, asked.level or 1)
+        values.append(expected(pool, asked.cutoff or max(len(hits), len(grades))) if pool.relevant else 0.0)
     return math.fsum(values) / len(values)
 
 
@@ -250,8 +200,8 @@ def _random_map(pool: _Pool, cutoff: int) -> float:
 
 
 _EXPECTED: dict[str, Callable[[_Pool, int], float]] = {
-    "ndcg": _random_ndcg,
-    "recall": _random_recall,
-    "mrr": _random_mrr,
-    "map": _random_map,
+    "nDCG": _random_ndcg,
+    "R": _random_recall,
+    "RR": _random_mrr,
+    "AP": _random_map,
 }

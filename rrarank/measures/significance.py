@@ -43,7 +43,9 @@ class Comparison:
 
     @property
     def reading(self) -> str:
-        """By the corrected randomisation test. `not resolved` does not mean equal."""
+        """By the corrected randomisation test; empty where there was no test. `not resolved` does not mean equal."""
+        if not math.isfinite(self.fisher_holm):
+            return ""
         if self.mean == self.detectable == 0:
             return "equal on every query"
         return "not resolved" if not self.fisher_holm < ALPHA else "better" if self.mean > 0 else "worse"
@@ -67,7 +69,7 @@ def compare(
 
     differences = np.subtract(ours, theirs).tolist()
     mean = math.fsum(differences) / len(differences)
-    if len(differences) < 2:
+    if len(differences) < 2 or not math.isfinite(mean):
         return Comparison(system, measure, mean, *[math.nan] * 6)
     if not any(differences):
         return Comparison(system, measure, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rrarank.cli.flags import Parser, add_threads, positive
+from rrarank.cli.flags import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.report.job import ReportJob, make_report
 from rrarank.storage.files import is_file
@@ -16,7 +16,9 @@ def main(arguments: Arguments = None) -> int:
 
 
 def _report(flags: argparse.Namespace) -> None:
-    job = ReportJob(**vars(flags))
+    given = vars(flags)
+    del given["threads"]
+    job = ReportJob(**given)
     make_report(job)
     if is_file(job.output):
         print(job.output)
@@ -41,11 +43,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="M",
         help=f"the query table shows the first (default: {' '.join(ReportJob.measures)})",
     )
-    parser.add_argument("--rel-level", type=positive, default=1, help="lowest relevant grade, for all but nDCG")
+    parser.add_argument("--rel-level", type=positive, metavar="GRADE", help="as in rrarank.evaluate (default: 1)")
     parser.add_argument("--depth", type=positive, default=ReportJob.depth, help="documents shown per query and run")
     parser.add_argument("--title", default="", help="of the page (default: the runs' names)")
     parser.add_argument("--seed", type=int, default=ReportJob.seed, help="of the randomisation test and the bootstrap")
-    add_threads(parser)
+    parser.add_argument("--threads", help=argparse.SUPPRESS)  # of older command lines; nothing here uses several
     parser.add_argument("--output", default=ReportJob.output, help="the page to write; - for stdout")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     return parser

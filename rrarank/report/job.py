@@ -10,8 +10,9 @@ from rrarank.cli.verbs import say
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
+from rrarank.measures.measure import at_level, level_note
 from rrarank.measures.report_page import Material, PageConfig, write_report
-from rrarank.measures.scores import Evaluation, at_level
+from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import SEED
 from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
 from rrarank.sources.names import TOPICS, file_or_id
@@ -31,7 +32,7 @@ class ReportJob:
         qrels: file, BEIR folder or Pyserini's name.
         runs: the first stage, then re-ranked runs; files of any format, `-` is stdin.
         topics, collection, index, dataset: as in `Origins`; empty: from the runs' sidecars, else none are shown.
-        measures: as ranx names them; `rel_level` is added to all but nDCG.
+        measures, rel_level: as in `EvaluateJob`.
         depth: documents shown per query and run.
         title: of the page; empty: the runs' names.
     """
@@ -43,11 +44,10 @@ class ReportJob:
     index: str | Path = ""
     dataset: str = ""
     measures: Sequence[str] = PageConfig.measures
-    rel_level: int = 1
+    rel_level: int | None = None
     depth: int = PageConfig.depth
     title: str = ""
     seed: int = SEED
-    threads: int | None = None
     output: str | Path = "report.html"
     overwrite: bool = False
 
@@ -64,16 +64,18 @@ def make_report(job: ReportJob) -> Evaluation:
     inputs: Places = {"qrels": qrels, **places}
     check_output(job.output, job.overwrite, [*paths, *inputs.values()])
     config = PageConfig(
-        measures=at_level(job.measures, job.rel_level),
+        measures=at_level(job.measures, job.rel_level or 1),
         depth=job.depth,
         title=job.title,
         sources={name: _source(place) for name, place in inputs.items()},
         seed=job.seed,
-        threads=job.threads or 0,
     )
-    found = write_report(job.output, _material(load_qrels(qrels), files, places, job.depth), config)
+    material = _material(load_qrels(qrels), files, places, job.depth)
+    found = write_report(job.output, material, config)
+    if job.rel_level is None and (note := level_note(job.measures, material.qrels)):
+        say(note)
     if is_file(job.output):
-        recorded = {name: value for name, value in asdict(config).items() if name not in ("sources", "threads")}
+        recorded = {name: value for name, value in asdict(config).items() if name != "sources"}
         write_sidecar(Path(job.output), inputs=inputs, config=recorded)
     return found
 

@@ -122,7 +122,7 @@ class TableConfig:
 
     Args:
         baseline: the row that all others are tested against.
-        measures: as ranx names them; the last one is what is tested.
+        measures: as in `rrarank.evaluate`; the last one is tested.
         tolerance: allowed distance from an expected score that gives no tolerance of its own.
         remark: text below the table.
     """

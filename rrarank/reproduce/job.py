@@ -12,6 +12,7 @@ from rrarank.data.trec import read_run
 from rrarank.data.types import Run
 from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
 from rrarank.measures.figures import Estimate, System, plot_differences, plot_efficiency
+from rrarank.measures.measure import label
 from rrarank.measures.report_page import Material, PageConfig, write_report
 from rrarank.measures.scores import evaluate_runs
 from rrarank.reproduce.candidates import Candidates, prepare
@@ -138,9 +139,7 @@ def _column(name: str, column: ColumnConfig, rows: Mapping[str, Row], table: Tab
     if not runs:
         return Column(column, cells, facts)
     baseline = table.baseline if table.baseline in runs else ""
-    measured = evaluate_runs(
-        candidates.qrels, runs, measures=table.measures, baseline=baseline, threads=job.threads or 0
-    )
+    measured = evaluate_runs(candidates.qrels, runs, measures=table.measures, baseline=baseline)
     result = Column(column, cells, facts, measured if baseline else replace(measured, comparisons=()))
     _draw(name, result, candidates, runs, table, job.folder)
     return result
@@ -169,7 +168,7 @@ def _draw(
             if table.rows[row.name].reranker != "bm25"  # it computes nothing
         ]
         if len(timed) > 1:
-            plot_efficiency(timed, table.rows[table.baseline].title, tested, folder / f"{name}.efficiency.png")
+            plot_efficiency(timed, table.rows[table.baseline].title, label(tested), folder / f"{name}.efficiency.png")
     material = Material(candidates.qrels, runs, candidates.inputs.topics, candidates.inputs.texts)
     title = f"{table.title}: {column.config.title}, {column.config.label}"
     write_report(folder / f"{name}.html", material, PageConfig((tested, *table.measures[:-1]), title=title))

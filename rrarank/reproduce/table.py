@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from rrarank.measures.measure import label
+from rrarank.measures.numbers import figure, interval
 from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import Comparison, rests_on
 from rrarank.reproduce.config import ColumnConfig, TableConfig
@@ -124,7 +126,7 @@ def _overview(table: Table) -> str:
     for name, row in table.config.rows.items():
         cells = ["/".join(_figure(one.value(name, m)) for m in measures) for one in table.columns.values()]
         rows.append([row.title, *cells, table.models[name].teacher])
-    note = f"{'/'.join(measures)}. -: not reached, for the reason in the tables below."
+    note = f"{'/'.join(map(label, measures))}. -: not reached, for the reason in the tables below."
     return f"{_grid(head, rows)}\n\n{note}"
 
 
@@ -138,7 +140,8 @@ def _column(name: str, column: Column, table: Table) -> str:
         each = [f"- {table.config.rows[row].title}: {cell.why}" for row, cell in column.cells.items() if cell.why]
         return f"{heading}\n\n" + (f"{column.why[0].upper()}{column.why[1:]}." if column.why else "\n".join(each))
     measures, tested = table.config.measures, table.config.measures[-1]
-    head = ["", *measures, "paper", "judged@10", f"minus {table.config.rows[table.config.baseline].title}, {tested}"]
+    head = ["", *map(label, measures), "paper", "judged@10"]
+    head.append(f"minus {table.config.rows[table.config.baseline].title}, {label(tested)}")
     head += ["p", "detectable", "parameters", "s/query", ""]
     rows = [_row(name, row, column, table) for row in table.config.rows]
     note = f"{_facts(column)} {rests_on(column.found.comparisons) if column.found.comparisons else ''}"
@@ -158,12 +161,12 @@ def _row(name: str, row: str, column: Column, table: Table) -> list[str]:
         config.title,
         *(_figure(column.value(row, measure)) for measure in measures),
         paper,
-        "" if math.isnan(judged) else f"{judged:.0%}",
-        f"{compared.mean:+.4f} [{compared.low:+.4f}, {compared.high:+.4f}]" if compared else "",
-        f"{compared.fisher_holm:.2g}" if compared else "",
-        f"{compared.detectable:.4f}" if compared else "",
+        figure(judged, ".0%"),
+        f"{figure(compared.mean, '+.4f')} {interval(compared.low, compared.high, '+.4f')}" if compared else "",
+        figure(compared.fisher_holm, ".2g") if compared else "",
+        figure(compared.detectable) if compared else "",
         f"{model.parameters / 1e6:,.1f}M" if model.parameters else "",
-        "" if math.isnan(cell.seconds) else f"{cell.seconds:.3g}",
+        figure(cell.seconds, ".3g"),
         "; ".join(filter(None, said)),
     ]
 
@@ -175,7 +178,7 @@ def _mark(marks: Sequence[bool]) -> str:
 def _facts(column: Column) -> str:
     facts, floor = column.facts, column.found.floor if column.found else {}
     sample = f" of {facts['queries']:,}, drawn by seed {column.config.seed}" if column.config.sample else ""
-    floors = ", ".join(f"{measure} {_figure(value)}" for measure, value in floor.items())
+    floors = ", ".join(f"{label(measure)} {_figure(value)}" for measure, value in floor.items())
     return (
         f"{facts['judged_queries']:,} queries{sample}; {facts['with_text']:,} of {facts['judged']:,} judged passages "
         f"have text; a random order of the same candidates: {floors}."
@@ -190,7 +193,7 @@ def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _figure(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    return figure(value) or "-"
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_systems_stand_with_intervals_and_tests():
     rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>.*?</tr>", page(), re.DOTALL)]
     assert ["random", "order", "0.2000"] in rows
     assert ["bm25", "0.2500", "[0.0000,", "0.5000]", "50%"] in rows
-    assert any(row[:3] == ["better", "mrr", "+0.2500"] and row[-2:] == ["not", "resolved"] for row in rows)
+    assert any(row[:3] == ["better", "RR(rel=1)", "+0.2500"] and row[-2:] == ["not", "resolved"] for row in rows)
     assert "bm25 has no hits for 1 judged queries, counted as 0" in page()
 
 
@@ -247,7 +247,7 @@ def test_same_inputs_same_file_and_no_path_in_it(job, tmp_path):
         (["--output", "docs.jsonl", "--overwrite", *TEXTS], "docs.jsonl: would replace the input"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'; rename one"),
         (["--topics", "absent.tsv"], "absent.tsv: no such file"),
-        (["--measures", "nope"], "--measures: Metric nope not supported"),
+        (["--measures", "nope"], "--measures: not understood: 'nope'"),
     ],
 )
 def test_what_a_user_can_cause_is_one_line(job, flags, message, capsys):

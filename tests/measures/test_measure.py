@@ -1,0 +1,199 @@
+"""A measure has one meaning, however it is spelled; values equal trec_eval's."""
+
+import math
+import os
+import random
+import stat
+import subprocess
+import zipfile
+from importlib import metadata
+
+import pytest
+
+from rrarank.data.trec import best_first, read_qrels, read_run
+from rrarank.data.types import Hit, Run
+from rrarank.errors import RrarankError
+from rrarank.measures.measure import at_level, label, level_note, parse_measure, parse_measures
+from rrarank.measures.scores import evaluate_runs
+from rrarank.measures.values import per_query_scores
+
+
+@pytest.mark.parametrize(
+    ("spellings", "wanted"),
+    [
+        (["nDCG@10", "ndcg@10", "ndcg_cut_10", "ndcg_cut.10"], "nDCG@10"),
+        (["RR(rel=2)@10", "mrr@10-l2", "RR( rel = 2 )@10", "RR@10-l2"], "RR(rel=2)@10"),
+        (["AP", "map", "AP(rel=1)", "map-l1"], "AP(rel=1)"),
+        (["P@5", "precision@5", "P_5", "P.5"], "P(rel=1)@5"),
+        (["R@100", "recall@100", "recall_100"], "R(rel=1)@100"),
+        (["RR", "mrr", "recip_rank"], "RR(rel=1)"),
+        (["RBP(p=0.95)", "rbp.95", "RBP(rel=1,p=.95)"], "RBP(p=0.95,rel=1)"),
+        (["Success@5", "hit_rate@5", "success_5"], "Success(rel=1)@5"),
+        (["F1", "f1", "set_F"], "F1(rel=1)"),
+        (["Bpref", "bpref"], "Bpref(rel=1)"),
+        (["ERR@20", "err@20"], "ERR@20"),
+        (["ndcg@5-l2"], "nDCG(rel=2)@5"),
+    ],
+)
+def test_one_measure_has_many_names(spellings, wanted):
+    assert {label(spelling) for spelling in spellings} == {wanted}
+    assert label(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("precison@5", "(did you mean 'P@5'?)"),
+        ("ndcg@0", "(did you mean 'nDCG'?)"),
+        ("bpref@5", "Bpref takes no cutoff"),
+        ("RR(p=0.5)", "RR has no parameter 'p=0.5'"),
+        ("P(rel=0)@5", "P has no parameter 'rel=0'"),
+        ("P_0", "'P_0'"),
+        ("", "''"),
+    ],
+)
+def test_what_no_measure_is_called_is_refused(name, said):
+    with pytest.raises(RrarankError, match="^'") as error:
+        parse_measure(name)
+    assert said in str(error.value)
+
+
+def test_all_bad_names_are_reported_at_once():
+    with pytest.raises(RrarankError) as error:
+        parse_measures(["map", "ndgc@10", "best", "recal"])
+    assert all(name in str(error.value) for name in ("'ndgc@10' (did you mean 'nDCG@10'?)", "'best'", "'recal' (did"))
+    with pytest.raises(RrarankError, match="none given"):
+        parse_measures([])
+
+
+def test_a_level_is_given_where_it_is_open():
+    assert at_level(["nDCG@10", "RR@10", "AP(rel=3)", "ERR@20"], 2) == ["nDCG@10", "RR@10-l2", "AP(rel=3)", "ERR@20"]
+    assert "go up to 3" in level_note(["map"], {"1": {"a": 3}})
+    assert level_note(["map-l2", "ndcg@10", "AP(rel=1)"], {"1": {"a": 3}}) == ""
+    assert level_note(["map"], {"1": {"a": 1}}) == ""
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def ranked(docids):
+    return Run({"1": [Hit(docid, float(-rank)) for rank, docid in enumerate(docids)]})
+
+
+@pytest.mark.parametrize(("docids", "value"), [("ab", 1.0), ("axb", 1.0), ("a", 0.5), ("xyza", 0.5)])
+def test_bpref_without_judged_negatives_is_the_share_of_relevant_found(docids, value):
+    assert per_query_scores({"1": {"a": 1, "b": 1}}, ranked(docids), ["bpref"]) == {"bpref": {"1": value}}
+
+
+def test_bpref_takes_a_negative_grade_for_no_judgment_as_trec_eval_does():
+    assert per_query_scores({"1": {"a": 1, "spam": -2}}, ranked(["spam", "a"]), ["bpref"])["bpref"]["1"] == 1.0
+
+
+def test_measures_that_trec_eval_lacks_by_hand():
+    qrels = {"1": {"a": 3, "b": 1, "c": 0}}
+    found = per_query_scores(qrels, ranked("cab"), ["RBP(p=0.5)", "ERR@2", "dcg", "ndcg_burges", "Judged@2", "mrr@1"])
+    assert found["RBP(p=0.5)"]["1"] == pytest.approx(0.5 * (0.5 + 0.25))
+    assert found["ERR@2"]["1"] == pytest.approx(7 / 16 / 2)
+    assert found["dcg"]["1"] == pytest.approx(3 / math.log2(3) + 1 / 2)
+    assert found["ndcg_burges"]["1"] == pytest.approx((7 / math.log2(3) + 1 / 2) / (7 + 1 / math.log2(3)))
+    assert found["Judged@2"]["1"] == 1.0
+    assert found["mrr@1"]["1"] == 0.0
+
+
+def test_a_query_with_negative_grades_only_counts_as_zero():
+    found = per_query_scores({"1": {"a": -1}}, ranked("a"), ["map", "bpref", "ndcg@10", "rbp.8", "f1@3"])
+    assert all(values == {"1": 0.0} for values in found.values())
+
+
+# -- against trec_eval itself, the program ----------------------------------------------------------------------------
+
+FOURTEEN = {
+    "nDCG": "ndcg", "nDCG@5": "ndcg_cut_5", "nDCG@10": "ndcg_cut_10", "AP": "map", "AP@20": "map_cut_20",
+    "RR": "recip_rank", "R@100": "recall_100", "P@5": "P_5", "P": "set_P", "F1": "set_F", "Rprec": "Rprec",
+    "Bpref": "bpref", "Success@5": "success_5", "NumRelRet": "num_rel_ret",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trec_eval(tmp_path_factory):
+    """NIST's program, as Anserini's jar carries it."""
+    jars = [file.locate() for file in metadata.files("pyserini") or () if "fatjar" in str(file)]
+    if not jars or os.uname().machine != "x86_64":
+        pytest.skip("no trec_eval for this machine")
+    program = tmp_path_factory.mktemp("bin") / "trec_eval"
+    with zipfile.ZipFile(str(jars[0])) as jar:
+        program.write_bytes(jar.read("trec_eval/trec_eval-linux-amd64"))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
+
+
+def random_collection(rng, folder):
+    """Qrels and a run as files: ties, unjudged and unanswered queries, negative grades, queries without a negative."""
+    judged, hits = [], []
+    for qid in rng.sample(range(1, 60), 8):
+        pool = [f"d{number}" for number in range(rng.choice([3, 30, 200]))]
+        grades = rng.choice([[0, 0, 1, 2, 3], [1, 2], [0], [-1, 0, 1], [0, 1]])
+        documents = rng.sample(pool + [f"e{number}" for number in range(5)], rng.randint(1, len(pool)))
+        judged += [f"{qid} 0 {docid} {rng.choice(grades)}" for docid in documents]
+        if rng.random() < 0.8:
+            found = rng.sample(pool, rng.randint(1, len(pool)))
+            score = rng.choice([rng.random, lambda: rng.randint(0, 3), lambda: -1.5])
+            hits += [f"{qid} Q0 {docid} 0 {score()} t" for docid in found]
+    (folder / "qrels.txt").write_text("\n".join(judged) + "\n")
+    (folder / "run.trec").write_text("\n".join([*hits, "99 Q0 d1 1 1 t"]) + "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [1, 2])
+def test_fourteen_measures_equal_trec_evals_on_two_hundred_random_collections(level, trec_eval, tmp_path):
+    rng = random.Random(level)
+    compared = 0
+    for _ in range(200):
+        random_collection(rng, tmp_path)
+        command = [trec_eval, "-q", "-n", f"-l{level}", "-m", "all_trec", tmp_path / "qrels.txt", tmp_path / "run.trec"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        theirs = {(name.strip(), qid): float(value) for name, qid, value in (line.split("\t") for line in lines)}
+        names = [name if name.startswith("nDCG") else at_level([name], level)[0] for name in FOURTEEN]
+        ours = per_query_scores(read_qrels(tmp_path / "qrels.txt"), read_run(tmp_path / "run.trec"), names)
+        for name, trec_evals in zip(names, FOURTEEN.values(), strict=True):
+            for qid, value in ours[name].items():
+                assert value == pytest.approx(theirs.get((trec_evals, qid), 0.0), abs=5.1e-5), (name, qid)
+                compared += (trec_evals, qid) in theirs
+    assert compared > 14 * 200 * 4
+
+
+RANX = ["ndcg", "ndcg@10", "ndcg@7", "map", "map@20", "mrr", "mrr@3", "recall@10", "recall", "precision@5", "precision",
+        "f1", "f1@5", "r-precision", "hit_rate@5", "hits@10", "rbp.95", "dcg@10", "ndcg_burges@10", "map-l2", "mrr@10-l2"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ranx_gives_the_same_values_on_two_hundred_random_sets():
+    import ranx
+
+    rng = random.Random(3)
+    for _ in range(200):
+        pool = [f"d{number}" for number in range(40)]
+        qrels = {
+            str(q): {docid: rng.choice([0, 1, 2, 3]) for docid in rng.sample(pool, 20)} | {"x": 3} for q in range(5)
+        }
+        tied = {qid: [Hit(docid, float(rng.randint(0, 5))) for docid in rng.sample(pool, 30)] for qid in qrels}
+        run = Run({qid: best_first(hits) for qid, hits in tied.items()})
+        falling = {qid: {hit.docid: 1e3 - rank for rank, hit in enumerate(hits)} for qid, hits in run.items()}
+        theirs = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(falling), RANX, return_mean=False)
+        ours = per_query_scores(qrels, run, RANX)
+        for name in RANX:
+            assert list(ours[name].values()) == pytest.approx(list(theirs[name]), abs=1e-6), name
+
+
+# -- nothing is concluded from what is not a number -------------------------------------------------------------------
+
+
+def test_runs_without_a_judged_negative_compare_by_bpref():
+    qrels = {str(q): {"a": 1, "b": 1, "c": 1, "d": 1} for q in range(10)}
+    whole, part = (
+        Run({qid: [Hit(docid, -ord(docid)) for docid in docids] for qid in qrels}) for docids in ("abcd", "a")
+    )
+    found = evaluate_runs(qrels, {"whole": whole, "part": part}, measures=["bpref"])
+    assert [row.means["bpref"] for row in found.rows] == [1.0, 0.25]
+    [compared] = found.comparisons
+    assert (compared.mean, compared.reading) == (-0.75, "worse")
