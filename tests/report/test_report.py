@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def material(first="bm25", second="better", topics=None, texts=None):
 def evaluation(material):
     values = [{"1": 0.5, "2": 0.0}, {"1": 1.0, "2": 0.0}]
     rows = [Row(name, {"mrr": 0.25}, 0.5, {"mrr": found}) for name, found in zip(material.runs, values, strict=True)]
-    against = [compare(rows[1].name, "mrr", [1.0, 0.0], [0.5, 0.0])]
+    tested = compare(rows[1].name, "mrr", [1.0, 0.0], [0.5, 0.0])
+    against = [replace(tested, student_holm=tested.student, fisher_holm=tested.fisher)]
     return Evaluation(rows, {"mrr": 0.2}, rows[0].name, against, ["1", "2"], {"bm25": ["2"]})
 
 
