@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import math
+import shutil
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BY_RANK = ("rrf", "isr", "bordafuse", "rbc")
 BY_SCORE = ("sum", "mnz", "anz", "med", "max", "min", "wsum")
 METHODS = (*BY_RANK, *BY_SCORE)  # not condorcet: ranx 0.3.21 puts a document last that both runs prefer
-NORMS = ("min-max", "max", "sum", "zmuv", "rank", "none")
+ABSENT_IS_ZERO = ("sum", "mnz", "wsum")  # a document that a run lacks counts as one with score 0 there
+BOUND = 1e9  # by `max` and `min`, ranx gives a document that a run lacks -1e9 or 1e9
+
+_LOG = logging.getLogger("rrarank")
 
 
 def fuse_runs(
@@ -27,6 +40,10 @@ def fuse_runs(
 ) -> Run:
     """Fuse runs; each query is fused over the runs that answer it.
 
+    `sum`, `mnz` and `wsum` count a document that a run lacks as 0 there, so 0 must be the lowest score. Where a
+    normalised score is negative and a run lacks a document, that query's scores are shifted, run by run, until the
+    lowest is 0. `max` normalisation shifts negative scores likewise, because it divides by the highest.
+
     Args:
         method: `rrf` (reciprocal rank fusion: Cormack et al., SIGIR 2009) or another of `METHODS`, named as in ranx.
         norm: normalisation of scores per query and run, for the methods `BY_SCORE`.
@@ -36,7 +53,7 @@ def fuse_runs(
         hits: the most documents per query.
 
     Raises:
-        RrarankError: fewer than two runs, an unknown method, or the wrong number of weights.
+        RrarankError: fewer than two runs, an unknown method, wrong weights, or scores that the method cannot fuse.
     """
     _check_arguments(runs, method, norm, phi, weights)
     params: Mapping[str, object] = {"k": k} if method == "rrf" else {"phi": phi} if method == "rbc" else {}
@@ -44,42 +61,138 @@ def fuse_runs(
     for qid in dict.fromkeys(qid for run in runs for qid in run):
         groups.setdefault(tuple(i for i, run in enumerate(runs) if run.get(qid)), []).append(qid)
     fused: dict[str, list[Hit]] = {}
+    shifted: set[str] = set()
     for members, qids in groups.items():
-        parts = [{qid: runs[i][qid] for qid in qids} for i in members]
-        if method == "wsum":
-            params = {"weights": [float(weights[i]) for i in members]}
-        fused |= _fuse(parts, method, "none" if method in BY_RANK else norm, params) if parts else {}
+        if len(members) == 1:  # ranx refuses a single run
+            fused |= {qid: list(runs[members[0]][qid]) for qid in qids}
+        elif members:
+            if method == "wsum":
+                params = {"weights": [float(weights[i]) for i in members]}
+            scores = [{qid: _scores(runs[i][qid], method, norm, shifted, qid) for qid in qids} for i in members]
+            if method in ABSENT_IS_ZERO:
+                _lift(scores, shifted)
+            fused |= _fuse(scores, method, params)
+    if shifted:
+        _LOG.info(
+            "%s of %s scores: in %d of %d queries scores below 0 were shifted until each run's lowest is 0",
+            method, norm, len(shifted), len(fused),
+        )  # fmt: skip
     return Run({qid: fused.get(qid, [])[:hits] for run in runs for qid in run}, "fusion")
 
 
-def _fuse(
-    parts: Sequence[Mapping[str, Sequence[Hit]]], method: str, norm: str, params: Mapping[str, object]
-) -> dict[str, list[Hit]]:
-    import ranx
+Scores = dict[str, float]  # docid -> score
 
-    ranked = [ranx.Run({qid: _scores(hits) for qid, hits in part.items()}) for part in parts]
-    if len(ranked) == 1:  # ranx refuses a single run
-        return {qid: list(hits) for qid, hits in parts[0].items()}
+
+def _scores(hits: Sequence[Hit], method: str, norm: str, shifted: set[str], qid: str) -> Scores:
+    """What ranx is given for a query of a run: falling numbers for a method by rank, else normalised scores."""
+    import numpy as np
+
+    docids = [hit.docid for hit in hits]
+    if method in BY_RANK:  # strictly falling, so that ranx ranks ties as trec_eval does
+        return dict(zip(docids, strictly_falling([hit.score for hit in hits]).tolist(), strict=True))
+    scores = np.array([hit.score for hit in hits], dtype=np.float64)
+    if odd := [hit for hit in hits if not math.isfinite(hit.score)]:
+        raise RrarankError(f"query {qid}, document {odd[0].docid}: score {odd[0].score}, expected a finite number")
+    if norm == "max" and scores.min() < 0:
+        shifted.add(qid)
+        scores = scores - scores.min()
+    found = NORMS[norm](scores)
+    if method in ("max", "min") and abs(found).max() >= BOUND:
+        raise RrarankError(f"query {qid}: scores of {BOUND:g} and more cannot be fused by {method}; use --norm min-max")
+    return dict(zip(docids, found.tolist(), strict=True))
+
+
+def _lift(scores: Sequence[dict[str, Scores]], shifted: set[str]) -> None:
+    """Shift the scores of each query, run by run, until none is negative, if some document is absent from a run."""
+    for qid in scores[0]:
+        lists = [run[qid] for run in scores]
+        lowest = [min(found.values()) for found in lists]
+        if min(lowest) < 0 and any(found.keys() != lists[0].keys() for found in lists):
+            shifted.add(qid)
+            for run, low in zip(scores, lowest, strict=True):
+                if low < 0:
+                    run[qid] = {docid: score - low for docid, score in run[qid].items()}
+
+
+def _fuse(scores: Sequence[dict[str, Scores]], method: str, params: Mapping[str, object]) -> dict[str, list[Hit]]:
+    ranx = _import_ranx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba warns of ranx's integer casts
-        found = ranx.fuse(ranked, norm=None if norm == "none" else norm, method=method, params=dict(params))
-    return {qid: best_first(Hit(docid, float(score)) for docid, score in found[qid].items()) for qid in parts[0]}
+        runs = [ranx.Run(run) for run in scores]
+        found = ranx.fuse(runs, norm=None, method=method, params=dict(params))
+    return {qid: best_first(Hit(docid, float(score)) for docid, score in found[qid].items()) for qid in scores[0]}
 
 
-def _scores(hits: Sequence[Hit]) -> dict[str, float]:
-    """Strictly falling scores, so that ranx ranks ties as trec_eval does."""
-    falling = strictly_falling([hit.score for hit in hits]).tolist()
-    return {hit.docid: score for hit, score in zip(hits, falling, strict=True)}
+# -- normalisation, by the formulas of ranx.normalization -------------------------------------------------------------
+
+
+def _divided(scores: np.ndarray, by: float) -> np.ndarray:
+    return scores / max(by, 1e-9)
+
+
+def _by_rank(scores: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return 1 - np.arange(len(scores)) / len(scores)
+
+
+NORMS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "min-max": lambda scores: _divided(scores - scores.min(), scores.max() - scores.min()),
+    "max": lambda scores: _divided(scores, scores.max()),
+    "sum": lambda scores: _divided(scores - scores.min(), (scores - scores.min()).sum()),
+    "zmuv": lambda scores: _divided(scores - scores.mean(), scores.std()),
+    "rank": _by_rank,
+    "none": lambda scores: scores,
+}
+
+
+# -- arguments --------------------------------------------------------------------------------------------------------
 
 
 def _check_arguments(runs: Sequence[Run], method: str, norm: str, phi: float, weights: Sequence[float]) -> None:
     if len(runs) < 2:
         raise RrarankError(f"{len(runs)} runs to fuse, expected at least two")
     if method not in METHODS or norm not in NORMS:
-        raise RrarankError(f"fusion by {method!r} of {norm!r} scores (known: {', '.join(METHODS)}; {', '.join(NORMS)})")
+        hint = did_you_mean(method, METHODS) if method not in METHODS else did_you_mean(norm, NORMS)
+        known = f"known: {', '.join(METHODS)}; {', '.join(NORMS)}"
+        raise RrarankError(f"fusion by {method!r} of {norm!r} scores{hint} ({known})")
     if not 0 < phi < 1:
         raise RrarankError(f"phi {phi}: expected between 0 and 1")
     if (method == "wsum") != bool(weights) or len(weights) not in (0, len(runs)):
         raise RrarankError(
             f"{len(weights)} weights for {len(runs)} runs by {method}: wsum needs one per run, others none"
         )
+    if odd := [weight for weight in weights if not 0 <= weight < math.inf]:
+        raise RrarankError(f"weight {odd[0]}: expected a finite number of at least 0")
+    if weights and not any(weights):
+        raise RrarankError("all weights are 0: nothing would be ranked; give at least one above 0")
+
+
+# -- ranx -------------------------------------------------------------------------------------------------------------
+
+
+def _import_ranx() -> ModuleType:
+    """ranx, with a temporary folder for numba's cache where no other place is writable.
+
+    Raises:
+        RrarankError: ranx cannot be imported.
+    """
+    try:
+        return _imported()
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise RrarankError(f"ranx cannot be imported ({error})") from error
+    import numba
+
+    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="rrarank-numba-")
+    atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)
+    _LOG.info("numba's cache cannot be written; using %s for this job, which makes it slower", numba.config.CACHE_DIR)
+    return _imported()
+
+
+def _imported() -> ModuleType:
+    try:
+        import ranx
+    except ImportError as error:
+        raise RrarankError(f"ranx cannot be imported ({error}); type: pip install --force-reinstall ranx") from error
+    return ranx

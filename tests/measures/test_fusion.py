@@ -1,11 +1,14 @@
+import subprocess
+import sys
 from collections import defaultdict
 
 import pytest
 
 from rrarank.data.trec import parse_run, read_run
+from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
 from rrarank.fuse import FuseJob, fuse_job, main
-from rrarank.measures.fusion import BY_RANK, METHODS, fuse_runs
+from rrarank.measures.fusion import BY_RANK, BY_SCORE, METHODS, NORMS, fuse_runs
 from rrarank.storage.sidecar import read_sidecar, write_sidecar
 
 ONE = parse_run(["1 Q0 a 1 9 one", "1 Q0 b 2 5 one", "1 Q0 c 3 1 one", "2 Q0 x 1 3 one"])
@@ -42,8 +45,6 @@ def test_a_query_that_one_run_lacks_is_fused_over_the_others_and_order_is_kept()
 
 
 def test_a_query_that_no_run_answers_stays_empty():
-    from rrarank.data.types import Run
-
     assert fuse_runs([Run({"1": []}), Run({"1": []})])["1"] == []
 
 
@@ -127,3 +128,89 @@ def test_a_job_from_python_does_what_the_command_does(job, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(RrarankError, match="f.trec: exists already"):
         fuse_job(FuseJob(["one.trec", "two.trec"], output="f.trec"))
+
+
+# -- what each method takes for granted -------------------------------------------------------------------------------
+
+
+def moved(run, factor=1.0, constant=0.0):
+    return Run({qid: [Hit(hit.docid, factor * hit.score + constant) for hit in hits] for qid, hits in run.items()})
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("method", ["sum", *(pytest.param(name, marks=pytest.mark.slow) for name in BY_SCORE[1:])])
+def test_a_constant_less_does_not_turn_a_ranking_round(method, norm, caplog):
+    """Scores below zero, as of BERT or log-probabilities: c, which both runs hold, was last by `sum`."""
+    weights = [1.0, 1.0] if method == "wsum" else ()
+    below = [moved(ONE, constant=-20.0), moved(TWO, constant=-20.0)]
+    with caplog.at_level("INFO", "rrarank"):
+        fused = fuse_runs(below, method, norm=norm, weights=weights)
+    if norm not in ("max", "none"):  # these two are not meant to be the same after a shift
+        assert docids(fused) == docids(fuse_runs([ONE, TWO], method, norm=norm, weights=weights))
+    if method in ("sum", "mnz", "wsum"):
+        assert docids(fused).index("b") < docids(fused).index("d")  # in both runs, above d where d stands
+        assert min(hit.score for hit in fused["1"]) >= 0
+    shifts = norm == "max" or (method in ("sum", "mnz", "wsum") and norm in ("none", "zmuv"))
+    assert ("scores below 0 were shifted" in caplog.text) == shifts
+
+
+def test_every_document_in_all_runs_needs_no_shift(caplog):
+    with caplog.at_level("INFO", "rrarank"):
+        fused = fuse_runs([moved(ONE, constant=-20.0), moved(ONE, constant=-30.0)], "sum", norm="none")
+    assert {hit.docid: hit.score for hit in fused["1"]} == {"a": -32.0, "b": -40.0, "c": -48.0}
+    assert caplog.text == ""
+
+
+def test_a_run_that_ties_everything_decides_nothing():
+    tied = parse_run([f"1 Q0 {docid} 1 7 t" for docid in "abcd"])
+    assert docids(fuse_runs([tied, TWO], "sum"))[:2] == ["c", "b"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["min-max", "max", "sum", "zmuv", "rank"])
+def test_normalised_scores_are_ranxs(norm):
+    import numpy as np
+    from ranx import Run as RanxRun
+    from ranx.normalization import norm_switch
+
+    scores = {f"d{number}": 10.0 / (1 + number) for number in range(7)}
+    theirs = norm_switch(norm)(RanxRun({"1": scores}))["1"]
+    assert NORMS[norm](np.array([*scores.values()])) == pytest.approx([theirs[docid] for docid in scores])
+
+
+@pytest.mark.parametrize(
+    ("runs", "settings", "message"),
+    [
+        ([ONE, Run({"1": [Hit("a", float("nan"))]})], {"method": "sum"}, "query 1, document a: score nan"),
+        ([ONE, Run({"1": [Hit("a", float("inf"))]})], {"method": "rrf"}, "score inf is not a finite float32"),
+        ([ONE, moved(TWO, 1e10)], {"method": "max", "norm": "none"}, "scores of 1e.09 and more cannot be fused by max"),
+        ([ONE, TWO], {"method": "wsum", "weights": [1, -1]}, "weight -1: expected a finite number of at least 0"),
+        ([ONE, TWO], {"method": "wsum", "weights": [1, float("nan")]}, "weight nan"),
+        ([ONE, TWO], {"method": "wsum", "weights": [0, 0]}, "all weights are 0"),
+        ([ONE, TWO], {"method": "sun"}, "did you mean 'sum'"),
+    ],
+)
+def test_scores_and_weights_that_a_method_cannot_fuse(runs, settings, message):
+    with pytest.raises(RrarankError, match=message):
+        fuse_runs(runs, **settings)
+
+
+def test_a_read_only_machine_fuses_with_a_temporary_cache():
+    """As in a container: nothing can be written but in the temporary folder."""
+    code = """
+import logging, sys, tempfile
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+writable, real = tempfile.gettempdir(), tempfile.TemporaryFile
+def read_only(*arguments, dir=None, **more):
+    if dir and not str(dir).startswith(writable):
+        raise OSError(30, "Read-only file system")
+    return real(*arguments, dir=dir, **more)
+tempfile.TemporaryFile = read_only
+import rrarank
+run = rrarank.parse_run(["1 Q0 a 1 2 t", "1 Q0 b 2 1 t"])
+print([hit.docid for hit in rrarank.fuse_runs([run, run])["1"]])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "['a', 'b']\n", ran.stderr
+    assert ran.stderr.count("numba's cache cannot be written; using ") == 1
+    assert "Traceback" not in ran.stderr
