@@ -26,6 +26,7 @@ COMMANDS = {
     "serving llm_rate": "LLM questions answered per second",
     "quality interpolation": "first stage, student, and both joined",
     "quality long_tail": "gains by length and rarity of the query",
+    "quality interval_coverage": "how often 95% intervals cover the true mean, by simulation",
     "quality recorded_answers": "what recorded list-wise answers are worth",
     "quality smollm2": "SmolLM2-135M-Instruct as a folder, from its pip package",
 }

@@ -24,7 +24,7 @@ from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs, tukey_h
 from rrarank.measures.significance import SEED, Comparison, rests_on
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
-from rrarank.storage.files import STDIO, atomic_write, find, stem
+from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, stem
 from rrarank.storage.sidecar import check_output, read_sidecar
 
 
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", help=argparse.SUPPRESS)  # of older command lines; nothing here uses several
     parser.add_argument(
         "--output", nargs="+", default=(STDIO,), metavar="FILE",
-        help=f"by suffix: .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences), else text "
+        help=f"by suffix: .txt .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences) "
         "(default: -, stdout)",
     )  # fmt: skip
     return parser
@@ -74,6 +74,9 @@ _MEASURES_HELP = (
     "as ir_measures, trec_eval or ranx name them, such as nDCG@10, RR(rel=2)@10 or recip_rank "
     f"(default: {' '.join(MEASURES)})"
 )
+
+
+SUFFIXES = (".txt", ".md", ".tex", ".json", ".csv", *FIGURES)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     for output in job.output:
         check_output(output, job.overwrite, [qrels, *paths])
+        check_suffix(output, SUFFIXES)
     if any(Path(output).suffix in FIGURES for output in job.output) and len(paths) < 2:
         raise RrarankError("--output: a plot of differences needs a second run")
     runs, teachers = _named_runs(paths)
@@ -200,7 +204,7 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
         head = [f"minus {found.baseline}", "measure", "difference", "95% interval"]
         head += ["p (t)", "p (Fisher)", "d", "detectable", ""]
         parts.append(_table(head, [_against(one) for one in found.comparisons], style))
-        parts.append(rests_on(found.comparisons))
+        parts.append(rests_on(found.comparisons, len(found.queries)))
     if tukey and len(found.rows) > 1:
         pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
         rows = [[f"{a} - {b}", *(figure(pairs[m][a, b], ".2g") for m in measures)] for a, b in pairs[measures[0]]]

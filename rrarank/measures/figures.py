@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.measure import label
-from rrarank.measures.significance import bootstrap
+from rrarank.measures.significance import interval_of_values
 from rrarank.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """The mean of per-query values, with a bootstrap interval over the queries."""
-        return cls(fmean(values), *bootstrap(values))
+        """The mean of per-query values and its interval."""
+        return cls(fmean(values), *interval_of_values(values))
 
     def offsets(self) -> list[list[float]]:
         """The distance of each bound from the mean, as matplotlib takes it; a NaN bound is not drawn."""

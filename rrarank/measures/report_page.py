@@ -22,7 +22,7 @@ from rrarank.measures.figures import differences_svg
 from rrarank.measures.measure import label
 from rrarank.measures.numbers import comparison_cells, figure, interval
 from rrarank.measures.scores import MEASURES, Evaluation, Row, evaluate_runs
-from rrarank.measures.significance import INTERVAL_METHOD, SEED, bootstrap, rests_on
+from rrarank.measures.significance import SEED, interval_method, interval_of_values, rests_on
 from rrarank.storage.files import atomic_write
 
 CUT = 180  # characters of a passage that are shown before it is opened
@@ -86,12 +86,12 @@ def report_page(found: Evaluation, material: Material, config: PageConfig = Page
         config=config,
         differences=[f"{name} - {found.baseline}" for name in others],
         found=found,
-        interval_method=INTERVAL_METHOD,
+        interval_method=interval_method(len(found.queries)),
         intervals=_intervals(found, config),
         measures=list(config.measures),
         names=list(material.runs),
         queries=[_query(qid, found, material, config) for qid in found.queries],
-        rests_on=rests_on(found.comparisons),
+        rests_on=rests_on(found.comparisons, len(found.queries)),
         script_hash=_script_hash(source),
         title=config.title or " against ".join(filter(None, [", ".join(others), first])),
         **(_plot(found, config.measures[0]) if found.comparisons else {}),
@@ -120,7 +120,7 @@ def _plot(found: Evaluation, measure: str) -> dict[str, str]:
 def _intervals(found: Evaluation, config: PageConfig) -> dict[tuple[str, str], str]:
     """(system, measure) -> the interval of its mean."""
     return {
-        (row.name, measure): interval(*bootstrap(list(row.per_query[measure].values()), seed=config.seed))
+        (row.name, measure): interval(*interval_of_values(list(row.per_query[measure].values()), seed=config.seed))
         for row in found.rows
         for measure in config.measures
     }

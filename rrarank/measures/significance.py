@@ -14,7 +14,9 @@ ALPHA = 0.05
 PERMUTATIONS = 10_000
 RESAMPLES = 10_000
 SEED = 42
-INTERVAL_METHOD = "bootstrap over queries"
+FEW = 20
+"""Fewer queries than this get t intervals. In simulations (`python -m benchmarks quality interval_coverage`), 95%
+intervals by percentile bootstrap covered the mean in 73-82% of samples of 5 queries, BCa in 73-82%, t in 85-94%."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,24 @@ class Comparison:
         return "not resolved" if not self.fisher_holm < ALPHA else "better" if self.mean > 0 else "worse"
 
 
-def rests_on(comparisons: Sequence[Comparison]) -> str:
+def rests_on(comparisons: Sequence[Comparison], queries: int) -> str:
     """The note below a table of comparisons: tests, correction, intervals."""
     family = len({c.system for c in comparisons})
     return (
         f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "
-        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: {INTERVAL_METHOD}. d: mean / standard "
-        "deviation. detectable: the smallest difference that this many queries can show with 80% power."
+        f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: {interval_method(queries)}. "
+        "d: mean / standard deviation. "
+        "detectable: the smallest difference that this many queries can show with 80% power."
+    )
+
+
+def interval_method(queries: int) -> str:
+    """How intervals over this many queries are computed, with a caveat if they are few."""
+    if queries >= FEW:
+        return "bootstrap over queries"
+    return (
+        f"by t; with only {queries} quer{'y' if queries == 1 else 'ies'} they are rough "
+        "(of simulated 95% intervals over 5 to 10 queries, 85% to 95% covered the true mean)"
     )
 
 
@@ -73,7 +86,7 @@ def compare(
         return Comparison(system, measure, mean, *[math.nan] * 6)
     if not any(differences):
         return Comparison(system, measure, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
-    low, high = bootstrap(differences, seed=seed)
+    low, high = mean_interval(differences, seed=seed)
     deviation = float(np.std(differences, ddof=1))
     return Comparison(
         system,
@@ -121,6 +134,29 @@ def fisher_randomisation(differences: Sequence[float], *, permutations: int = PE
             rng=np.random.default_rng(seed),
         ).pvalue
     )
+
+
+def mean_interval(values: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:
+    """95% interval of the mean: by bootstrap, or by t for fewer than `FEW` values; NaN for a single one."""
+    return bootstrap(values, seed=seed) if len(values) >= FEW else t_interval(values)
+
+
+def interval_of_values(values: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:
+    """The same for a measure's values, whose mean is not below 0, nor above 1 if no value is."""
+    low, high = mean_interval(values, seed=seed)
+    return (max(low, 0.0), min(high, 1.0) if max(values) <= 1 else high) if math.isfinite(low) else (low, high)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95% interval of the mean by Student's t (scipy.stats.t)."""
+    import numpy as np
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return math.nan, math.nan
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = float(t.ppf(1 - ALPHA / 2, len(values) - 1)) * error
+    return mean - half, mean + half
 
 
 def bootstrap(differences: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from rrarank.measures.significance import SEED
 from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import InlineTexts, gather, load_qrels
-from rrarank.storage.files import STDIO, find, is_file, stem
+from rrarank.storage.files import STDIO, check_suffix, find, is_file, stem
 from rrarank.storage.sidecar import check_output, fingerprint, write_sidecar
 
 Places = Mapping[str, str | Path]
@@ -63,6 +63,7 @@ def make_report(job: ReportJob) -> Evaluation:
     files, places = _load_runs(paths, Origins(job.topics, job.collection, job.index, job.dataset))
     inputs: Places = {"qrels": qrels, **places}
     check_output(job.output, job.overwrite, [*paths, *inputs.values()])
+    check_suffix(job.output, (".html", ".htm"))
     config = PageConfig(
         measures=at_level(job.measures, job.rel_level or 1),
         depth=job.depth,

@@ -50,10 +50,11 @@ def _reproduce(flags: argparse.Namespace) -> None:
     given = vars(flags)
     places = {place: given.pop(place) for place in ("data", *PLACES)}
     models = _models(given.pop("model"))
-    table = reproduce_table(ReproduceJob(**given, models=models, places=places))
-    if not flags.dry_run:
+    job = ReproduceJob(**given, models=models, places=places)
+    table = reproduce_table(job)
+    if not job.dry_run:
         print(markdown(table), end="")
-        conclude(table, flags.output)
+        conclude(table, job.folder)
 
 
 def _models(given: Sequence[str]) -> dict[str, str]:

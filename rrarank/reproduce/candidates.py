@@ -19,6 +19,7 @@ from rrarank.data.trec import write_run
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError
 from rrarank.reproduce.config import BM25Config, ColumnConfig
+from rrarank.reproduce.folder import claim
 from rrarank.sources.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
 from rrarank.sources.lucene import BM25, LuceneIndex, build_index
 from rrarank.sources.names import TOPICS, file_or_id
@@ -61,10 +62,10 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
     origins = Origins(column.topics, column.collection, column.index, column.dataset)
     run = Path(column.run)
     if not column.is_direct:
+        claim(folder.parent)
         make = _pool if column.is_pool else _top
         hits, places = make(column, qrels, origins, folder)
         run, origins = folder / "candidates.trec", Origins()
-        folder.mkdir(parents=True, exist_ok=True)
         write_run(run, hits.items(), "candidates")
         kept = {name: place for name, place in places.items() if name in ("topics", "collection", "index", "dataset")}
         write_sidecar(run, inputs=kept, config=asdict(column))
@@ -110,8 +111,10 @@ def _indexed(column: ColumnConfig, places: Places, index: Path) -> Path:
     settings = {"language": column.bm25.language}
     if index.exists():
         made = read_sidecar(index)
-        of = made.content["inputs"]["collection"]["sha256"] if made else ""
-        if made and of == fingerprint(Path(collection)) and made.content["config"] == settings:
+        if made is None:
+            raise RrarankError(f"{index}: no sidecar says that rrarank made it; move it away or remove it")
+        of = made.content["inputs"].get("collection", {}).get("sha256")
+        if of == fingerprint(Path(collection)) and made.content.get("config") == settings:
             return index
         shutil.rmtree(index)
     build_index(Collection(Path(collection)), index, language=column.bm25.language)

@@ -18,6 +18,7 @@ from rrarank.measures.scores import evaluate_runs
 from rrarank.reproduce.candidates import Candidates, prepare
 from rrarank.reproduce.cells import Reranking, is_failure, rerank_cell
 from rrarank.reproduce.config import ColumnConfig, TableConfig, filled, load_table
+from rrarank.reproduce.folder import claim, own_folder
 from rrarank.reproduce.rows import Row, find_row
 from rrarank.reproduce.table import Cell, Column, Table, as_json, markdown
 from rrarank.storage.files import atomic_write
@@ -32,7 +33,8 @@ class ReproduceJob:
         places: place holder (`data`, `run`, `topics`, …) -> what stands for it in the table's files.
         models: row -> the model to use instead of the table's.
         rows, columns: only these, and the baseline; None: all.
-        output: folder of runs, table.md, table.json, figures and reports.
+        output: folder of runs, table.md, table.json, figures and reports; if it holds other files, they are written
+            to a folder inside it that is named after the table.
         dry_run: make the candidates and print each command; re-rank nothing.
     """
 
@@ -50,7 +52,8 @@ class ReproduceJob:
 
     @property
     def folder(self) -> Path:
-        return Path(self.output)
+        """Where the table is written: `output`, or a folder inside it if that holds other files."""
+        return own_folder(self.output, self.table)
 
     @property
     def reranking(self) -> Reranking:
@@ -63,17 +66,21 @@ def reproduce_table(job: ReproduceJob) -> Table:
     Raises:
         RrarankError: an unknown table, row, column or model.
     """
-    config = _chosen(load_table(str(job.table)), job)
+    config, folder = _chosen(load_table(str(job.table)), job), job.folder
+    if folder != Path(job.output):
+        say(f"{job.output}: holds other files; the table is written to {folder}")
     rows = {name: find_row(name, row, job.models, job.allow_pickle) for name, row in config.rows.items()}
     for name, row in rows.items():
         if row.absent:
             say(f"{name}: not reached: {row.absent}")
+    if not job.dry_run:
+        claim(folder)
     columns = {name: _column(name, column, rows, config, job) for name, column in config.columns.items()}
     table = Table(config, {name: row.model for name, row in rows.items()}, columns)
     if not job.dry_run:
-        with atomic_write(job.folder / "table.md") as file:
+        with atomic_write(folder / "table.md") as file:
             file.write(markdown(table))
-        with atomic_write(job.folder / "table.json") as file:
+        with atomic_write(folder / "table.json") as file:
             file.write(json.dumps(as_json(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return table
 
@@ -165,10 +172,13 @@ def _draw(
                 Estimate.of([*row.per_query[tested].values()]),
             )
             for row in column.found.rows
-            if table.rows[row.name].reranker != "bm25"  # it computes nothing
+            if table.rows[row.name].reranker != "bm25" and column.cells[row.name].seconds > 0  # bm25 computes nothing
         ]
         if len(timed) > 1:
-            plot_efficiency(timed, table.rows[table.baseline].title, label(tested), folder / f"{name}.efficiency.png")
+            titles = [system.name for system in timed]
+            baseline = table.rows[table.baseline].title
+            reference = baseline if baseline in titles else titles[0]
+            plot_efficiency(timed, reference, label(tested), folder / f"{name}.efficiency.png")
     material = Material(candidates.qrels, runs, candidates.inputs.topics, candidates.inputs.texts)
     title = f"{table.title}: {column.config.title}, {column.config.label}"
     write_report(folder / f"{name}.html", material, PageConfig((tested, *table.measures[:-1]), title=title))

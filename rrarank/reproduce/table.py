@@ -144,7 +144,7 @@ def _column(name: str, column: Column, table: Table) -> str:
     head.append(f"minus {table.config.rows[table.config.baseline].title}, {label(tested)}")
     head += ["p", "detectable", "parameters", "s/query", ""]
     rows = [_row(name, row, column, table) for row in table.config.rows]
-    note = f"{_facts(column)} {rests_on(column.found.comparisons) if column.found.comparisons else ''}"
+    note = f"{_facts(column)} {_rests_on(column.found)}"
     return f"{heading}\n\n{_grid(head, rows)}\n\n{note.strip()}"
 
 
@@ -183,6 +183,10 @@ def _facts(column: Column) -> str:
         f"{facts['judged_queries']:,} queries{sample}; {facts['with_text']:,} of {facts['judged']:,} judged passages "
         f"have text; a random order of the same candidates: {floors}."
     )
+
+
+def _rests_on(found: Evaluation) -> str:
+    return rests_on(found.comparisons, len(found.queries)) if found.comparisons else ""
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

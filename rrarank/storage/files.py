@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -148,6 +148,13 @@ def stem(path: str | Path) -> str:
     for suffix in (".gz", ".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
         name = name.removesuffix(suffix)
     return "stdin" if name == STDIO else name or "run"
+
+
+def check_suffix(output: str | Path, known: Sequence[str]) -> None:
+    """Refuse an output whose suffix names a format that is not written; no suffix is no such name."""
+    suffix = Path(output).suffix
+    if suffix and suffix not in known:
+        raise RrarankError(f"{output}: unknown suffix {suffix!r} (known: {' '.join(known)})")
 
 
 def is_file(output: str | Path) -> bool:

@@ -3,12 +3,25 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from rrarank.measures.significance import bootstrap, compare, fisher_randomisation, holm, smallest_detectable, student_t
+from rrarank.measures.numbers import comparison_cells, figure
+from rrarank.measures.significance import (
+    bootstrap,
+    compare,
+    fisher_randomisation,
+    holm,
+    interval_method,
+    interval_of_values,
+    mean_interval,
+    rests_on,
+    smallest_detectable,
+    student_t,
+)
 
 
 def differences(n, seed=0, mean=0.05):
@@ -96,3 +109,61 @@ def test_one_query_supports_no_test():
     c = compare("s", "m", [0.4], [0.1])
     assert c.mean == pytest.approx(0.3)
     assert all(math.isnan(value) for value in (c.student, c.fisher, c.low, c.high, c.detectable))
+
+
+# -- few queries ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 5, 19])
+def test_few_queries_get_scipys_t_interval(n):
+    values = differences(n)
+    expected = stats.t.interval(0.95, n - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert mean_interval(values) == pytest.approx(expected)
+    c = compare("s", "m", values, [0.0] * n)
+    assert (c.low, c.high) == pytest.approx(expected)
+
+
+def test_more_queries_get_the_bootstrap():
+    values = differences(20)
+    assert mean_interval(values) == bootstrap(values)
+
+
+def test_intervals_over_few_queries_carry_a_caveat():
+    assert interval_method(20) == "bootstrap over queries"
+    assert "with only 19 queries they are rough" in interval_method(19)
+    c = compare("s", "m", differences(5), [0.0] * 5)
+    assert "Intervals: by t; with only 5 queries they are rough" in rests_on([c], 5)
+    assert "rough" not in rests_on([c], 43)
+
+
+def test_intervals_of_five_queries_cover_the_mean_more_often_than_the_bootstrap():
+    rng = np.random.default_rng(0)
+    covered = {mean_interval: 0, bootstrap: 0}
+    for _ in range(200):
+        values = rng.normal(0.05, 0.15, 5).tolist()
+        for method in covered:
+            low, high = method(values)
+            covered[method] += low <= 0.05 <= high
+    assert covered[bootstrap] < 0.88 * 200
+    assert covered[mean_interval] > 0.91 * 200
+
+
+def test_an_interval_of_a_measure_stays_among_its_values():
+    assert interval_of_values([0.0, 1.0]) == (0.0, 1.0)
+    assert interval_of_values([0.5, 3.0])[1] > 1
+    assert all(math.isnan(bound) for bound in interval_of_values([0.3]))
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_nothing_is_concluded_from_what_is_not_finite(odd):
+    c = compare("s", "m", [odd, 0.2, 0.3], [0.1, 0.1, 0.1])
+    assert c.reading == ""
+    assert all(math.isnan(value) for value in (c.student, c.fisher, c.low, c.high, c.detectable))
+    assert figure(c.mean, "+.4f") == ""
+    assert comparison_cells(c) == [""] * 5
+
+
+def test_what_has_no_variance_has_no_t():
+    c = compare("s", "m", [0.5] * 2, [0.25] * 2)
+    cells = comparison_cells(replace(c, student_holm=0.0, fisher_holm=0.5))
+    assert cells == ["[+0.2500, +0.2500]", "", "0.5", "", "0.0000"]

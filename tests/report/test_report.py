@@ -148,9 +148,10 @@ def test_depth_cuts_the_columns():
 def test_systems_stand_with_intervals_and_tests():
     rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>.*?</tr>", page(), re.DOTALL)]
     assert ["random", "order", "0.2000"] in rows
-    assert ["bm25", "0.2500", "[0.0000,", "0.5000]", "50%"] in rows
+    assert ["bm25", "0.2500", "[0.0000,", "1.0000]", "50%"] in rows
     assert any(row[:3] == ["better", "RR(rel=1)", "+0.2500"] and row[-2:] == ["not", "resolved"] for row in rows)
     assert "bm25 has no hits for 1 judged queries, counted as 0" in page()
+    assert page().count("by t; with only 2 queries they are rough") == 4  # caption and label of both tables
 
 
 def test_one_run_is_a_report_without_comparison():
@@ -248,6 +249,7 @@ def test_same_inputs_same_file_and_no_path_in_it(job, tmp_path):
         (["--output", "q.txt", "--overwrite"], "q.txt: would replace the input"),
         (["--output", "docs.jsonl", "--overwrite", *TEXTS], "docs.jsonl: would replace the input"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'; rename one"),
+        (["--output", "r.pdf"], "r.pdf: unknown suffix '.pdf' (known: .html .htm)"),
         (["--topics", "absent.tsv"], "absent.tsv: no such file"),
         (["--measures", "nope"], "--measures: not understood: 'nope'"),
     ],

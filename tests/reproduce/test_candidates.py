@@ -3,6 +3,7 @@
 import pytest
 
 from rrarank.data.trec import read_run
+from rrarank.errors import RrarankError
 from rrarank.reproduce.candidates import prepare
 from rrarank.reproduce.config import BM25Config, ColumnConfig
 
@@ -37,6 +38,15 @@ def test_an_index_is_kept_until_the_collection_is_another(column, tmp_path):
     (tmp_path / "corpus.tsv").write_text("new\tcat number 4\n" + (tmp_path / "corpus.tsv").read_text())
     again = prepare(column(depth=3), tmp_path / "made").inputs.run["4"]
     assert "new" in {hit.docid for hit in again}
+
+
+def test_an_index_that_no_sidecar_of_ours_claims_is_left_alone(column, tmp_path):
+    theirs = tmp_path / "made" / "index" / "segments_1"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("an index")
+    with pytest.raises(RrarankError, match="no sidecar says that rrarank made it"):
+        prepare(column(depth=3), tmp_path / "made")
+    assert theirs.read_text() == "an index"
 
 
 def test_a_sample_is_the_same_for_the_same_seed(column, tmp_path):

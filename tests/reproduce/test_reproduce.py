@@ -102,7 +102,7 @@ def test_markdown_figures_and_pages(made):
     assert "## cats, bm25-top4" in text
     assert "[FAIL]" in text
     assert "[OK]" in text
-    assert "a random order of the same candidates: ndcg@5" in text
+    assert "a random order of the same candidates: nDCG@5" in text
     assert {path.name for path in output.iterdir() if path.suffix in (".png", ".html")} == {
         "top.differences.png",
         "top.html",
@@ -191,6 +191,45 @@ def test_a_set_of_ones_own_by_flags(table, data, tmp_path, capsys):
     asked = [str(table), *map(str, flags), "--columns", "own", "--rows", "bm25", "--output", str(tmp_path), "--dry-run"]
     assert main(asked) == 0
     assert "failed" in capsys.readouterr().err  # this table's own column does not take --topics
+
+
+def test_what_is_not_a_tables_own_is_neither_removed_nor_replaced(table, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    theirs = {"top/index/segments_1": "an index", "pool/candidates.trec": "a run", "table.md": "notes", "top.html": ""}
+    for name, text in theirs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    flags = [str(table), "--data", str(data), "--rows", "bm25", "--columns", "pool", "--output", "."]
+    assert main(flags) == 0
+    assert ".: holds other files; the table is written to own" in capsys.readouterr().err
+    assert {name: (tmp_path / name).read_text() for name in theirs} == theirs
+    assert (tmp_path / "own" / "table.md").is_file()
+    assert main(flags) == 0  # in the same folder
+    (tmp_path / "own" / "reproduce.json").unlink()
+    before = sorted((tmp_path / "own").rglob("*"))
+    assert main(flags) == 2
+    assert "give a new folder as --output" in capsys.readouterr().err
+    assert sorted((tmp_path / "own").rglob("*")) == before
+
+
+def test_a_table_whose_baseline_is_bm25_is_drawn_with_two_other_rows(cross_encoder_folder, data, tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        f"""
+title: t
+baseline: bm25
+columns:
+  top: {{title: top, protocol: bm25-top, depth: 4, qrels: "{data}/qrels.txt", run: "{data}/bm25.trec",
+        topics: "{data}/topics.tsv", collection: "{data}/corpus.tsv"}}
+rows:
+  bm25: {{title: BM25, reranker: bm25}}
+  one: {{title: one, reranker: cross-encoder, model: {cross_encoder_folder}, settings: {{allow_pickle: true}}}}
+  two: {{title: two, reranker: cross-encoder, model: {cross_encoder_folder}, settings: {{allow_pickle: true}}}}
+"""
+    )
+    assert main([str(path), "--output", str(tmp_path / "out"), "--threads", "1", "--device", "cpu"]) == 0
+    assert (tmp_path / "out" / "top.efficiency.png").is_file()
+    assert "minus BM25" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
