@@ -209,7 +209,7 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
         pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
         rows = [[f"{a} - {b}", *(figure(pairs[m][a, b], ".2g") for m in measures)] for a, b in pairs[measures[0]]]
         parts.append(_table(["Tukey's HSD, p", *names], rows, style))
-        parts.append(f"All {len(rows)} pairs of systems within one measure; corrected by the test itself.")
+        parts.append(f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure.")
     if style == "latex_booktabs":
         parts[1::2] = [f"% {note}" for note in parts[1::2]]
     return "\n\n".join(parts) + "\n"

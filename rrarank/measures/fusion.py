@@ -10,11 +10,11 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import MissingPrerequisite, RrarankError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,28 +171,26 @@ def _check_arguments(runs: Sequence[Run], method: str, norm: str, phi: float, we
 # -- ranx -------------------------------------------------------------------------------------------------------------
 
 
-def _import_ranx() -> ModuleType:
+def _import_ranx(*, again: bool = False) -> ModuleType:
     """ranx, with a temporary folder for numba's cache where no other place is writable.
 
     Raises:
-        RrarankError: ranx cannot be imported.
+        MissingPrerequisite: ranx cannot be imported.
     """
     try:
-        return _imported()
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise RrarankError(f"ranx cannot be imported ({error})") from error
+        import ranx
+    except Exception as error:  # whatever numba raises on this machine
+        if again or "no locator available" not in str(error):
+            reason = str(error).partition("\n")[0]
+            raise MissingPrerequisite(f"ranx cannot be imported ({reason}); type: pip install -U ranx numba") from error
+        _use_temporary_cache()
+        return _import_ranx(again=True)
+    return cast(ModuleType, ranx)
+
+
+def _use_temporary_cache() -> None:
     import numba
 
     numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="rrarank-numba-")
     atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)
     _LOG.info("numba's cache cannot be written; using %s for this job, which makes it slower", numba.config.CACHE_DIR)
-    return _imported()
-
-
-def _imported() -> ModuleType:
-    try:
-        import ranx
-    except ImportError as error:
-        raise RrarankError(f"ranx cannot be imported ({error}); type: pip install --force-reinstall ranx") from error
-    return ranx

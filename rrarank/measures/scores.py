@@ -115,12 +115,21 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
 def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
     """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
 
+    NaN where the statistic is not finite: over a single query, or if no system's values vary.
+
     The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
     """
     from scipy.stats import tukey_hsd as hsd
 
-    ps = hsd(*[list(row.per_query[measure].values()) for row in rows]).pvalue
-    return {(a.name, b.name): float(ps[i, j]) for i, a in enumerate(rows) for j, b in enumerate(rows) if i < j}
+    values = [list(row.per_query[measure].values()) for row in rows]
+    varies = any(len(set(one)) > 1 for one in values)
+    ps = hsd(*values).pvalue if varies else None
+    return {
+        (a.name, b.name): math.nan if ps is None else float(ps[i, j])
+        for i, a in enumerate(rows)
+        for j, b in enumerate(rows)
+        if i < j
+    }
 
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:

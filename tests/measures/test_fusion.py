@@ -214,3 +214,9 @@ print([hit.docid for hit in rrarank.fuse_runs([run, run])["1"]])
     assert ran.stdout == "['a', 'b']\n", ran.stderr
     assert ran.stderr.count("numba's cache cannot be written; using ") == 1
     assert "Traceback" not in ran.stderr
+
+
+def test_a_ranx_that_cannot_be_imported_is_one_line(job, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ranx", None)
+    assert main(job) == 3
+    assert capsys.readouterr().err.startswith("error: ranx cannot be imported (")

@@ -230,6 +230,14 @@ def test_tukey_is_ranxs():
         assert p == pytest.approx(theirs.comparisons[a, b]["mrr"]["p_value"])
 
 
+@pytest.mark.parametrize("queries", [1, 3])
+def test_tukey_says_nothing_where_nothing_varies(queries):
+    qrels = {str(q): {"a": 1} for q in range(queries)}
+    runs = {docid: Run({qid: [Hit(docid, 1.0)] for qid in qrels}) for docid in "ab"}
+    rows = evaluate_runs(qrels, runs, measures=["mrr"]).rows
+    assert math.isnan(tukey_hsd(rows, "mrr")["a", "b"])
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 RUN = Run({"1": [Hit("a", 1.0)]})
