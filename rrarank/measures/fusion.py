@@ -191,6 +191,7 @@ def _import_ranx(*, again: bool = False) -> ModuleType:
 def _use_temporary_cache() -> None:
     import numba
 
-    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="rrarank-numba-")
-    atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)
-    _LOG.info("numba's cache cannot be written; using %s for this job, which makes it slower", numba.config.CACHE_DIR)
+    folder = tempfile.mkdtemp(prefix="rrarank-numba-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # set when numba loads
+    _LOG.info("numba's cache cannot be written; using %s for this job, which makes it slower", folder)
