@@ -151,7 +151,7 @@ def level_note(measures: Sequence[str], qrels: Qrels) -> str:
         return ""
     return (
         f"{', '.join(binary)}: grades of 1 and more count as relevant, and the judgments go up to {highest}; "
-        "give --rel-level 2 for TREC DL's figures, or --rel-level 1 to say that 1 is meant"
+        "for TREC DL's figures give --rel-level 2"
     )
 
 
