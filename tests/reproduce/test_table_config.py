@@ -10,7 +10,7 @@ from rrarank.storage.yaml_settings import shipped
 
 COLUMN = {"title": "t", "protocol": "bm25-top", "qrels": "q", "run": "r"}
 ROW = {"title": "r", "reranker": "bm25"}
-DOCS = Path(__file__).parents[2] / "docs" / "rows"
+DOCS = Path(__file__).parents[2] / "docs" / "rradistill"
 
 
 def table(**changes):
@@ -24,7 +24,7 @@ def test_shipped_tables_read(name):
 
 def test_every_row_of_the_paper_has_its_page():
     rows = set(load_table("rradistill").rows) - {"bi-encoder"}  # which is not in the paper
-    assert rows == {path.stem for path in DOCS.glob("*.md")}
+    assert rows == {path.stem for path in DOCS.glob("*.md")} - {"index"}
 
 
 def test_the_papers_columns_are_all_there():
