@@ -41,6 +41,15 @@ def test_one_measure_has_many_names(spellings, wanted):
 
 
 @pytest.mark.parametrize(
+    "name",
+    "ndcg@10 mrr@10-l2 map P@5 recall@100 rbp.8 err@20 Judged@10 hit_rate@5 bpref r-precision".split(),
+)
+def test_headers_can_be_pasted_into_ir_measures(name):
+    ir_measures = pytest.importorskip("ir_measures")
+    assert str(ir_measures.parse_measure(label(name))).partition("(")[0].partition("@")[0] == parse_measure(name).name
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [
         ("precison@5", "(did you mean 'P@5'?)"),
