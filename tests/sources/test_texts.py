@@ -11,7 +11,7 @@ import pytest
 
 from rrarank.data.documents import document_text
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
-from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_topics
+from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_qrels, ir_dataset_topics
 from rrarank.sources.texts import Collection, InlineTexts, Source, TextStore, gather
 
 
@@ -189,6 +189,43 @@ def test_a_data_set_whose_files_are_out_of_reach_says_what_to_do(dataset):
         ir_dataset_topics(f"{dataset}/gone")
     with pytest.raises(MissingResource, match="not on disk"):
         gather([IrDatasetsTexts(f"{dataset}/gone")], {"a"})
+
+
+@pytest.mark.parametrize("error", [RuntimeError("All download sources failed", ["a" * 900]), ValueError("x" * 900)])
+@pytest.mark.parametrize("part", ["queries", "qrels", "docs"])
+def test_whatever_ir_datasets_raises_is_one_short_line(dataset, part, error, monkeypatch):
+    class Offline:
+        def docs_store(self):
+            raise error
+
+        def __getattr__(self, name):
+            return (lambda: True) if name.startswith("has_") else self.docs_store
+
+    read = {
+        "queries": lambda: ir_dataset_topics(dataset),
+        "qrels": lambda: ir_dataset_qrels(dataset),
+        "docs": lambda: gather([IrDatasetsTexts(dataset)], {"a"}),
+    }
+    monkeypatch.setattr("ir_datasets.load", lambda _: Offline())
+    with pytest.raises(MissingResource, match="not on disk and could not be downloaded") as raised:
+        read[part]()
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_names_without_their_files_are_one_line_and_exit_4(tmp_path):
+    """As on a machine without a network: ir_datasets raises a RuntimeError."""
+    (tmp_path / "r.trec").write_text("1 Q0 a 1 2 x\n")
+    (tmp_path / "c.tsv").write_text("a\tx\n")
+    here = {"IR_DATASETS_HOME": str(tmp_path / "home"), "IR_DATASETS_TMP": str(tmp_path / "tmp")}
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    flags = ["--run", "r.trec", "--topics", "dl21-passage", "--collection", "c.tsv", "--reranker", "bm25"]
+    command = [sys.executable, "-m", "rrarank.rerank", *flags]
+    environment = os.environ | here | nowhere
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (4, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ir_datasets 'msmarco-passage-v2/trec-dl-2021/judged': its files are not on disk")
 
 
 def test_importing_the_package_writes_nothing_into_the_home(tmp_path):
