@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import logging
 import os
 import signal
@@ -48,12 +50,27 @@ TERMINATED = 143  # 128 + SIGTERM
 _LOG = logging.getLogger("rrarank")
 
 
+_AS_NAMED = "rrarank.as_named"
+"""Errors handler of stdout: what its encoding cannot hold is written as in file names, so that any name prints."""
+
+
+def _as_named(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return os.fsencode(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_AS_NAMED, _as_named)
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which schedulers send; it ends a job as Ctrl-C does."""
 
 
 def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
     """Parse the flags and run the verb. A user's error becomes one line and an exit code; a bug keeps its traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_AS_NAMED)
     with _messages_on_stderr():
         return _run(verb, parser, arguments)
 
