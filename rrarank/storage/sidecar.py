@@ -19,6 +19,7 @@ from typing import Any
 from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, is_file, sha256
 from rrarank.storage.journal import is_begun
+from rrarank.storage.packed import PACKED, is_stream, packing
 
 FORMAT = "rrarank.sidecar/1"
 DENSE_MANIFEST = "dense.json"  # in the folder of a dense index: names its files by their sha256
@@ -90,10 +91,12 @@ def check_output(output: str | Path, overwrite: bool, inputs: Iterable[object], 
     whose sidecar would replace a file that is not a sidecar.
 
     Args:
-        packed: whether the verb gzips a name that ends in `.gz`; otherwise such a name is refused.
+        packed: whether a name that ends in `.gz` is allowed, because the output will be gzipped.
     """
-    if str(output).endswith(".gz") and not packed:
-        raise RrarankError(f"{output}: outputs are not gzipped; leave .gz out and gzip the file afterwards")
+    suffix = packing(output)
+    if suffix and not (packed and suffix == ".gz"):
+        todo = f"leave {suffix} out, and {PACKED[suffix]} the file afterwards"
+        raise RrarankError(f"{output}: outputs are not packed; {todo}")
     if not is_file(output):
         return
     path, beside = Path(output), sidecar_path(output)
@@ -132,13 +135,18 @@ def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: An
     content: dict[str, Any] = {
         "format": FORMAT,
         "output": {"path": output.name, "sha256": fingerprint(output)},
-        "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items()},
+        "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items() if not _is_gone(thing)},
         **facts,
         "versions": {"python": platform.python_version(), **versions()},
     }
     with atomic_write(sidecar_path(output)) as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _is_gone(thing: str | Path) -> bool:
+    """A pipe leaves nothing that could be read again."""
+    return isinstance(thing, Path) and is_stream(thing)
 
 
 def _entry(thing: str | Path, folder: Path) -> dict[str, str]:

@@ -233,7 +233,7 @@ def test_a_file_beats_the_beir_folder_in_its_own_part(beir):
 def test_a_beir_folder_that_lacks_a_part_is_told_from_a_data_set(beir):
     (beir / "queries.jsonl").unlink()
     assert refusal("run.trec", Origins(dataset="beir")) == (
-        "beir: no queries.jsonl in it, plain or .gz, as a BEIR folder has"
+        "beir: no queries.jsonl in it, plain or packed, as a BEIR folder has"
     )
     (beir / "corpus.jsonl.gz").unlink()
     assert "ir_datasets id 'beir'" in refusal("run.trec", Origins(dataset="beir"))
