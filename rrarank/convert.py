@@ -12,15 +12,16 @@ from pathlib import Path
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
-from rrarank.data.beir import CORPUS, in_folder, write_beir
+from rrarank.data.beir import write_beir
 from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
 from rrarank.data.trec import check_tag
 from rrarank.data.types import Run
 from rrarank.errors import RrarankError
+from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.inputs import Origins, load_inputs, load_run
 from rrarank.sources.names import TOPICS, file_or_id
-from rrarank.sources.texts import Collection, load_qrels, load_topics
-from rrarank.storage.files import STDIO, find, is_file
+from rrarank.sources.texts import load_qrels, load_topics
+from rrarank.storage.files import STDIO, is_file
 from rrarank.storage.sidecar import check_output, read_sidecar, write_sidecar
 
 
@@ -54,7 +55,9 @@ def _convert(flags: argparse.Namespace) -> None:
     if flags.beir:
         if not (flags.topics and flags.collection and flags.qrels):
             raise RrarankError("--beir needs --topics, --collection and --qrels too")
-        convert_collection(flags.beir, flags.topics, flags.collection, flags.qrels, split=flags.split)
+        convert_collection(
+            flags.beir, flags.topics, flags.collection, flags.qrels, split=flags.split, topic_field=flags.topic_field
+        )
     elif not flags.output:
         raise RrarankError("--output is missing; give a file, or - for stdout")
     elif flags.qrels:
@@ -163,12 +166,18 @@ def convert_qrels(qrels: str | Path, output: str, *, overwrite: bool = False) ->
 
 
 def convert_collection(
-    folder: str | Path, topics: str | Path, collection: str | Path, qrels: str | Path, *, split: str = "test"
+    folder: str | Path,
+    topics: str | Path,
+    collection: str | Path,
+    qrels: str | Path,
+    *,
+    split: str = "test",
+    topic_field: str = "",
 ) -> None:
     """Write a test collection as a BEIR folder, which appears whole or not at all."""
-    documents = Collection(find(in_folder(collection, CORPUS)))
+    documents = Collection(find_collection(collection))
     judgments = load_qrels(file_or_id(qrels, TOPICS, "qrels"))
-    write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS)), judgments, split)
+    write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS), topic_field), judgments, split)
 
 
 def _teacher(source: str | Path | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from rrarank.errors import RrarankError
+from rrarank.errors import say as say
 from rrarank.storage.files import FULL, remove_leftovers
 from rrarank.storage.journal import Journal, journal_path
 from rrarank.storage.sidecar import sidecar_path
@@ -163,8 +164,3 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
         finally:
             if journal.is_empty:
                 journal.remove()
-
-
-def say(line: str) -> None:
-    """Log a message. Commands show it on stderr; in Python, configure the logger `rrarank` to see it."""
-    _LOG.info(line)

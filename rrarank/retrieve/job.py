@@ -11,15 +11,15 @@ from typing import Any
 from tqdm import tqdm
 
 from rrarank.cli.verbs import say
-from rrarank.data.beir import CORPUS, in_folder
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Run
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
+from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.lucene import BM25
 from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
-from rrarank.sources.texts import Collection, load_topics
-from rrarank.storage.files import find, is_file
+from rrarank.sources.texts import load_topics
+from rrarank.storage.files import is_file
 from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, write_sidecar
 
 
@@ -30,6 +30,7 @@ class RetrieveJob:
     Args:
         index: folder; made from `collection` if absent.
         topics: file of queries, BEIR folder, or Pyserini's name of them.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its title or only text.
         output: the run to write, with a sidecar beside it; `-` for stdout; empty: write nothing.
         runtag: empty: the name of the first stage.
         language: analyser of BM25; empty: the index's own, else `en`.
@@ -41,6 +42,7 @@ class RetrieveJob:
     index: str | Path
     topics: str | Path
     collection: str | Path = ""
+    topic_field: str = ""
     output: str | Path = ""
     hits: int = 1000
     runtag: str = ""
@@ -62,11 +64,11 @@ def retrieve_run(job: RetrieveJob) -> Run:
     """
     stage = first_stage(job)
     topics = file_or_id(job.topics, TOPICS)
-    collection = find(in_folder(job.collection, CORPUS)) if job.collection else None
+    collection = find_collection(job.collection) if job.collection else None
     if job.output:
         check_output(job.output, job.overwrite, [topics, collection])
     tag = check_tag(job.runtag or stage.name)
-    queries = load_topics(topics)
+    queries = load_topics(topics, job.topic_field)
     index = Path(job.index)
     if not index.exists():
         _build(stage, index, collection)
@@ -79,9 +81,10 @@ def retrieve_run(job: RetrieveJob) -> Run:
     if job.output:
         write_run(job.output, run)
     if job.output and is_file(job.output):
+        field_of_topics = {"topic_field": job.topic_field} if job.topic_field else {}
         write_sidecar(
             Path(job.output),
-            inputs={"topics": topics, **texts},
+            inputs={"topics": topics, **field_of_topics, **texts},
             config={"hits": job.hits, **stage.settings, **stage.ranking},
             timings={"search_s": round(seconds, 3)},
         )

@@ -24,11 +24,20 @@ class IrDatasetsTexts:
                 yield str(doc.doc_id), doc.default_text()
 
 
-def ir_dataset_topics(dataset: str) -> dict[str, str]:
-    """qid -> query text of an ir_datasets id."""
+def ir_dataset_topics(dataset: str, topic_field: str = "") -> dict[str, str]:
+    """qid -> query text of an ir_datasets id; `topic_field` as in `data.topics`."""
     found = ir_dataset(dataset, "queries")
     with _reachable(dataset):
-        return {str(query.query_id): query.default_text() for query in found.queries_iter()}
+        return {str(query.query_id): _query_text(query, topic_field, dataset) for query in found.queries_iter()}
+
+
+def _query_text(query: Any, topic_field: str, dataset: str) -> str:
+    if not topic_field:
+        return str(query.default_text())
+    parts = topic_field.split("+")
+    if absent := [part for part in parts if not hasattr(query, part)]:
+        raise RrarankError(f"ir_datasets {dataset!r}: its queries have no {absent[0]}; give another --topic-field")
+    return " ".join(str(getattr(query, part)) for part in parts)
 
 
 def ir_dataset_qrels(dataset: str) -> dict[str, dict[str, int]]:

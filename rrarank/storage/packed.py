@@ -63,4 +63,4 @@ def _library(suffix: str) -> ModuleType:
         from compression import zstd
     else:
         from backports import zstd
-    return cast(ModuleType, zstd)
+    return zstd

@@ -1,6 +1,7 @@
 """Texts: each document from the first source that has it; what none has is missing, and said so."""
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 
 from rrarank.data.documents import document_text
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_qrels, ir_dataset_topics
-from rrarank.sources.texts import Collection, InlineTexts, Source, TextStore, gather
+from rrarank.sources.texts import InlineTexts, Source, TextStore, gather
 
 
 @pytest.fixture
@@ -81,15 +83,61 @@ def test_a_malformed_collection_is_refused_by_line(collection, name, content, me
     assert str(error.value).startswith(f"{broken.path}{message}")
 
 
-def test_a_collection_is_read_no_further_than_needed(collection):
-    source = collection("c.tsv", "a\t1\nb\t2\nc\t3\nno tab here\n")
-    assert list(source.stream({"c", "a"})) == [("a", "1"), ("c", "3")]
-    with pytest.raises(RrarankError, match=":4: no tab"):
-        list(source.stream({"a", "absent"}))
+def test_of_a_docid_that_stands_twice_the_first_counts_and_another_text_is_said(collection, caplog):
+    source = collection("c.tsv", "a\t1\nb\t3\nb\t3\na\t2\n")
+    with caplog.at_level("INFO", logger="rrarank"):
+        assert dict(gather([source], {"a", "b"})) == {"a": "1", "b": "3"}
+    assert caplog.messages == [f"{source.path}: 1 docids have two different texts ('a'); the first one is used"]
 
 
-def test_of_a_docid_that_stands_twice_the_first_counts(collection):
-    assert dict(gather([collection("c.tsv", "a\t1\na\t2\nb\t3\n")], {"a", "b"})) == {"a": "1", "b": "3"}
+ARRAY = [{"id": "a", "contents": "x"}, {"_id": 7, "title": "T", "text": "y"}]
+DPR = 'id\ttext\ttitle\n1\t"Aaron ( or ; ""Ahärôn"") is a prophet"\tAaron\n2\tplain\tB "C"\n'
+
+
+@pytest.mark.parametrize("gz", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("name", "content", "documents"),
+    [
+        ("c.json", json.dumps(ARRAY), [("a", "x"), ("7", "T y")]),
+        ("c.json", json.dumps(ARRAY, indent=2), [("a", "x"), ("7", "T y")]),
+        ("c.jsonl", json.dumps(ARRAY, indent=2), [("a", "x"), ("7", "T y")]),
+        ("psgs.tsv", DPR, [("1", 'Aaron Aaron ( or ; "Ahärôn") is a prophet'), ("2", 'B "C" plain')]),
+        ("c.tsv", 'a\t"quoted" text\n', [("a", '"quoted" text')]),
+    ],
+)
+def test_arrays_and_tables_with_a_header(collection, name, content, documents, gz):
+    assert list(collection(name + gz, content)) == documents
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.json", '[{"id": "a", "text": "x"},\n{"id": "b"}]', ": document 2: fields 'id'; expected one of 'text', "),
+        ("c.json", '[\n{"id": "a", "text": "x"},\n7]', ": document 2: a JSON int, expected an object"),
+        ("c.json", '[{"id": "a", "text": "x"}', ":1: not JSON (Expecting ',' delimiter at column 26)"),
+        ("psgs.tsv", "id\ttext\ttitle\n1\tx\n", ":2: 2 columns, expected 3 (id text title)"),
+        ("psgs.tsv", 'id\ttext\ttitle\n1\t"x\n', ":2: 2 columns, expected 3 (id text title)"),
+    ],
+)
+def test_malformed_arrays_and_tables(collection, name, content, message):
+    broken = collection(name, content)
+    with pytest.raises(RrarankError) as error:
+        list(broken)
+    assert str(error.value).startswith(f"{broken.path}{message}")
+
+
+def test_a_folder_of_files(tmp_path):
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    for name, content in {"b.txt": "B\n", "a.txt": "A b", "deep/c.txt": "C", ".hidden.txt": "no"}.items():
+        (tmp_path / "docs" / name).write_text(content)
+    assert find_collection(tmp_path / "docs") == tmp_path / "docs"
+    assert list(Collection(tmp_path / "docs")) == [("a", "A b"), ("b", "B"), ("c", "C")]
+    (tmp_path / "docs" / "1.jsonl.gz").write_bytes(gzip.compress(b'{"id": "x", "text": "X"}'))
+    (tmp_path / "docs" / "2.json").write_text(json.dumps(ARRAY))
+    assert list(Collection(tmp_path / "docs")) == [("x", "X"), ("a", "x"), ("7", "T y")]  # the .txt is a README
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RrarankError, match="empty: a folder without documents; expected .jsonl, .json, .tsv or .txt"):
+        find_collection(tmp_path / "empty")
 
 
 # -- gathering ---------------------------------------------------------------------------------------------------------

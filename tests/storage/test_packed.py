@@ -6,6 +6,7 @@ import lzma
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from backports import zstd
@@ -13,7 +14,12 @@ from backports import zstd
 from rrarank.errors import RrarankError
 from rrarank.storage.files import find, read_lines
 
-PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstd.compress,
+}
 
 
 @pytest.mark.parametrize("name", ["f.tsv{}", "f"], ids=["by suffix", "by first bytes"])
