@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_output, name_leftovers, run_verb, say
 from rrarank.data.beir import write_beir
 from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
 from rrarank.data.trec import check_tag
@@ -115,16 +115,17 @@ def convert_run(job: ConvertJob) -> None:
         check_tag(job.runtag)
     check_output(job.output, job.overwrite, [])  # before the texts are read, and again when all inputs are known
     found, places = _with_texts(job, to) if to in CARRYING else load_run(job.run, job.origins)
-    check_output(job.output, job.overwrite, places.values())
-    teacher = _teacher(places.get("run"))
-    run = {qid: hits[: job.hits] for qid, hits in found.run.items()}
-    if not run or (to not in CARRYING and not any(run.values())):
-        raise RrarankError(f"{job.run}: no hits that {to} could hold")
-    tag = job.runtag or found.run.tag
-    write_run_file(job.output, replace(found, run=Run(run, tag)), to)
-    if is_file(job.output):
-        hits = None if job.hits == sys.maxsize else job.hits
-        write_sidecar(Path(job.output), inputs=places, config={"to": to, "hits": hits, "tag": tag}, **teacher)
+    with locked_output(job.output):
+        check_output(job.output, job.overwrite, places.values())
+        teacher = _teacher(places.get("run"))
+        run = {qid: hits[: job.hits] for qid, hits in found.run.items()}
+        if not run or (to not in CARRYING and not any(run.values())):
+            raise RrarankError(f"{job.run}: no hits that {to} could hold")
+        tag = job.runtag or found.run.tag
+        write_run_file(job.output, replace(found, run=Run(run, tag)), to)
+        if is_file(job.output):
+            hits = None if job.hits == sys.maxsize else job.hits
+            write_sidecar(Path(job.output), inputs=places, config={"to": to, "hits": hits, "tag": tag}, **teacher)
 
 
 def _format(to: str, output: str) -> str:
@@ -160,9 +161,12 @@ def convert_qrels(qrels: str | Path, output: str, *, overwrite: bool = False) ->
     place = file_or_id(qrels, TOPICS, "qrels")
     check_output(output, overwrite, [place])
     teacher = _teacher(place)
-    write_qrels(output, load_qrels(place))
-    if is_file(output):
-        write_sidecar(Path(output), inputs={"qrels": place}, **teacher)
+    judged = load_qrels(place)
+    with locked_output(output):
+        check_output(output, overwrite, [place])
+        write_qrels(output, judged)
+        if is_file(output):
+            write_sidecar(Path(output), inputs={"qrels": place}, **teacher)
 
 
 def convert_collection(
@@ -177,6 +181,7 @@ def convert_collection(
     """Write a test collection as a BEIR folder, which appears whole or not at all."""
     documents = Collection(find_collection(collection))
     judgments = load_qrels(file_or_id(qrels, TOPICS, "qrels"))
+    name_leftovers(folder)
     write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS), topic_field), judgments, split)
 
 

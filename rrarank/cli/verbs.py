@@ -15,10 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.errors import say as say
-from rrarank.storage.files import FULL, remove_leftovers
+from rrarank.storage.files import FULL, is_file, leftovers, remove_leftovers
 from rrarank.storage.journal import Journal, journal_path
+from rrarank.storage.locks import lock
 from rrarank.storage.sidecar import sidecar_path
 
 VERBS = {
@@ -152,7 +153,7 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
         what: the kind of its records, such as `answers`.
     """
     with Journal(journal_path(output)) as journal:
-        remove_leftovers(output, sidecar_path(output))
+        _clear_leftovers(output)
         if len(journal):
             say(f"going on from {journal.path}, which holds {len(journal):,} {what}")
         try:
@@ -164,3 +165,25 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
         finally:
             if journal.is_empty:
                 journal.remove()
+
+
+@contextmanager
+def locked_output(output: str | Path) -> Iterator[None]:
+    """Hold the lock of an output while a job without a journal writes it; what a killed job left of it goes."""
+    if not is_file(output):
+        yield
+        return
+    with lock(Path(output)):
+        _clear_leftovers(output)
+        yield
+
+
+def _clear_leftovers(output: str | Path) -> None:
+    name_leftovers(output, sidecar_path(output))
+    remove_leftovers(output, sidecar_path(output))
+
+
+def name_leftovers(*outputs: str | Path) -> None:
+    """Say what killed jobs left beside these; whoever holds the lock removes it."""
+    if left := [path.name for output in outputs for path in leftovers(output)]:
+        say(f"removing what a killed job left: {shown(left)}")

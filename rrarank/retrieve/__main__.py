@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     add_topic_field(parser)
     parser.add_argument("--output", help="the run to write; - for stdout (default: <topics>.<bm25 or dense>.trec)")
     parser.add_argument("--hits", type=positive, default=1000, help="documents per query")
+    parser.add_argument(
+        "--remove-query", action="store_true", help="leave out the document whose id is the query's (ArguAna, Quora)"
+    )
     parser.add_argument("--runtag", help="1-20 of A-Z a-z 0-9 _ . - (default: bm25 or dense)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     add_threads(parser)
@@ -53,6 +56,7 @@ def _retrieve(flags: argparse.Namespace) -> None:
         topic_field=flags.topic_field,
         output=output,
         hits=flags.hits,
+        remove_query=flags.remove_query,
         runtag=flags.runtag or "",
         overwrite=flags.overwrite,
         threads=flags.threads or 0,

@@ -180,7 +180,7 @@ def _complete(command: str, places: Mapping[str, str | Path]) -> str:
     if not flags.keys() & set(_TEXTS):
         flags["collection"] = "COLLECTION.jsonl"
     typed = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(place))}" for name, place in flags.items())
-    return f"python -m rrarank.{command} {typed} (or --index INDEX, or --dataset IR_DATASETS_ID)"
+    return f"python -m rrarank.{command} {typed}  # or --index INDEX, or --dataset IR_DATASETS_ID"
 
 
 def topics_of(places: Mapping[str, str | Path]) -> Mapping[str, str]:

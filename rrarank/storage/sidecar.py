@@ -131,11 +131,15 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
-    """Write the sidecar of `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
+def write_sidecar(output: Path, made: Path | None = None, /, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
+    """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts.
+
+    Args:
+        made: where the output lies while it is not yet at its place.
+    """
     content: dict[str, Any] = {
         "format": FORMAT,
-        "output": {"path": output.name, "sha256": fingerprint(output)},
+        "output": {"path": output.name, "sha256": fingerprint(made or output)},
         "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items() if not _is_gone(thing)},
         **facts,
         "versions": {"python": platform.python_version(), **versions()},

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,7 +117,7 @@ def test_a_changed_run_is_refused(described):
 # -- what is missing ---------------------------------------------------------------------------------------------------
 
 TYPE = "type: python -m rrarank.rerank --run run.trec"
-ELSE = "--collection COLLECTION.jsonl (or --index INDEX, or --dataset IR_DATASETS_ID)"
+ELSE = "--collection COLLECTION.jsonl  # or --index INDEX, or --dataset IR_DATASETS_ID"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,17 @@ ELSE = "--collection COLLECTION.jsonl (or --index INDEX, or --dataset IR_DATASET
 )
 def test_a_foreign_run_gets_the_command_to_type(here, origins, command):
     assert refusal("run.trec", origins) == f"run.trec: has no sidecar that names its topics and texts; {command}"
+
+
+@pytest.mark.parametrize("command", ["rerank --reranker bm25", "convert --output r.jsonl"])
+def test_the_command_does_the_job_when_typed(here, command):
+    Path("run.trec").rename("my run.trec")
+    typed = refusal("my run.trec", command=command).partition("; type: ")[2]
+    typed = typed.replace("TOPICS.tsv", "topics.tsv").replace("COLLECTION.jsonl", "docs.tsv")
+    typed = typed.replace("python ", f"'{sys.executable}' ", 1)
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_file()
 
 
 def test_a_sidecar_whose_files_are_gone_gets_the_command_too(described):
