@@ -213,7 +213,7 @@ def test_python_checks_a_run_by_trecs_rules(here):
         ("--run bm25.trec", "--output is missing; give a file, or - for stdout"),
         ("--beir o --qrels qrels.txt", "--beir needs --topics, --collection and --qrels too"),
         ("--run none.trec --output o.json", "none.trec: no such file (looked in ./, ./runs/ and the package)"),
-        ("--run bm25.trec --output o.jsonl.gz", "o.jsonl.gz: outputs are not gzipped; leave .gz out and gzip the file"),
+        ("--run bm25.trec --output o.jsonl.gz", "o.jsonl.gz: outputs are not packed; leave .gz out, and gzip the file"),
         (
             "--run bm25.trec --to ranx --output o.trec",
             "o.trec: --to ranx needs a name ending in .json, by which readers",

@@ -51,7 +51,7 @@ def parse_topics(lines: str | Iterable[str], where: str = "topics", topic_field:
         if not qid:
             raise RrarankError(f"{place}: an empty qid; expected qid<TAB>query")
         if columns(qid) != [qid]:
-            raise RrarankError(f"{place}: qid {qid!r} holds a space, which a run cannot")
+            raise RrarankError(f"{place}: qid {qid!r} contains a space, which a run cannot hold")
         if qid in topics:
             raise RrarankError(f"{place}: query {qid!r} occurs twice; keep one line")
         topics[qid] = text

@@ -132,7 +132,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def write_sidecar(output: Path, made: Path | None = None, /, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
-    """Describe `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts.
+    """Write the sidecar of `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts.
 
     Args:
         made: where the output lies while it is not yet at its place.

@@ -35,7 +35,7 @@ def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
         ("1\ta\n\n1\tb", "topics:3: query '1' occurs twice; keep one line"),
         ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "topics:2: query '1' occurs twice; keep one line"),
         ("\tb", "topics:1: an empty qid; expected qid<TAB>query"),
-        ("a b\tquery", "topics:1: qid 'a b' holds a space, which a run cannot"),
+        ("a b\tquery", "topics:1: qid 'a b' contains a space, which a run cannot hold"),
         ('[{"id": "1", "text": "a"}, 7]', "topics: topic 2: a JSON int, expected an object"),
         ('{"1": {"body": "a"}}', "topics:1: topic '1': fields 'body', 'qid'; expected one of 'text', 'query', 'title'"),
         ("<top>\n<title> a\n</top>", "topics: topic 1: an empty qid"),
