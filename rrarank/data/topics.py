@@ -99,6 +99,8 @@ def _whole_json(lines: list[str]) -> object:
 def _json_topics(content: object, where: str, wanted: str) -> Iterator[Topic]:
     """From a list of objects or of (qid, text) pairs, one object, or an object of qid -> text or object."""
     if isinstance(content, list):
+        if len(content) == 2 and not any(isinstance(part, list | dict) for part in content):
+            content = [content]  # one pair
         for number, row in enumerate(content, start=1):
             place = f"{where}: topic {number}"
             if isinstance(row, list) and len(row) == 2:

@@ -85,6 +85,9 @@ def _retrieve(job: RetrieveJob, stage: FirstStage, topics: str | Path, collectio
         _build(stage, index, collection)
     texts = _check_index(stage, index, collection)
     stage.open(index)
+    if texts.get("collection") and not read_sidecar(index):
+        made = "the collection that it was made from is unknown, as it has no sidecar"
+        raise RrarankError(f"{index}: {made}; leave --collection out to search it as it is, or give another --index")
 
     started = time.perf_counter()
     run = _search(stage, queries, job, tag)
@@ -179,9 +182,6 @@ def _check_index(stage: FirstStage, index: Path, collection: Path | None) -> Map
         raise RrarankError(f"{index}: exists already, and a pipe cannot be compared with it; leave --collection out")
     if collection and is_stream(collection):
         collection = None  # read, and gone
-    if collection and not sidecar:
-        made = "the collection that it was made from is unknown, as it has no sidecar"
-        raise RrarankError(f"{index}: {made}; leave --collection out to search it as it is, or give another --index")
     found: str | Path | None = collection
     if sidecar:
         recorded = sidecar.content["inputs"].get("collection", {}).get("sha256")

@@ -177,8 +177,10 @@ def fingerprint(path: Path) -> str:
 
 
 def check_index(path: Path) -> None:
-    """Refuse a folder that is no index."""
-    if not _naming(path):
+    """Refuse what does not exist, and a folder that is no index."""
+    if not path.exists():
+        raise RrarankError(f"{path}: no such file or folder")
+    if path.is_dir() and not _naming(path):
         raise RrarankError(f"{path}: a folder, but no index ({_NO_INDEX})")
 
 

@@ -139,6 +139,10 @@ def test_an_empty_query_is_kept_for_whoever_asks_it(text):
     assert parse_topics(text) == {"1": "", "2": "q"}
 
 
+def test_one_line_of_a_pair():
+    assert parse_topics('["1", "cats"]') == {"1": "cats"}
+
+
 def test_a_qid_stays_as_it_is_written():
     assert parse_topics("<top><num> Number: 051 <title> a </top>") == {"051": "a"}
 
