@@ -11,16 +11,17 @@ from pathlib import Path
 
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
-from rrarank.data.beir import CORPUS, in_folder, write_beir
+from rrarank.cli.verbs import Arguments, locked_output, name_leftovers, run_verb, say
+from rrarank.data.beir import write_beir
 from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
 from rrarank.data.trec import check_tag
 from rrarank.data.types import Run
 from rrarank.errors import RrarankError
+from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.inputs import Origins, load_inputs, load_run
 from rrarank.sources.names import TOPICS, file_or_id
-from rrarank.sources.texts import Collection, load_qrels, load_topics
-from rrarank.storage.files import STDIO, find, is_file
+from rrarank.sources.texts import load_qrels, load_topics
+from rrarank.storage.files import STDIO, is_file
 from rrarank.storage.sidecar import check_output, read_sidecar, write_sidecar
 
 
@@ -54,7 +55,9 @@ def _convert(flags: argparse.Namespace) -> None:
     if flags.beir:
         if not (flags.topics and flags.collection and flags.qrels):
             raise RrarankError("--beir needs --topics, --collection and --qrels too")
-        convert_collection(flags.beir, flags.topics, flags.collection, flags.qrels, split=flags.split)
+        convert_collection(
+            flags.beir, flags.topics, flags.collection, flags.qrels, split=flags.split, topic_field=flags.topic_field
+        )
     elif not flags.output:
         raise RrarankError("--output is missing; give a file, or - for stdout")
     elif flags.qrels:
@@ -112,16 +115,17 @@ def convert_run(job: ConvertJob) -> None:
         check_tag(job.runtag)
     check_output(job.output, job.overwrite, [])  # before the texts are read, and again when all inputs are known
     found, places = _with_texts(job, to) if to in CARRYING else load_run(job.run, job.origins)
-    check_output(job.output, job.overwrite, places.values())
-    teacher = _teacher(places.get("run"))
-    run = {qid: hits[: job.hits] for qid, hits in found.run.items()}
-    if not run or (to not in CARRYING and not any(run.values())):
-        raise RrarankError(f"{job.run}: no hits that {to} could hold")
-    tag = job.runtag or found.run.tag
-    write_run_file(job.output, replace(found, run=Run(run, tag)), to)
-    if is_file(job.output):
-        hits = None if job.hits == sys.maxsize else job.hits
-        write_sidecar(Path(job.output), inputs=places, config={"to": to, "hits": hits, "tag": tag}, **teacher)
+    with locked_output(job.output):
+        check_output(job.output, job.overwrite, places.values())
+        teacher = _teacher(places.get("run"))
+        run = {qid: hits[: job.hits] for qid, hits in found.run.items()}
+        if not run or (to not in CARRYING and not any(run.values())):
+            raise RrarankError(f"{job.run}: no hits that {to} could hold")
+        tag = job.runtag or found.run.tag
+        write_run_file(job.output, replace(found, run=Run(run, tag)), to)
+        if is_file(job.output):
+            hits = None if job.hits == sys.maxsize else job.hits
+            write_sidecar(Path(job.output), inputs=places, config={"to": to, "hits": hits, "tag": tag}, **teacher)
 
 
 def _format(to: str, output: str) -> str:
@@ -157,18 +161,28 @@ def convert_qrels(qrels: str | Path, output: str, *, overwrite: bool = False) ->
     place = file_or_id(qrels, TOPICS, "qrels")
     check_output(output, overwrite, [place])
     teacher = _teacher(place)
-    write_qrels(output, load_qrels(place))
-    if is_file(output):
-        write_sidecar(Path(output), inputs={"qrels": place}, **teacher)
+    judged = load_qrels(place)
+    with locked_output(output):
+        check_output(output, overwrite, [place])
+        write_qrels(output, judged)
+        if is_file(output):
+            write_sidecar(Path(output), inputs={"qrels": place}, **teacher)
 
 
 def convert_collection(
-    folder: str | Path, topics: str | Path, collection: str | Path, qrels: str | Path, *, split: str = "test"
+    folder: str | Path,
+    topics: str | Path,
+    collection: str | Path,
+    qrels: str | Path,
+    *,
+    split: str = "test",
+    topic_field: str = "",
 ) -> None:
     """Write a test collection as a BEIR folder, which appears whole or not at all."""
-    documents = Collection(find(in_folder(collection, CORPUS)))
+    documents = Collection(find_collection(collection))
     judgments = load_qrels(file_or_id(qrels, TOPICS, "qrels"))
-    write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS)), judgments, split)
+    name_leftovers(folder)
+    write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS), topic_field), judgments, split)
 
 
 def _teacher(source: str | Path | None) -> dict[str, str]:

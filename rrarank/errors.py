@@ -1,9 +1,10 @@
-"""What a user can cause: each error is one line on stderr and an exit code.
+"""What a user is told: errors, each one line on stderr and an exit code, and messages.
 
 Every message says where, what was seen, what was expected and what to do.
 """
 
 import difflib
+import logging
 from collections.abc import Iterable
 
 
@@ -43,3 +44,8 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'rra-bert'?` for a name close to a known one, else nothing."""
     close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def say(line: str) -> None:
+    """Log a message. Commands show it on stderr; in Python, configure the logger `rrarank` to see it."""
+    logging.getLogger("rrarank").info(line)

@@ -213,7 +213,7 @@ def test_python_checks_a_run_by_trecs_rules(here):
         ("--run bm25.trec", "--output is missing; give a file, or - for stdout"),
         ("--beir o --qrels qrels.txt", "--beir needs --topics, --collection and --qrels too"),
         ("--run none.trec --output o.json", "none.trec: no such file (looked in ./, ./runs/ and the package)"),
-        ("--run bm25.trec --output o.jsonl.gz", "o.jsonl.gz: outputs are not gzipped; leave .gz out and gzip the file"),
+        ("--run bm25.trec --output o.jsonl.gz", "o.jsonl.gz: outputs are not packed; leave .gz out, and gzip the file"),
         (
             "--run bm25.trec --to ranx --output o.trec",
             "o.trec: --to ranx needs a name ending in .json, by which readers",
@@ -259,8 +259,8 @@ def test_a_run_that_does_not_know_its_texts_gets_the_command_to_type(convert):
     error, _ = convert("--run bm25.trec --output r.jsonl")
     assert error == (
         "bm25.trec: has no sidecar that names its topics and texts; type: python -m rrarank.convert --to requests "
-        "--output r.jsonl --run bm25.trec --topics TOPICS.tsv --collection COLLECTION.jsonl "
-        "(or --index INDEX, or --dataset IR_DATASETS_ID)"
+        "--output r.jsonl --run bm25.trec --topics TOPICS.tsv --collection COLLECTION.jsonl  "
+        "# or --index INDEX, or --dataset IR_DATASETS_ID"
     )
     assert convert("--run bm25.trec --output r.json") == ("", ["r.json", "r.json.json"])  # ranx needs neither
 
@@ -338,6 +338,18 @@ def test_a_beir_folder_appears_whole_or_not_at_all(convert, name, content, messa
     Path(name).write_text(content)
     assert convert(BEIR)[0].startswith(message)
     assert not Path("new/beir").exists()
+
+
+def test_leftovers_of_a_killed_job_are_named_and_removed(here, capsys):
+    left = [Path(name) for name in (".r.json.abcd1234.tmp", ".q.json.abcd1234.tmp", ".beir.abcd1234.tmp")]
+    for path in left[:2]:
+        path.touch()
+    left[2].mkdir()
+    for command in ("--run bm25.trec --output r.json", "--qrels qrels.txt --output q.json", BEIR.replace("new/", "")):
+        assert main(command.split()) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"removing what a killed job left: {path.name!r}" for path in left]
+    assert not any(path.exists() for path in left)
 
 
 def test_real_judgments_and_a_real_run_there_and_back(shared_data, tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from rrarank.data.trec import read_qrels, read_run, read_topics, write_run
+from rrarank.data.topics import read_topics
+from rrarank.data.trec import read_qrels, read_run, write_run
 from rrarank.measures.scores import per_query_scores
 from rrarank.rerank.__main__ import main
 from rrarank.sources import lucene

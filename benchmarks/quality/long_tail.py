@@ -22,7 +22,7 @@ from tabulate import tabulate
 from benchmarks.quality.slices import FEWEST, WORDS, Case, SliceGain, by_words, quartiles, rarest_idf, slice_gains
 from rrarank.cli.verbs import run_verb
 from rrarank.data.run_files import read_run_file
-from rrarank.data.trec import read_topics
+from rrarank.data.topics import read_topics
 from rrarank.errors import RrarankError
 from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import RESAMPLES

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from rrarank.data.trec import read_topics
+from rrarank.data.topics import read_topics
 from rrarank.sources.texts import Collection
 from rrarank.storage.files import atomic_write
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rrarank.cli.parser import Parser as Parser
 from rrarank.cli.parser import positive as positive
+from rrarank.data.topics import FIELDS
 from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
@@ -26,15 +27,23 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 def add_sources(parser: argparse._ActionsContainer) -> None:
     """Where queries and texts are, as `origins_of` reads it."""
     add = parser.add_argument
-    add("--topics", default="", metavar="FILE_OR_NAME", help="qid<TAB>query or JSONL, a BEIR folder, or dl19-passage …")
-    add("--collection", default="", metavar="FILE", help="JSONL or TSV file of texts, or a BEIR folder")
+    add("--topics", default="", help="TSV, JSON or TREC file, a BEIR folder, or a name such as dl19-passage")
+    add_topic_field(parser)
+    add("--collection", default="", help="JSON or TSV file of texts, a folder of such files, or a BEIR folder")
     add("--index", default="", help="Lucene index with stored texts, or a name such as msmarco-v1-passage")
     add("--dataset", default="", help="ir_datasets id or BEIR folder, for texts and, without --topics, queries")
 
 
 def origins_of(flags: argparse.Namespace) -> Origins:
     """The flags of `add_sources`."""
-    return Origins(flags.topics, flags.collection, flags.index, flags.dataset)
+    return Origins(flags.topics, flags.collection, flags.index, flags.dataset, flags.topic_field)
+
+
+def add_topic_field(parser: argparse._ActionsContainer) -> None:
+    text = "part of a topic that is the query (default: its title or only text)"
+    parser.add_argument(
+        "--topic-field", choices=FIELDS, default="", metavar="PART", help=f"{text}: {', '.join(FIELDS)}"
+    )
 
 
 def add_reranker(parser: argparse._ActionsContainer) -> None:

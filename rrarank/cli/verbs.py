@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import logging
 import os
 import signal
@@ -13,9 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from rrarank.errors import RrarankError
-from rrarank.storage.files import FULL, remove_leftovers
+from rrarank.errors import RrarankError, shown
+from rrarank.errors import say as say
+from rrarank.storage.files import FULL, is_file, leftovers, remove_leftovers
 from rrarank.storage.journal import Journal, journal_path
+from rrarank.storage.locks import lock
 from rrarank.storage.sidecar import sidecar_path
 
 VERBS = {
@@ -48,12 +52,27 @@ TERMINATED = 143  # 128 + SIGTERM
 _LOG = logging.getLogger("rrarank")
 
 
+_AS_NAMED = "rrarank.as_named"
+"""Errors handler of stdout: what its encoding cannot hold is written as in file names, so that any name prints."""
+
+
+def _as_named(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return os.fsencode(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_AS_NAMED, _as_named)
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which schedulers send; it ends a job as Ctrl-C does."""
 
 
 def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, arguments: Arguments) -> int:
     """Parse the flags and run the verb. A user's error becomes one line and an exit code; a bug keeps its traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_AS_NAMED)
     with _messages_on_stderr():
         return _run(verb, parser, arguments)
 
@@ -134,7 +153,7 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
         what: the kind of its records, such as `answers`.
     """
     with Journal(journal_path(output)) as journal:
-        remove_leftovers(output, sidecar_path(output))
+        _clear_leftovers(output)
         if len(journal):
             say(f"going on from {journal.path}, which holds {len(journal):,} {what}")
         try:
@@ -148,6 +167,23 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
                 journal.remove()
 
 
-def say(line: str) -> None:
-    """Log a message. Commands show it on stderr; in Python, configure the logger `rrarank` to see it."""
-    _LOG.info(line)
+@contextmanager
+def locked_output(output: str | Path) -> Iterator[None]:
+    """Hold the lock of an output while a job without a journal writes it; what a killed job left of it goes."""
+    if not is_file(output):
+        yield
+        return
+    with lock(Path(output)):
+        _clear_leftovers(output)
+        yield
+
+
+def _clear_leftovers(output: str | Path) -> None:
+    name_leftovers(output, sidecar_path(output))
+    remove_leftovers(output, sidecar_path(output))
+
+
+def name_leftovers(*outputs: str | Path) -> None:
+    """Say what killed jobs left beside these; whoever holds the lock removes it."""
+    if left := [path.name for output in outputs for path in leftovers(output)]:
+        say(f"removing what a killed job left: {shown(left)}")

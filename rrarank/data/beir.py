@@ -11,6 +11,7 @@ from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write
 from rrarank.storage.folders import replace_folder
+from rrarank.storage.packed import PACKED, unpacked
 
 CORPUS = "corpus.jsonl"
 QUERIES = "queries.jsonl"
@@ -19,8 +20,8 @@ QRELS = "qrels"
 
 def is_beir(name: str | Path) -> bool:
     """Whether `name` is a folder with at least one of BEIR's parts."""
-    parts = (CORPUS, f"{CORPUS}.gz", QUERIES, f"{QUERIES}.gz", QRELS)
-    return bool(str(name)) and any(Path(name, part).exists() for part in parts)
+    parts = [f"{part}{suffix}" for part in (CORPUS, QUERIES) for suffix in ("", *PACKED)]
+    return bool(str(name)) and any(Path(name, part).exists() for part in (*parts, QRELS))
 
 
 def in_folder(name: str | Path, part: str) -> str | Path:
@@ -31,16 +32,16 @@ def in_folder(name: str | Path, part: str) -> str | Path:
 
 
 def _part(folder: Path, part: str) -> Path:
-    for file in (folder / part, folder / f"{part}.gz"):
+    for file in (folder / f"{part}{suffix}" for suffix in ("", *PACKED)):
         if file.is_file():
             return file
-    raise RrarankError(f"{folder}: no {part} in it, plain or .gz, as a BEIR folder has")
+    raise RrarankError(f"{folder}: no {part} in it, plain or packed, as a BEIR folder has")
 
 
 def _judgments(folder: Path) -> Path:
     """The test split's file, or else the only file there."""
     found = sorted(path for path in (folder / QRELS).glob("[!.]*") if path.is_file())
-    chosen = [path for path in found if path.name.removesuffix(".gz") == "test.tsv"] or found
+    chosen = [path for path in found if unpacked(path.name) == "test.tsv"] or found
     if not chosen:
         raise RrarankError(f"{folder}: no judgments in it, expected qrels/test.tsv as a BEIR folder has")
     if len(chosen) > 1:

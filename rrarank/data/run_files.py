@@ -19,6 +19,7 @@ from rrarank.data.ranx_json import ranx_run, read_json
 from rrarank.data.types import Candidate, Hit, Qrels, Query, Ranking, Run
 from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, read_lines, stem
+from rrarank.storage.packed import unpacked
 
 SUFFIXES = {"trec": "", "requests": ".jsonl", "results": ".jsonl", "ranx": ".json", "candidates": ".json"}
 """format -> suffix of its files; where two formats share one, the first is the usual one."""
@@ -67,8 +68,8 @@ def read_run_file(path: str | Path) -> RunFile:
 
 
 def suffix_of(path: str | Path) -> str:
-    """`.json` or `.jsonl`, with or without `.gz` after it; empty for all other names."""
-    suffix = Path(str(path).removesuffix(".gz")).suffix
+    """`.json` or `.jsonl`, whether or not a packing such as `.gz` follows; empty for all other names."""
+    suffix = Path(unpacked(path)).suffix
     return suffix if suffix in SUFFIXES.values() else ""
 
 

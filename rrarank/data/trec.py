@@ -1,4 +1,4 @@
-"""TREC files: runs, qrels and topics, read, checked and written by trec_eval's rules.
+"""TREC files: runs and qrels, read, checked and written by trec_eval's rules.
 
 trec_eval ignores the rank column, keeps scores as float32, sorts by falling score and breaks ties by falling docid
 (`form_res_rels.c`). Every order in this package follows that rule, which only this file implements.
@@ -15,7 +15,6 @@ from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rrarank.data.documents import field, json_object
 from rrarank.data.types import Hit, PackedHits, Qrels, Run, make_hit
 from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, read_lines
@@ -180,7 +179,7 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-# -- qrels and topics -------------------------------------------------------------------------------------------------
+# -- qrels -------------------------------------------------------------------------------------------------
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -219,39 +218,6 @@ def _judgment(fields: Sequence[str], expected: Sequence[str], where: str) -> tup
     if not re.fullmatch("-?[0-9]{1,6}", fields[-1]):
         raise RrarankError(f"{where}: grade {fields[-1]!r}, expected a whole number")
     return fields[0], fields[-2], int(fields[-1])
-
-
-def read_topics(path: str | Path) -> dict[str, str]:
-    """qid -> query text, from `qid<TAB>query` lines or JSONL with an id and a text (BEIR's queries.jsonl)."""
-    return parse_topics(read_lines(path), where=str(path))
-
-
-def parse_topics(lines: str | Iterable[str], where: str = "topics") -> dict[str, str]:
-    topics: dict[str, str] = {}
-    for number, line in enumerate(_split_lines(lines), start=1):
-        if not line.strip():
-            continue
-        qid, text = _topic(line, f"{where}:{number}")
-        if columns(qid) != [qid] and qid:
-            raise RrarankError(f"{where}:{number}: qid {qid!r} contains a space, which a run cannot hold")
-        if not qid or not text:
-            raise RrarankError(f"{where}:{number}: an empty {'query' if qid else 'qid'}; expected qid<TAB>query")
-        if qid in topics:
-            raise RrarankError(f"{where}:{number}: query {qid!r} occurs twice; keep one line")
-        topics[qid] = text
-    if not topics:
-        raise RrarankError(f"{where}: no queries; expected lines of qid<TAB>query")
-    return topics
-
-
-def _topic(line: str, where: str) -> tuple[str, str]:
-    if line.lstrip().startswith("{"):
-        row = json_object(line, where)
-        return field(row, ("qid", "_id", "id"), where).strip(), field(row, ("text", "query", "title"), where).strip()
-    qid, tab, text = line.partition("\t")
-    if not tab:
-        raise RrarankError(f"{where}: no tab; expected qid<TAB>query")
-    return qid.strip(), text.strip()
 
 
 # -- shared with the readers of collections ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rrarank.cli.flags import add_threads
+from rrarank.cli.flags import add_threads, add_topic_field
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.retrieve.job import RetrieveJob, retrieve_run
@@ -21,12 +21,14 @@ def main(arguments: Arguments = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = Parser("retrieve", "Search a collection by BM25 or a bi-encoder; index it first if there is no index.")
     parser.add_argument("--index", required=True, help="folder of the index; made from --collection if absent")
-    parser.add_argument("--collection", help="JSONL (id, contents) or TSV file, plain or .gz, to index")
-    parser.add_argument(
-        "--topics", required=True, help="file of qid<TAB>query, or JSONL, or a name such as dl19-passage"
-    )
+    parser.add_argument("--collection", help="JSON or TSV file to index, plain or packed, or a folder of them")
+    parser.add_argument("--topics", required=True, help="TSV, JSON or TREC file, or a name such as dl19-passage")
+    add_topic_field(parser)
     parser.add_argument("--output", help="the run to write; - for stdout (default: <topics>.<bm25 or dense>.trec)")
     parser.add_argument("--hits", type=positive, default=1000, help="documents per query")
+    parser.add_argument(
+        "--remove-query", action="store_true", help="leave out the document whose id is the query's (ArguAna, Quora)"
+    )
     parser.add_argument("--runtag", help="1-20 of A-Z a-z 0-9 _ . - (default: bm25 or dense)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     add_threads(parser)
@@ -51,8 +53,10 @@ def _retrieve(flags: argparse.Namespace) -> None:
         index=flags.index,
         topics=flags.topics,
         collection=flags.collection or "",
+        topic_field=flags.topic_field,
         output=output,
         hits=flags.hits,
+        remove_query=flags.remove_query,
         runtag=flags.runtag or "",
         overwrite=flags.overwrite,
         threads=flags.threads or 0,

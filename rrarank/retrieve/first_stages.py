@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,10 @@ from rrarank.sources.lucene import BM25, LuceneIndex, build_index, start_java
 
 if TYPE_CHECKING:
     from rrarank.rerankers.bi_encoder import BiEncoder
+
+
+Describe = Callable[[Path, int], None]
+"""Writes the sidecar of an index: called with the finished folder and its number of documents, before it appears."""
 
 
 class FirstStage(Protocol):
@@ -35,8 +39,8 @@ class FirstStage(Protocol):
     def prepare(self) -> None:
         """Load what may be missing, before the collection is read."""
 
-    def build(self, documents: Iterable[tuple[str, str]], index: Path) -> tuple[int, int]:
-        """Index; returns the number of documents, and of empty ones left out."""
+    def build(self, documents: Iterable[tuple[str, str]], index: Path, describe: Describe) -> int:
+        """Index; returns the number of empty documents, which are left out."""
 
     def adopt(self, index: Path, recorded: Mapping[str, Any]) -> None:
         """Take over the recorded settings of an index; refuse those that contradict the job."""
@@ -56,8 +60,9 @@ class BM25Stage:
     def prepare(self) -> None:
         start_java()
 
-    def build(self, documents: Iterable[tuple[str, str]], index: Path) -> tuple[int, int]:
-        return build_index(documents, index, language=self.settings["language"], threads=self.threads)
+    def build(self, documents: Iterable[tuple[str, str]], index: Path, describe: Describe) -> int:
+        how: dict[str, Any] = {"language": self.settings["language"], "threads": self.threads}
+        return build_index(documents, index, **how, describe=describe)[1]
 
     def adopt(self, index: Path, recorded: Mapping[str, Any]) -> None:
         language = str(recorded.get("language", self.settings["language"]))
@@ -98,8 +103,8 @@ class DenseStage:
     def prepare(self) -> None:
         self.encoder  # noqa: B018  # loads the model
 
-    def build(self, documents: Iterable[tuple[str, str]], index: Path) -> tuple[int, int]:
-        return build_dense_index(documents, index, self.encoder)
+    def build(self, documents: Iterable[tuple[str, str]], index: Path, describe: Describe) -> int:
+        return build_dense_index(documents, index, self.encoder, describe=describe)[1]
 
     def adopt(self, index: Path, recorded: Mapping[str, Any]) -> None:
         check_same_model(index, self.encoder.model_name, self.encoder.model_fingerprint)

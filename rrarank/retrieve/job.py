@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from rrarank.cli.verbs import say
-from rrarank.data.beir import CORPUS, in_folder
+from rrarank.cli.verbs import locked_output, name_leftovers, say
 from rrarank.data.trec import check_tag, write_run
-from rrarank.data.types import Run
-from rrarank.errors import MissingResource, RrarankError
+from rrarank.data.types import Hit, Run
+from rrarank.errors import MissingResource, RrarankError, shown
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
+from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.lucene import BM25
 from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
-from rrarank.sources.texts import Collection, load_topics
-from rrarank.storage.files import find, is_file
+from rrarank.sources.texts import load_topics
+from rrarank.storage.files import is_file
+from rrarank.storage.packed import is_stream
 from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, write_sidecar
 
 
@@ -30,7 +32,9 @@ class RetrieveJob:
     Args:
         index: folder; made from `collection` if absent.
         topics: file of queries, BEIR folder, or Pyserini's name of them.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its title or only text.
         output: the run to write, with a sidecar beside it; `-` for stdout; empty: write nothing.
+        remove_query: leave out the document whose docid is the qid, as ArguAna and Quora need.
         runtag: empty: the name of the first stage.
         language: analyser of BM25; empty: the index's own, else `en`.
         model: bi-encoder for `dense`; empty: the default of the reranker `bi-encoder`. So too `device`.
@@ -41,8 +45,10 @@ class RetrieveJob:
     index: str | Path
     topics: str | Path
     collection: str | Path = ""
+    topic_field: str = ""
     output: str | Path = ""
     hits: int = 1000
+    remove_query: bool = False
     runtag: str = ""
     overwrite: bool = False
     threads: int = 0
@@ -62,33 +68,68 @@ def retrieve_run(job: RetrieveJob) -> Run:
     """
     stage = first_stage(job)
     topics = file_or_id(job.topics, TOPICS)
-    collection = find(in_folder(job.collection, CORPUS)) if job.collection else None
+    collection = find_collection(job.collection) if job.collection else None
     if job.output:
         check_output(job.output, job.overwrite, [topics, collection])
     tag = check_tag(job.runtag or stage.name)
-    queries = load_topics(topics)
+    with locked_output(job.output) if job.output else nullcontext():
+        if job.output:
+            check_output(job.output, job.overwrite, [topics, collection])  # what another job made meanwhile
+        return _retrieve(job, stage, topics, collection, tag)
+
+
+def _retrieve(job: RetrieveJob, stage: FirstStage, topics: str | Path, collection: Path | None, tag: str) -> Run:
+    queries = load_topics(topics, job.topic_field)
     index = Path(job.index)
     if not index.exists():
         _build(stage, index, collection)
     texts = _check_index(stage, index, collection)
     stage.open(index)
+    if texts.get("collection") and not read_sidecar(index):
+        made = "the collection that it was made from is unknown, as it has no sidecar"
+        raise RrarankError(f"{index}: {made}; leave --collection out to search it as it is, or give another --index")
 
     started = time.perf_counter()
-    run = Run(stage.search(queries, job.hits), tag)
+    run = _search(stage, queries, job, tag)
     seconds = time.perf_counter() - started
     if job.output:
         write_run(job.output, run)
     if job.output and is_file(job.output):
+        field_of_topics = {"topic_field": job.topic_field} if job.topic_field else {}
         write_sidecar(
             Path(job.output),
-            inputs={"topics": topics, **texts},
-            config={"hits": job.hits, **stage.settings, **stage.ranking},
+            inputs={"topics": topics, **field_of_topics, **texts},
+            config={
+                "hits": job.hits,
+                **({"remove_query": True} if job.remove_query else {}),
+                **stage.settings,
+                **stage.ranking,
+            },
             timings={"search_s": round(seconds, 3)},
         )
     without = sum(not run[qid] for qid in run)
     notice = f", {without} without any hit" if without else ""
     say(f"{len(run):,} queries{notice}, {sum(map(len, run.values())):,} hits in {seconds:.1f} s")
     return run
+
+
+def _search(stage: FirstStage, queries: Mapping[str, str], job: RetrieveJob, tag: str) -> Run:
+    """The hits of every query; an empty query has none."""
+    empty = [qid for qid, query in queries.items() if not query]
+    if empty:
+        say(f"{len(empty):,} queries are empty and get no hits ({shown(empty)})")
+    asked = {qid: query for qid, query in queries.items() if query}
+    found = stage.search(asked, job.hits + job.remove_query) if asked else {}
+    itself = [qid for qid, hits in found.items() if any(hit.docid == qid for hit in hits)]
+    if itself and not job.remove_query:
+        same = f"{len(itself):,} queries find a document of their own id ({shown(itself)})"
+        say(f"{same}; if it is the query itself, as in ArguAna and Quora, give --remove-query")
+
+    def kept(qid: str) -> list[Hit]:
+        hits = found.get(qid, [])
+        return [hit for hit in hits if not (job.remove_query and hit.docid == qid)][: job.hits]
+
+    return Run({qid: kept(qid) for qid in queries}, tag)
 
 
 def first_stage(job: RetrieveJob) -> FirstStage:
@@ -122,22 +163,31 @@ def _build(stage: FirstStage, index: Path, collection: Path | None) -> None:
     say(f"indexing {collection} into {index}")
     documents: Iterable[tuple[str, str]] = tqdm(Collection(collection), unit=" documents", disable=None)
     stage.prepare()
-    count, empty = stage.build(documents, index)
+    name_leftovers(index)
+
+    def describe(folder: Path, count: int) -> None:  # before the index appears, so that none is without a sidecar
+        config = {**stage.settings, "documents": count}
+        write_sidecar(index, folder, inputs={"collection": collection}, config=config)
+
+    empty = stage.build(documents, index, describe)
     if empty:
         say(f"{empty:,} empty documents left out")
-    write_sidecar(index, inputs={"collection": collection}, config={**stage.settings, "documents": count})
 
 
 def _check_index(stage: FirstStage, index: Path, collection: Path | None) -> Mapping[str, str | Path]:
     """Refuse an index that does not fit the job; returns where its texts are: in the collection or in the index."""
     sidecar = read_sidecar(index)
     stage.adopt(index, sidecar.content.get("config", {}) if sidecar else {})
+    if collection and is_stream(collection) and sidecar and "collection" in sidecar.content["inputs"]:
+        raise RrarankError(f"{index}: exists already, and a pipe cannot be compared with it; leave --collection out")
+    if collection and is_stream(collection):
+        collection = None  # read, and gone
     found: str | Path | None = collection
     if sidecar:
-        if collection and fingerprint(collection) != sidecar.content["inputs"].get("collection", {}).get("sha256"):
-            raise RrarankError(
-                f"{index}: {sidecar.path} names another collection than {collection}; give another --index"
-            )
+        recorded = sidecar.content["inputs"].get("collection", {}).get("sha256")
+        if collection and fingerprint(collection) != recorded:
+            named = f"{sidecar.path} names another collection than {collection}"
+            raise RrarankError(f"{index}: {named}; give another --index")
         found = collection or sidecar.input("collection")
     if found:
         return {"collection": found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,13 +64,19 @@ class DenseIndex:
         run: dict[str, list[Hit]] = {}
         for qids in blocks(topics, BLOCK):
             queries = encoder.embed_queries([topics[qid] for qid in qids])  # (queries, width)
+            _check_finite(queries, "query", qids)
             scores, rows = self._vectors.search(queries, min(hits, len(self.docids)))  # both (queries, hits)
             for qid, found, values in zip(qids, rows.tolist(), scores.tolist(), strict=True):
                 run[qid] = best_first(Hit(self.docids[row], score) for row, score in zip(found, values, strict=True))
         return Run(run, "dense")
 
 
-def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder: Encoder) -> tuple[int, int]:
+def build_dense_index(
+    documents: Iterable[tuple[str, str]],
+    index: Path,
+    encoder: Encoder,
+    describe: Callable[[Path, int], None] | None = None,
+) -> tuple[int, int]:
     """Embed (docid, text) pairs into a folder that appears whole or not at all.
 
     Returns the number of indexed documents and the number of empty ones left out, as `lucene.build_index` does.
@@ -84,6 +90,7 @@ def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder
         if filled:
             docids += [docid for docid, _ in filled]
             embedded = encoder.embed_documents([text for _, text in filled])  # (filled, width)
+            _check_finite(embedded, "document", [docid for docid, _ in filled])
             vectors = vectors or faiss.IndexFlatIP(embedded.shape[1])
             vectors.add(embedded)
     if vectors is None:
@@ -92,8 +99,17 @@ def build_dense_index(documents: Iterable[tuple[str, str]], index: Path, encoder
         raise RrarankError(
             f"{index}: {len(docids) - len(set(docids)):,} docids stand twice in the collection; keep one"
         )
-    _save(index, vectors, docids)
+    _save(index, vectors, docids, describe)
     return len(docids), empty
+
+
+def _check_finite(embedded: np.ndarray, what: str, ids: Sequence[str]) -> None:
+    """Refuse embeddings that hold a NaN or an infinity, with which no order is defined."""
+    import numpy as np
+
+    if odd := [name for name, row in zip(ids, embedded, strict=True) if not np.isfinite(row).all()]:
+        seen = f"the model's embeddings of {len(odd):,} texts are not finite ({what} {shown(odd)})"
+        raise RrarankError(f"{seen}; use another --model, or --device cpu")
 
 
 def check_same_model(index: Path, name: str, sha256: str) -> None:
@@ -107,7 +123,7 @@ def check_same_model(index: Path, name: str, sha256: str) -> None:
         )
 
 
-def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:
+def _save(index: Path, vectors: Any, docids: Sequence[str], describe: Callable[[Path, int], None] | None) -> None:
     with replace_folder(index) as folder:
         _faiss().write_index(vectors, str(folder / _VECTORS))
         (folder / _DOCIDS).write_text(json.dumps(docids), encoding="utf-8")
@@ -118,6 +134,8 @@ def _save(index: Path, vectors: Any, docids: Sequence[str]) -> None:
             "sha256": {name: sha256(folder / name) for name in (_VECTORS, _DOCIDS)},
         }
         (folder / DENSE_MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        if describe:
+            describe(folder, len(docids))
 
 
 def _faiss(threads: int = 0) -> Any:

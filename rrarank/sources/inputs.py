@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rrarank.data.beir import CORPUS, in_folder, is_beir
+from rrarank.data.beir import is_beir
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.types import Run
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError, say, shown
+from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts
 from rrarank.sources.lucene import LuceneTexts
 from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
-from rrarank.sources.texts import Collection, InlineTexts, Source, gather, load_topics
+from rrarank.sources.texts import InlineTexts, Source, gather, load_topics
 from rrarank.storage.files import STDIO, find
-from rrarank.storage.sidecar import Sidecar, fingerprint, read_sidecar
+from rrarank.storage.packed import is_stream
+from rrarank.storage.sidecar import Sidecar, check_index, fingerprint, read_sidecar
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class Origins:
         collection: JSONL or TSV file, or BEIR folder.
         index: Lucene index with stored texts, or Pyserini's name of one; ir_datasets then provides the texts.
         dataset: ir_datasets id or BEIR folder, for texts and, without `topics`, for queries.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its title or only text.
     """
 
     topics: str | Path = ""
     collection: str | Path = ""
     index: str | Path = ""
     dataset: str = ""
+    topic_field: str = ""
 
 
 def load_inputs(
@@ -74,16 +79,18 @@ def load_inputs(
         RrarankError: a file is malformed or unknown, or texts or topics are missing.
     """
     found, places = load_run(run, origins)
-    path = Path(places.get("run", STDIO))
+    path = Path(places.get("run", STDIO if str(run) == STDIO else run))
     _check_unknown(path, places, command)
     carried = found if found.topics or "requests" not in places else read_run_file(places["requests"])
-    asked = {**carried.topics, **topics_of(places)}
+    topics = {**carried.topics, **topics_of(places)}
+    asked = {qid: query for qid, query in topics.items() if query}
     hits = part(found.run) if part else found.run
     wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
     texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))
     if not skip_missing:
-        _check_missing([qid for qid in hits if qid not in asked], "topic", path, places)
+        without = [qid for qid in hits if qid not in asked]
+        _check_missing(without, "topic, or an empty one," if set(without) & topics.keys() else "topic", path, places)
         _check_missing(missing, "text", path, places)
     return Inputs(hits, asked, texts, missing, places)
 
@@ -95,9 +102,26 @@ def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, di
     found = read_run_file(path)
     if found.topics:
         return found, {"run": path, "requests": path} | given
-    if str(path) == STDIO:
+    if str(path) == STDIO or is_stream(path):
         return found, given
-    return found, {"run": path} | _from_sidecar(given, read_sidecar(path)) | given
+    sidecar = read_sidecar(path)
+    if sidecar:
+        _say_other_topics(given, sidecar)
+    return found, {"run": path} | _from_sidecar(given, sidecar) | given
+
+
+def _say_other_topics(given: Mapping[str, str | Path], sidecar: Sidecar) -> None:
+    """Say so where --topics names other queries than those that the run was made for."""
+    recorded, place = sidecar.content["inputs"].get("topics"), given.get("topics")
+    if not recorded or place is None or sidecar.recorded("topics") == str(place):
+        return
+    if isinstance(place, Path):
+        if is_stream(place) or fingerprint(place) == recorded.get("sha256"):
+            return
+        path = Path(os.path.normpath(sidecar.path.parent.resolve() / recorded.get("path", "")))
+        if path == place.resolve():
+            return
+    say(f"{sidecar.path} names the topics {sidecar.recorded('topics')}; going on with --topics {place} instead")
 
 
 def places_of(origins: Origins) -> dict[str, str | Path]:
@@ -106,24 +130,28 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
     if topics := origins.topics or folder:
         places["topics"] = file_or_id(topics, TOPICS)
     if collection := origins.collection or folder:
-        places["collection"] = find(in_folder(collection, CORPUS))
+        places["collection"] = find_collection(collection)
     if origins.index:
         index = Path(origins.index)
         places["index"] = ids_by_name(TEXTS).get(str(index), index) if not index.exists() else index
         if isinstance(places["index"], Path):
-            fingerprint(index)  # fail early if it is no index
+            check_index(index)
     if origins.dataset and not folder:
         places["dataset"] = origins.dataset
+    if origins.topic_field:
+        places["topic_field"] = origins.topic_field
     return places
 
 
 _QUERIES = ("topics", "requests", "dataset")
+_WITH_QUERIES = ("topic_field",)  # where the sidecar gives the queries, it says this of them
 _TEXTS = ("collection", "index", "requests", "dataset")
 
 
 def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None) -> dict[str, str | Path]:
     """The places of queries or texts that no flag gives. A flag beats the sidecar for its part only."""
-    wanted = {name for part in (_QUERIES, _TEXTS) if not given.keys() & set(part) for name in part}
+    parts = (_QUERIES, (*_QUERIES, *_WITH_QUERIES)), (_TEXTS, _TEXTS)
+    wanted = {name for part, names in parts if not given.keys() & set(part) for name in names}
     return {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
 
 
@@ -151,15 +179,16 @@ def _complete(command: str, places: Mapping[str, str | Path]) -> str:
         flags["topics"] = "TOPICS.tsv"
     if not flags.keys() & set(_TEXTS):
         flags["collection"] = "COLLECTION.jsonl"
-    typed = " ".join(f"--{name} {shlex.quote(str(place))}" for name, place in flags.items())
-    return f"python -m rrarank.{command} {typed} (or --index INDEX, or --dataset IR_DATASETS_ID)"
+    typed = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(place))}" for name, place in flags.items())
+    return f"python -m rrarank.{command} {typed}  # or --index INDEX, or --dataset IR_DATASETS_ID"
 
 
 def topics_of(places: Mapping[str, str | Path]) -> Mapping[str, str]:
     """The queries that files and data sets give; those inside a requests file come on top."""
+    topic_field = str(places.get("topic_field", ""))
     if "topics" in places:
-        return load_topics(places["topics"])
-    return {} if "requests" in places else load_topics(places["dataset"])
+        return load_topics(places["topics"], topic_field)
+    return {} if "requests" in places else load_topics(places["dataset"], topic_field)
 
 
 def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
@@ -178,7 +207,7 @@ def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
 def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
     """Refuse a run with queries that have no topic, or documents that have no text."""
     if missing:
-        what, names = ("queries", _QUERIES) if part == "topic" else ("documents", _TEXTS)
+        what, names = ("queries", _QUERIES) if part.startswith("topic") else ("documents", _TEXTS)
         asked = ", ".join(str(places[name]) for name in names if name in places)
         raise RrarankError(
             f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 
@@ -15,56 +18,78 @@ class IrDatasetsTexts:
     dataset: str
 
     def stream(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
-        store = ir_dataset(self.dataset, "docs").docs_store()
-        try:
-            for doc in store.get_many_iter(sorted(wanted)):
+        dataset = ir_dataset(self.dataset, "docs")
+        with _reachable(self.dataset):
+            for doc in dataset.docs_store().get_many_iter(sorted(wanted)):
                 yield str(doc.doc_id), doc.default_text()
-        except (OSError, ImportError) as error:
-            raise unreachable(self.dataset, error) from error
 
 
-def ir_dataset_topics(dataset: str) -> dict[str, str]:
-    """qid -> query text of an ir_datasets id."""
-    try:
-        return {str(query.query_id): query.default_text() for query in ir_dataset(dataset, "queries").queries_iter()}
-    except (OSError, ImportError) as error:
-        raise unreachable(dataset, error) from error
+def ir_dataset_topics(dataset: str, topic_field: str = "") -> dict[str, str]:
+    """qid -> query text of an ir_datasets id; `topic_field` as in `data.topics`."""
+    found = ir_dataset(dataset, "queries")
+    with _reachable(dataset):
+        return {str(query.query_id): _query_text(query, topic_field, dataset) for query in found.queries_iter()}
+
+
+def _query_text(query: Any, topic_field: str, dataset: str) -> str:
+    if not topic_field:
+        return str(query.default_text())
+    parts = topic_field.split("+")
+    if absent := [part for part in parts if not hasattr(query, part)]:
+        raise RrarankError(f"ir_datasets {dataset!r}: its queries have no {absent[0]}; give another --topic-field")
+    return " ".join(str(getattr(query, part)) for part in parts)
 
 
 def ir_dataset_qrels(dataset: str) -> dict[str, dict[str, int]]:
     """qid -> docid -> grade of an ir_datasets id."""
     qrels: dict[str, dict[str, int]] = {}
-    try:
-        for judged in ir_dataset(dataset, "qrels").qrels_iter():
+    found = ir_dataset(dataset, "qrels")
+    with _reachable(dataset):
+        for judged in found.qrels_iter():
             qrels.setdefault(str(judged.query_id), {})[str(judged.doc_id)] = int(judged.relevance)
-    except (OSError, ImportError) as error:
-        raise unreachable(dataset, error) from error
     return qrels
 
 
-def ir_dataset(name: str, needs: str):  # type: ignore[no-untyped-def]  # ir_datasets has no types
+def ir_dataset(name: str, needs: str) -> Any:  # ir_datasets has no types
     """Load a data set.
 
     Args:
         needs: what it must have: `docs`, `queries` or `qrels`.
     """
-    import ir_datasets
+    with _reachable(name):
+        import ir_datasets
 
-    try:
-        dataset = ir_datasets.load(name)
-    except KeyError:
-        raise RrarankError(f"no ir_datasets id {name!r}; see https://ir-datasets.com for the list") from None
-    except (OSError, ImportError) as error:
-        raise unreachable(name, error) from error
-    if not getattr(dataset, f"has_{needs}")():
-        raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has them")
+        logging.getLogger("ir_datasets").addFilter(_is_error)  # a failed download becomes our own message
+        try:
+            dataset = ir_datasets.load(name)
+        except KeyError:
+            raise RrarankError(f"no ir_datasets id {name!r}; see https://ir-datasets.com for the list") from None
+        if not getattr(dataset, f"has_{needs}")():
+            raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has them")
     return dataset
 
 
-def unreachable(dataset: str, error: Exception) -> RrarankError:
-    if isinstance(error, ImportError):  # some data sets need a library that ir_datasets does not install
-        return MissingPrerequisite(f"ir_datasets {dataset!r}: {error}; install it")
-    return MissingResource(
-        f"ir_datasets {dataset!r}: its files are not on disk and could not be downloaded ({error}); "
-        "fetch them on a connected machine, or give --topics and --collection"
-    )
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
+@contextmanager
+def _reachable(dataset: str) -> Iterator[None]:
+    """Turn whatever ir_datasets raises while it loads, downloads or reads into one line."""
+    try:
+        yield
+    except RrarankError:
+        raise
+    except ImportError as error:  # some data sets need a library that ir_datasets does not install
+        raise MissingPrerequisite(f"ir_datasets {dataset!r}: {error}; install it") from error
+    except Exception as error:  # its download errors are OSErrors, RuntimeErrors and those of HTTP and zip libraries
+        raise MissingResource(
+            f"ir_datasets {dataset!r}: its files are not on disk and could not be downloaded ({_reason(error)}); "
+            "fetch them on a connected machine, or give --topics and --collection"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first words of an error; those of failed downloads list each attempt."""
+    text = str(error.args[0] if error.args else type(error).__name__).partition("\n")[0]
+    return text if len(text) <= 120 else f"{text[:119]}…"

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -47,11 +47,19 @@ class BM25:
 
 
 def build_index(
-    documents: Iterable[tuple[str, str]], index: Path, *, language: str = "en", threads: int = 1
+    documents: Iterable[tuple[str, str]],
+    index: Path,
+    *,
+    language: str = "en",
+    threads: int = 1,
+    describe: Callable[[Path, int], None] | None = None,
 ) -> tuple[int, int]:
     """Index (docid, text) pairs with positions, term vectors (for RM3) and stored texts.
 
     The folder appears whole or not at all. Returns the numbers of indexed documents and of empty ones.
+
+    Args:
+        describe: called with the finished folder and its number of documents, before the index appears.
     """
     languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
     if language not in languages:
@@ -67,6 +75,8 @@ def build_index(
         with LuceneIndex(folder) as built:
             if built.size != count:
                 raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; does a docid occur twice?")
+        if describe:
+            describe(folder, count)
     return count, empty
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rrarank.data.documents import ID_FIELDS, document_text, field, json_object
 from rrarank.data.ranx_json import read_ranx_qrels
-from rrarank.data.trec import read_qrels, read_topics
+from rrarank.data.topics import read_topics
+from rrarank.data.trec import read_qrels
 from rrarank.data.types import Qrels
-from rrarank.errors import RrarankError
+from rrarank.sources.collection import Collection as Collection
 from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics
-from rrarank.storage.files import read_lines
+from rrarank.storage.packed import unpacked
 
 
 class Source(Protocol):
@@ -71,47 +71,19 @@ class InlineTexts:
         return ((docid, self.texts[docid]) for docid in wanted if docid in self.texts)
 
 
-@dataclass(frozen=True)
-class Collection:
-    """A collection file, read line by line: `.tsv` is `docid<TAB>text`, anything else JSONL; plain or `.gz`."""
+def load_topics(place: str | Path, topic_field: str = "") -> dict[str, str]:
+    """qid -> query text of a file (Path) or an ir_datasets id (str); an empty query is kept.
 
-    path: Path
-
-    def stream(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
-        left = set(wanted)
-        for docid, text in self:
-            if docid in left:
-                left.remove(docid)
-                yield docid, text
-            if not left:
-                return
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        parse = _tsv_row if self.path.name.removesuffix(".gz").endswith(".tsv") else _json_row
-        for number, line in enumerate(read_lines(self.path), start=1):
-            if line.strip():
-                yield parse(line, f"{self.path}:{number}")
-
-
-def _tsv_row(line: str, where: str) -> tuple[str, str]:
-    docid, tab, text = line.rstrip("\r\n").partition("\t")
-    if not tab:
-        raise RrarankError(f"{where}: no tab; expected docid<TAB>text")
-    return docid, text
-
-
-def _json_row(line: str, where: str) -> tuple[str, str]:
-    row = json_object(line, where)
-    return field(row, ID_FIELDS, where), document_text(row, where)
-
-
-def load_topics(place: str | Path) -> dict[str, str]:
-    """qid -> query text of a file (Path) or an ir_datasets id (str)."""
-    return read_topics(place) if isinstance(place, Path) else ir_dataset_topics(place)
+    Args:
+        topic_field: one of `topics.FIELDS`; empty: the title, or the only text.
+    """
+    if isinstance(place, Path):
+        return read_topics(place, topic_field)
+    return ir_dataset_topics(place, topic_field)
 
 
 def load_qrels(place: str | Path) -> Qrels:
     """The judgments of a file (Path; `.json` is ranx, anything else TREC or BEIR) or an ir_datasets id (str)."""
     if not isinstance(place, Path):
         return ir_dataset_qrels(place)
-    return read_ranx_qrels(place) if place.name.removesuffix(".gz").endswith(".json") else read_qrels(place)
+    return read_ranx_qrels(place) if unpacked(place.name).endswith(".json") else read_qrels(place)

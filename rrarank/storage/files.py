@@ -1,24 +1,24 @@
-"""Files as users name them: bare names, gzip, stdin; written whole or not at all."""
+"""Files as users name them: bare names, packed files, pipes, stdin; written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import glob
-import gzip
 import hashlib
 import io
 import os
+import shlex
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import TextIO
 
 from rrarank.errors import RrarankError
+from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, packing, unpacked
 
 STDIO = "-"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -35,7 +35,7 @@ def find(name: str | Path, folder: str = "") -> Path:
     if bare := bool(folder) and Path(name).name == str(name):
         places += [Path(folder, name), Path(str(resources.files(f"rrarank.{folder}")), name)]
     for place in places:
-        if place.is_file():
+        if place.is_file() or is_stream(place):
             return place
     if places[0].is_dir():
         raise RrarankError(f"{name}: is a folder, expected a file")
@@ -44,35 +44,50 @@ def find(name: str | Path, folder: str = "") -> Path:
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
-    """The lines of a plain or gzipped UTF-8 file, or of stdin for `-`; a byte order mark is dropped.
+    """The lines of a UTF-8 file, plain or packed, or of stdin for `-`; a byte order mark is dropped.
 
     Raises:
-        RrarankError: the file is absent, not UTF-8, or its gzip stream is broken.
+        RrarankError: the file is absent, not UTF-8, or its packed stream is broken.
     """
     number = 0
     try:
-        with _open(path) as file:
+        with open_unpacked(_stdin() if str(path) == STDIO else path) as file:
             for number, line in enumerate(file, start=1):
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        if number == 1 and error.object.startswith(b"\x1f\x8b"):
-            raise RrarankError(f"{path}: a gzip file without the suffix .gz; rename it") from error
-        seen = f"byte 0x{error.object[error.start]:02x}"
-        raise RrarankError(f"{path}:{number}: not UTF-8 ({seen}); convert it, e.g. with `iconv -t utf-8`") from error
-    except (EOFError, zlib.error) as error:
-        raise RrarankError(f"{path}: the gzip stream breaks off after line {number}; copy the file again") from error
+        first = error.object[:4] if number == 1 else b""
+        if encoding := next((name for mark, name in _MARKS.items() if first.startswith(mark)), ""):
+            raise RrarankError(f"{path}: {encoding}, expected UTF-8; {_iconv(path, encoding)}") from error
+        seen = f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x})"
+        raise RrarankError(
+            f"{seen}; convert it from its encoding; if that is Latin-1, {_iconv(path, 'LATIN1')}"
+        ) from error
+    except faults(path) as error:
+        stream = f"the {PACKED.get(packing(path), 'packed')} stream"
+        raise RrarankError(f"{path}: {stream} breaks off after line {number}; copy the file again") from error
     except OSError as error:
         raise RrarankError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _open(path: str | Path) -> IO[bytes]:
-    if str(path) == STDIO:
-        if sys.stdin is None:
-            raise RrarankError("standard input is closed; give a file instead of -")
-        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    if str(path).endswith(".gz"):
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    return open(path, "rb")
+def _stdin() -> int:
+    if sys.stdin is None:
+        raise RrarankError("standard input is closed; give a file instead of -")
+    return os.dup(sys.stdin.fileno())
+
+
+_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""First bytes of a file -> its encoding."""
+
+
+def _iconv(path: str | Path, encoding: str) -> str:
+    """The command that converts a file to UTF-8, to be typed as it is."""
+    command = f"iconv -f {encoding} -t UTF-8"
+    if str(path) == STDIO or is_stream(path):
+        return f"pipe it through: {command}"
+    made = shlex.quote(str(Path(path).with_name(f"utf8-{Path(unpacked(path)).name}")))
+    if suffix := packing(path):
+        return f"type: {PACKED[suffix]} -dc {shlex.quote(str(path))} | {command} > {made}"
+    return f"type: {command} {shlex.quote(str(path))} > {made}"
 
 
 @contextmanager
@@ -144,8 +159,8 @@ def sha256(path: str | Path) -> str:
 
 def stem(path: str | Path) -> str:
     """`runs/bm25.trec.gz` -> `bm25`: a run's name in tables."""
-    name = Path(path).name
-    for suffix in (".gz", ".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
+    name = unpacked(Path(path).name)
+    for suffix in (".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
         name = name.removesuffix(suffix)
     return "stdin" if name == STDIO else name or "run"
 

@@ -18,10 +18,12 @@ from typing import Any
 
 from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, is_file, sha256
-from rrarank.storage.journal import is_begun
+from rrarank.storage.journal import is_begun, work_key
+from rrarank.storage.packed import PACKED, is_stream, packing
 
 FORMAT = "rrarank.sidecar/1"
 DENSE_MANIFEST = "dense.json"  # in the folder of a dense index: names its files by their sha256
+_NO_INDEX = f"no segments file, no {DENSE_MANIFEST}"
 _VERSIONS = ("rrarank", "pyserini", "torch", "transformers", "sentence-transformers", "ir_datasets", "numpy")
 
 
@@ -90,10 +92,12 @@ def check_output(output: str | Path, overwrite: bool, inputs: Iterable[object], 
     whose sidecar would replace a file that is not a sidecar.
 
     Args:
-        packed: whether the verb gzips a name that ends in `.gz`; otherwise such a name is refused.
+        packed: whether a name that ends in `.gz` is allowed, because the output will be gzipped.
     """
-    if str(output).endswith(".gz") and not packed:
-        raise RrarankError(f"{output}: outputs are not gzipped; leave .gz out and gzip the file afterwards")
+    suffix = packing(output)
+    if suffix and not (packed and suffix == ".gz"):
+        todo = f"leave {suffix} out, and {PACKED[suffix]} the file afterwards"
+        raise RrarankError(f"{output}: outputs are not packed; {todo}")
     if not is_file(output):
         return
     path, beside = Path(output), sidecar_path(output)
@@ -116,8 +120,8 @@ def is_unfinished(output: str | Path) -> bool:
 
 
 def _is_described(path: Path) -> bool:
-    """Whether it can have a sidecar: it is a file or an index."""
-    return path.is_file() or any(path.glob("segments_*")) or (path / DENSE_MANIFEST).is_file()
+    """Whether a sidecar of it would make sense: it is a file or an index."""
+    return path.is_file() or bool(_naming(path))
 
 
 def _is_ours(path: Path) -> bool:
@@ -127,18 +131,27 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def write_sidecar(output: Path, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
-    """Write the sidecar of `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts."""
+def write_sidecar(output: Path, made: Path | None = None, /, *, inputs: Mapping[str, str | Path], **facts: Any) -> None:
+    """Write the sidecar of `output`: its inputs (a Path is hashed, a str is an id), versions, and the given facts.
+
+    Args:
+        made: where the output lies while it is not yet at its place.
+    """
     content: dict[str, Any] = {
         "format": FORMAT,
-        "output": {"path": output.name, "sha256": fingerprint(output)},
-        "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items()},
+        "output": {"path": output.name, "sha256": fingerprint(made or output)},
+        "inputs": {name: _entry(thing, output.parent) for name, thing in inputs.items() if not _is_gone(thing)},
         **facts,
         "versions": {"python": platform.python_version(), **versions()},
     }
     with atomic_write(sidecar_path(output)) as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _is_gone(thing: str | Path) -> bool:
+    """A pipe leaves nothing that could be read again."""
+    return isinstance(thing, Path) and is_stream(thing)
 
 
 def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
@@ -149,16 +162,31 @@ def _entry(thing: str | Path, folder: Path) -> dict[str, str]:
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 of a file, or of the file of an index that names all others: `segments_N` of a Lucene index (by random
-    ids), the manifest of a dense index (by their sha256)."""
+    """sha256 of a file; of an index the file that names all others: a Lucene index's `segments_N` (by random ids), a
+    dense index's manifest (by their sha256); of another folder the names and contents of its files."""
     if not path.exists():
         raise RrarankError(f"{path}: no such file or folder")
     if not path.is_dir():
         return sha256(path)
-    naming = sorted([*path.glob("segments_*"), *path.glob(DENSE_MANIFEST)])
-    if not naming:
-        raise RrarankError(f"{path}: a folder, but no index (no segments file, no {DENSE_MANIFEST})")
-    return sha256(naming[-1])
+    if naming := _naming(path):
+        return sha256(naming[-1])
+    files = sorted(file for file in path.rglob("[!.]*") if file.is_file())
+    if not files:
+        raise RrarankError(f"{path}: a folder, but no index ({_NO_INDEX}), and without files")
+    return work_key("files", [[file.relative_to(path).as_posix(), sha256(file)] for file in files])
+
+
+def check_index(path: Path) -> None:
+    """Refuse what does not exist, and a folder that is no index."""
+    if not path.exists():
+        raise RrarankError(f"{path}: no such file or folder")
+    if path.is_dir() and not _naming(path):
+        raise RrarankError(f"{path}: a folder, but no index ({_NO_INDEX})")
+
+
+def _naming(path: Path) -> list[Path]:
+    """The files that name all others of an index; none for another folder."""
+    return sorted([*path.glob("segments_*"), *path.glob(DENSE_MANIFEST)])
 
 
 @cache

@@ -1,6 +1,7 @@
 """The command `rrarank`: verbs, suggestions, completion, messages."""
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -153,3 +154,13 @@ def test_a_closed_stderr_is_no_fault(closing, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "1 Q0 a 1 2.0 x\n", "")
     bad = subprocess.run(["bash", "-c", convert.replace("a.trec", "no.trec")], cwd=tmp_path, stdout=subprocess.PIPE)
     assert (bad.returncode, bad.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_the_last_print_names_the_output_whatever_the_encoding(encoding, tmp_path):
+    (tmp_path / "a.trec").write_text("1 Q0 a 1 2 x\n")
+    command = [sys.executable, "-m", "rrarank.convert", "--run", "a.trec", "--output", "결과.trec"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "결과.trec\n".encode(), b"")
+    assert (tmp_path / "결과.trec").is_file()

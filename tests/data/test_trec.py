@@ -13,10 +13,8 @@ from rrarank.data.trec import (
     check_tag,
     parse_qrels,
     parse_run,
-    parse_topics,
     read_qrels,
     read_run,
-    read_topics,
     strictly_falling,
     write_run,
 )
@@ -290,49 +288,6 @@ def test_malformed_qrels_are_refused_by_line(text, message):
     assert str(error.value) == message
 
 
-# -- topics ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "topics"),
-    [
-        ("1\twhat is tea\r\n\n2\t why \n", {"1": "what is tea", "2": "why"}),
-        ("007\ta\tb\tc", {"007": "a\tb\tc"}),
-        ("9\tx\n10\ty\n1\tz", {"9": "x", "10": "y", "1": "z"}),
-        ("1\tone\u2028line", {"1": "one\u2028line"}),
-        ('{"_id": "1", "text": "beir", "metadata": {}}', {"1": "beir"}),
-        ('{"id": 7, "query": "q"}\n{"qid": "x", "title": "t"}', {"7": "q", "x": "t"}),
-        ('{"qid": "a", "id": "b", "text": "t", "title": "u"}', {"a": "t"}),
-        ('{"qid": null, "id": "b", "text": "t"}', {"b": "t"}),
-    ],
-)
-def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
-    (tmp_path / "topics").write_text(text)
-    for found in (parse_topics(text), read_topics(tmp_path / "topics")):
-        assert list(found.items()) == list(topics.items())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "topics: no queries; expected lines of qid<TAB>query"),
-        ("1\ta\n2 b", "topics:2: no tab; expected qid<TAB>query"),
-        ("1\ta\n\n1\tb", "topics:3: query '1' occurs twice; keep one line"),
-        ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "topics:2: query '1' occurs twice; keep one line"),
-        ("1\t ", "topics:1: an empty query; expected qid<TAB>query"),
-        ("\tb", "topics:1: an empty qid; expected qid<TAB>query"),
-        ('{"id": "1", "text": ""}', "topics:1: an empty query"),
-        ('{"id": "1", "text": "a"', "topics:1: not JSON (Expecting ',' delimiter at column 24)"),
-        ('{"text": "a"}', "topics:1: fields 'text'; expected one of 'qid', '_id', 'id'"),
-        ('{"id": "1", "body": "a"}', "topics:1: fields 'id', 'body'; expected one of 'text', 'query', 'title'"),
-    ],
-)
-def test_malformed_topics_are_refused_by_line(text, message):
-    with pytest.raises(RrarankError) as error:
-        parse_topics(text)
-    assert str(error.value).startswith(message)
-
-
 def test_the_lowest_float32_twice_cannot_be_written():
     with pytest.raises(RrarankError, match="not a finite float32"):
         strictly_falling([-3.4028235e38, -3.4028235e38])
@@ -342,11 +297,6 @@ def test_the_lowest_float32_twice_cannot_be_written():
 def test_numbers_that_c_would_read_otherwise_are_refused(line):
     with pytest.raises(RrarankError, match="is not a number"):
         parse_run(line)
-
-
-def test_half_a_surrogate_pair_is_refused_where_it_stands():
-    with pytest.raises(RrarankError, match="t:1: half of a surrogate pair"):
-        parse_topics('{"id": "1", "text": "\\ud800"}', where="t")
 
 
 def test_a_docid_twice_is_never_written(tmp_path):
@@ -363,7 +313,7 @@ def test_a_score_that_overflows_float32_is_refused_where_it_stands(score):
 
 @pytest.mark.parametrize(
     ("parse", "line"),
-    [(parse_qrels, "1 0 a 1" + "0" * 30), (parse_run, "1 a " + "1" * 5001), (parse_topics, "a b\tquery")],
+    [(parse_qrels, "1 0 a 1" + "0" * 30), (parse_run, "1 a " + "1" * 5001)],
 )
 def test_numbers_beyond_reason_and_ids_with_spaces_are_refused(parse, line):
     with pytest.raises(RrarankError, match=":1: "):

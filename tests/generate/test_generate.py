@@ -22,7 +22,8 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
 )
 
 from rrarank.data.distillation_set import read_set
-from rrarank.data.trec import read_qrels, read_topics
+from rrarank.data.topics import read_topics
+from rrarank.data.trec import read_qrels
 from rrarank.generate.__main__ import main
 from rrarank.generate.queries import FAULTS
 from rrarank.generate.writer import load_query_prompt

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ from rrarank.errors import RrarankError
 from rrarank.rerank.__main__ import main as rerank
 from rrarank.retrieve.__main__ import main
 from rrarank.retrieve.job import RetrieveJob, retrieve_run
+from rrarank.sources.inputs import load_inputs
 
 TEXTS = {"a": "the cat sat on the mat", "b": "a dog drinks tea", "c": "cats and dogs and cats"}
 
@@ -179,3 +182,119 @@ def test_a_collection_that_cannot_be_embedded_leaves_nothing_behind(dense, rows,
 def test_a_model_without_dense_is_refused(job, capsys):
     assert main([*job, "--model", "x"]) == 2
     assert "--model: BM25 has none; give --dense too" in capsys.readouterr().err
+
+
+# -- what a first stage says ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arguments(job, tmp_path):
+    """A collection of which two documents are also the queries, by id and text, as in ArguAna."""
+    (tmp_path / "topics.tsv").write_text("a\tthe cat sat on the mat\nb\ta dog drinks tea\nz\t\n")
+    return job
+
+
+def test_a_query_that_finds_itself_is_said_and_left_out_if_asked(arguments, capsys):
+    assert main([*arguments, "--output", "with.trec"]) == 0
+    err = capsys.readouterr().err
+    assert "2 queries find a document of their own id ('a', 'b'); if it is the query itself" in err
+    assert "1 queries are empty and get no hits ('z')" in err
+    assert main([*arguments, "--output", "without.trec", "--remove-query", "--hits", "1"]) == 0
+    assert "--remove-query" not in capsys.readouterr().err
+    found = {qid: [hit.docid for hit in hits] for qid, hits in read_run("with.trec").items()}
+    assert found == {"a": ["a", "c"], "b": ["b", "c"]}
+    assert {qid: [hit.docid for hit in hits] for qid, hits in read_run("without.trec").items()} == {
+        "a": ["c"],
+        "b": ["c"],
+    }
+
+
+def test_the_part_of_a_topic_that_is_searched(job, tmp_path):
+    (tmp_path / "topics.trec").write_text("<top><num>1<title>zebra<desc>tea</top>")
+    flags = [*job, "--topics", "topics.trec"]
+    assert main([*flags, "--topic-field", "description", "--output", "r.trec"]) == 0
+    assert read_run("r.trec")["1"][0].docid == "b"
+    assert load_inputs("r.trec").topics == {"1": "tea"}
+
+
+def test_a_folder_and_a_pipe_are_indexed(job, tmp_path):
+    (tmp_path / "parts").mkdir()
+    os.rename("texts.jsonl", "parts/texts.jsonl")
+    flags = ["--topics", "topics.tsv"]
+    assert main(["--index", "one", "--collection", "parts", *flags, "--output", "one.trec"]) == 0
+    assert main(["--index", "one", "--collection", "parts", *flags, "--output", "again.trec"]) == 0
+    retrieve = f"'{sys.executable}' -m rrarank.retrieve --topics topics.tsv --output two.trec --index two"
+    done = subprocess.run(["bash", "-c", f"{retrieve} --collection <(cat parts/texts.jsonl)"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert open("two.trec").read() == open("one.trec").read()
+    assert rerank(["--run", "two.trec", "--reranker", "bm25"]) == 0  # with the texts of the index
+
+
+# -- what a killed job left -------------------------------------------------------------------------------------------
+
+
+def test_an_index_without_sidecar_is_not_used_for_a_collection(job, tmp_path, capsys):
+    main([*job, "--output", "one.trec"])
+    os.remove("indexes/small.json")
+    (tmp_path / "other.jsonl").write_text('{"id": "x", "contents": "another text on cats"}\n')
+    capsys.readouterr()
+    assert main([*job, "--collection", "other.jsonl", "--output", "two.trec"]) == 2
+    message = capsys.readouterr().err
+    assert "indexes/small: the collection that it was made from is unknown, as it has no sidecar" in message
+    assert main(["--index", "indexes/small", "--topics", "topics.tsv", "--output", "two.trec"]) == 0  # as it says
+
+
+@pytest.mark.parametrize("kind", ["bm25", "dense"])
+def test_an_index_is_never_there_without_its_sidecar(kind, job, bi_encoder_folder, monkeypatch, capsys):
+    """Killed between the two, the job leaves a sidecar and no index, which the next one makes."""
+    flags = ["--dense", "--model", str(bi_encoder_folder)] if kind == "dense" else []
+
+    def killed(*_):
+        assert os.path.isfile("indexes/small.json")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rrarank.storage.folders._put_in_place", killed)
+        assert main([*job, *flags, "--output", "one.trec"]) == 130
+    assert os.listdir("indexes") == ["small.json"]
+    assert main([*job, *flags, "--output", "one.trec"]) == 0
+    assert main([*job, *flags, "--output", "two.trec"]) == 0
+
+
+def test_leftovers_of_a_killed_job_are_named_and_removed(job, tmp_path, capsys):
+    (tmp_path / "indexes").mkdir()
+    left = [".one.trec.abcd1234.tmp", ".one.trec.json.abcd1234.tmp", "indexes/.small.abcd1234.tmp"]
+    for name in left[:2]:
+        (tmp_path / name).touch()
+    (tmp_path / left[2]).mkdir()
+    assert main([*job, "--output", "one.trec"]) == 0
+    err = capsys.readouterr().err
+    assert "removing what a killed job left: '.one.trec.abcd1234.tmp', '.one.trec.json.abcd1234.tmp'" in err
+    assert "removing what a killed job left: '.small.abcd1234.tmp'" in err
+    assert not any((tmp_path / name).exists() for name in left)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_embeddings_that_are_not_finite_are_refused(odd, dense, monkeypatch, capsys):
+    from rrarank.rerankers.bi_encoder import BiEncoder
+
+    documents, queries = BiEncoder.embed_documents, BiEncoder.embed_queries
+
+    def broken(embed, row):
+        def embedded(self, texts):
+            made = embed(self, texts)
+            made[row, 0] = odd
+            return made
+
+        return embedded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BiEncoder, "embed_documents", broken(documents, 1))
+        assert main(dense) == 2
+    assert "the model's embeddings of 1 texts are not finite (document 'b')" in capsys.readouterr().err
+    assert not os.path.exists("indexes/dense")
+    assert main([*dense, "--output", "one.trec"]) == 0
+    monkeypatch.setattr(BiEncoder, "embed_queries", broken(queries, 2))
+    assert main([*dense, "--output", "two.trec"]) == 2
+    assert "(query '3')" in capsys.readouterr().err
+    assert not os.path.exists("two.trec")

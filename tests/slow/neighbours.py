@@ -20,7 +20,8 @@ import pyterrier as pt
 from tabulate import tabulate
 
 from rrarank.cli.flags import positive
-from rrarank.data.trec import read_qrels, read_run, read_topics, write_run
+from rrarank.data.topics import read_topics
+from rrarank.data.trec import read_qrels, read_run, write_run
 from rrarank.data.types import Hit, Run
 from rrarank.engine.blocks import RerankConfig
 from rrarank.integrations.pyterrier import FirstStage, Rerank

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,7 +117,7 @@ def test_a_changed_run_is_refused(described):
 # -- what is missing ---------------------------------------------------------------------------------------------------
 
 TYPE = "type: python -m rrarank.rerank --run run.trec"
-ELSE = "--collection COLLECTION.jsonl (or --index INDEX, or --dataset IR_DATASETS_ID)"
+ELSE = "--collection COLLECTION.jsonl  # or --index INDEX, or --dataset IR_DATASETS_ID"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,17 @@ ELSE = "--collection COLLECTION.jsonl (or --index INDEX, or --dataset IR_DATASET
 )
 def test_a_foreign_run_gets_the_command_to_type(here, origins, command):
     assert refusal("run.trec", origins) == f"run.trec: has no sidecar that names its topics and texts; {command}"
+
+
+@pytest.mark.parametrize("command", ["rerank --reranker bm25", "convert --output r.jsonl"])
+def test_the_command_does_the_job_when_typed(here, command):
+    Path("run.trec").rename("my run.trec")
+    typed = refusal("my run.trec", command=command).partition("; type: ")[2]
+    typed = typed.replace("TOPICS.tsv", "topics.tsv").replace("COLLECTION.jsonl", "docs.tsv")
+    typed = typed.replace("python ", f"'{sys.executable}' ", 1)
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_file()
 
 
 def test_a_sidecar_whose_files_are_gone_gets_the_command_too(described):
@@ -233,7 +246,7 @@ def test_a_file_beats_the_beir_folder_in_its_own_part(beir):
 def test_a_beir_folder_that_lacks_a_part_is_told_from_a_data_set(beir):
     (beir / "queries.jsonl").unlink()
     assert refusal("run.trec", Origins(dataset="beir")) == (
-        "beir: no queries.jsonl in it, plain or .gz, as a BEIR folder has"
+        "beir: no queries.jsonl in it, plain or packed, as a BEIR folder has"
     )
     (beir / "corpus.jsonl.gz").unlink()
     assert "ir_datasets id 'beir'" in refusal("run.trec", Origins(dataset="beir"))
@@ -243,8 +256,75 @@ def test_a_beir_folder_that_lacks_a_part_is_told_from_a_data_set(beir):
 
 
 def test_a_sidecars_data_set_still_gives_the_queries_where_texts_come_by_flag(here, monkeypatch):
-    monkeypatch.setattr("rrarank.sources.texts.ir_dataset_topics", lambda name: {"1": f"query of {name}", "2": "r"})
+    monkeypatch.setattr("rrarank.sources.texts.ir_dataset_topics", lambda name, _: {"1": f"query of {name}", "2": "r"})
     write_sidecar(here / "run.trec", inputs={"dataset": "some/id"})
     inputs = load_inputs("run.trec", Origins(collection="docs.tsv"))
     assert inputs.topics["1"] == "query of some/id"
     assert set(inputs.texts) == {"a", "b", "c"}
+
+
+# -- the shapes of topics ----------------------------------------------------------------------------------------------
+
+TOP = "<top><num> Number: {0} <title> title {0} <desc> Description: text {0} </top>"
+
+
+def test_the_part_of_a_topic_goes_by_flag_then_by_the_sidecar(here):
+    Path("topics.trec").write_text("".join(TOP.format(qid) for qid in "12"))
+    where = Origins(topics="topics.trec", collection="docs.tsv", topic_field="description")
+    inputs = load_inputs("run.trec", where)
+    assert inputs.topics == {"1": "text 1", "2": "text 2"}
+    write_sidecar(Path("run.trec"), inputs=inputs.origins)
+    assert load_inputs("run.trec").topics == inputs.topics
+    assert load_inputs("run.trec", Origins(topic_field="title")).topics["1"] == "title 1"
+    assert load_inputs("run.trec", Origins(topics="topics.tsv")).topics["1"] == "one"
+
+
+def test_an_empty_query_counts_only_if_the_run_names_it(here):
+    Path("topics.tsv").write_text("1\tone\n2\ttwo\n3\t\n")
+    assert load_inputs("run.trec", FLAGS).topics == {"1": "one", "2": "two"}
+    Path("topics.tsv").write_text("1\t\n2\ttwo\n")
+    message = "run.trec: 1 queries have no topic, or an empty one, in topics.tsv ('1'); "
+    assert refusal("run.trec", FLAGS).startswith(message)
+    assert load_inputs("run.trec", FLAGS, skip_missing=True).topics == {"2": "two"}
+
+
+def test_other_topics_than_the_sidecars_are_said(described, caplog):
+    Path("other.tsv").write_text("1\teins\n2\tzwei\n")
+    Path("same.tsv").write_bytes(Path("topics.tsv").read_bytes())
+    with caplog.at_level("INFO", logger="rrarank"):
+        load_inputs("run.trec", Origins(topics="same.tsv"))
+        load_inputs("run.trec", Origins(topics="topics.tsv"))
+        assert caplog.messages == []
+        assert load_inputs("run.trec", Origins(topics="other.tsv")).topics["1"] == "eins"
+    assert caplog.messages == ["run.trec.json names the topics topics.tsv; going on with --topics other.tsv instead"]
+
+
+# -- the shapes of collections -----------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_files_is_a_collection_that_the_sidecar_knows(here):
+    Path("parts").mkdir()
+    Path("parts/1.jsonl").write_text('{"id": "a", "text": "A"}\n{"id": "b", "text": "B"}\n')
+    Path("parts/2.tsv").write_text("c\tC\n")
+    inputs = load_inputs("run.trec", Origins(topics="topics.tsv", collection="parts"))
+    assert dict(inputs.texts) == {"a": "A", "b": "B", "c": "C"}
+    write_sidecar(Path("run.trec"), inputs=inputs.origins)
+    assert dict(load_inputs("run.trec").texts) == dict(inputs.texts)
+    Path("parts/3.tsv").write_text("d\tD\n")
+    assert "parts is not the file that run.trec.json names" in refusal("run.trec")
+
+
+def test_a_folder_of_documents_is_no_index(here):
+    Path("parts").mkdir()
+    Path("parts/1.tsv").write_text("a\tA\n")
+    assert "parts: a folder, but no index" in refusal("run.trec", Origins(topics="topics.tsv", index="parts"))
+
+
+def test_a_null_text_is_a_missing_text(here):
+    Path("docs.jsonl").write_text(
+        '{"id": "a", "contents": null}\n{"id": "b", "contents": "B"}\n{"id": "c", "text": "C"}'
+    )
+    where = Origins(topics="topics.tsv", collection="docs.jsonl")
+    assert refusal("run.trec", where).startswith("run.trec: 1 documents have no text in docs.jsonl ('a'); ")
+    inputs = load_inputs("run.trec", where, skip_missing=True)
+    assert (dict(inputs.texts), list(inputs.missing)) == ({"b": "B", "c": "C"}, ["a"])

@@ -1,6 +1,7 @@
 """Texts: each document from the first source that has it; what none has is missing, and said so."""
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 
 from rrarank.data.documents import document_text
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
-from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_topics
-from rrarank.sources.texts import Collection, InlineTexts, Source, TextStore, gather
+from rrarank.sources.collection import Collection, find_collection
+from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_qrels, ir_dataset_topics
+from rrarank.sources.texts import InlineTexts, Source, TextStore, gather
 
 
 @pytest.fixture
@@ -81,15 +83,61 @@ def test_a_malformed_collection_is_refused_by_line(collection, name, content, me
     assert str(error.value).startswith(f"{broken.path}{message}")
 
 
-def test_a_collection_is_read_no_further_than_needed(collection):
-    source = collection("c.tsv", "a\t1\nb\t2\nc\t3\nno tab here\n")
-    assert list(source.stream({"c", "a"})) == [("a", "1"), ("c", "3")]
-    with pytest.raises(RrarankError, match=":4: no tab"):
-        list(source.stream({"a", "absent"}))
+def test_of_a_docid_that_stands_twice_the_first_counts_and_another_text_is_said(collection, caplog):
+    source = collection("c.tsv", "a\t1\nb\t3\nb\t3\na\t2\n")
+    with caplog.at_level("INFO", logger="rrarank"):
+        assert dict(gather([source], {"a", "b"})) == {"a": "1", "b": "3"}
+    assert caplog.messages == [f"{source.path}: 1 docids have two different texts ('a'); the first one is used"]
 
 
-def test_of_a_docid_that_stands_twice_the_first_counts(collection):
-    assert dict(gather([collection("c.tsv", "a\t1\na\t2\nb\t3\n")], {"a", "b"})) == {"a": "1", "b": "3"}
+ARRAY = [{"id": "a", "contents": "x"}, {"_id": 7, "title": "T", "text": "y"}]
+DPR = 'id\ttext\ttitle\n1\t"Aaron ( or ; ""Ahärôn"") is a prophet"\tAaron\n2\tplain\tB "C"\n'
+
+
+@pytest.mark.parametrize("gz", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("name", "content", "documents"),
+    [
+        ("c.json", json.dumps(ARRAY), [("a", "x"), ("7", "T y")]),
+        ("c.json", json.dumps(ARRAY, indent=2), [("a", "x"), ("7", "T y")]),
+        ("c.jsonl", json.dumps(ARRAY, indent=2), [("a", "x"), ("7", "T y")]),
+        ("psgs.tsv", DPR, [("1", 'Aaron Aaron ( or ; "Ahärôn") is a prophet'), ("2", 'B "C" plain')]),
+        ("c.tsv", 'a\t"quoted" text\n', [("a", '"quoted" text')]),
+    ],
+)
+def test_arrays_and_tables_with_a_header(collection, name, content, documents, gz):
+    assert list(collection(name + gz, content)) == documents
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.json", '[{"id": "a", "text": "x"},\n{"id": "b"}]', ": document 2: fields 'id'; expected one of 'text', "),
+        ("c.json", '[\n{"id": "a", "text": "x"},\n7]', ": document 2: a JSON int, expected an object"),
+        ("c.json", '[{"id": "a", "text": "x"}', ":1: not JSON (Expecting ',' delimiter at column 26)"),
+        ("psgs.tsv", "id\ttext\ttitle\n1\tx\n", ":2: 2 columns, expected 3 (id text title)"),
+        ("psgs.tsv", 'id\ttext\ttitle\n1\t"x\n', ":2: 2 columns, expected 3 (id text title)"),
+    ],
+)
+def test_malformed_arrays_and_tables(collection, name, content, message):
+    broken = collection(name, content)
+    with pytest.raises(RrarankError) as error:
+        list(broken)
+    assert str(error.value).startswith(f"{broken.path}{message}")
+
+
+def test_a_folder_of_files(tmp_path):
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    for name, content in {"b.txt": "B\n", "a.txt": "A b", "deep/c.txt": "C", ".hidden.txt": "no"}.items():
+        (tmp_path / "docs" / name).write_text(content)
+    assert find_collection(tmp_path / "docs") == tmp_path / "docs"
+    assert list(Collection(tmp_path / "docs")) == [("a", "A b"), ("b", "B"), ("c", "C")]
+    (tmp_path / "docs" / "1.jsonl.gz").write_bytes(gzip.compress(b'{"id": "x", "text": "X"}'))
+    (tmp_path / "docs" / "2.json").write_text(json.dumps(ARRAY))
+    assert list(Collection(tmp_path / "docs")) == [("x", "X"), ("a", "x"), ("7", "T y")]  # the .txt is a README
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RrarankError, match="empty: a folder without documents; expected .jsonl, .json, .tsv or .txt"):
+        find_collection(tmp_path / "empty")
 
 
 # -- gathering ---------------------------------------------------------------------------------------------------------
@@ -189,6 +237,43 @@ def test_a_data_set_whose_files_are_out_of_reach_says_what_to_do(dataset):
         ir_dataset_topics(f"{dataset}/gone")
     with pytest.raises(MissingResource, match="not on disk"):
         gather([IrDatasetsTexts(f"{dataset}/gone")], {"a"})
+
+
+@pytest.mark.parametrize("error", [RuntimeError("All download sources failed", ["a" * 900]), ValueError("x" * 900)])
+@pytest.mark.parametrize("part", ["queries", "qrels", "docs"])
+def test_whatever_ir_datasets_raises_is_one_short_line(dataset, part, error, monkeypatch):
+    class Offline:
+        def docs_store(self):
+            raise error
+
+        def __getattr__(self, name):
+            return (lambda: True) if name.startswith("has_") else self.docs_store
+
+    read = {
+        "queries": lambda: ir_dataset_topics(dataset),
+        "qrels": lambda: ir_dataset_qrels(dataset),
+        "docs": lambda: gather([IrDatasetsTexts(dataset)], {"a"}),
+    }
+    monkeypatch.setattr("ir_datasets.load", lambda _: Offline())
+    with pytest.raises(MissingResource, match="not on disk and could not be downloaded") as raised:
+        read[part]()
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_names_without_their_files_are_one_line_and_exit_4(tmp_path):
+    """As on a machine without a network: ir_datasets raises a RuntimeError."""
+    (tmp_path / "r.trec").write_text("1 Q0 a 1 2 x\n")
+    (tmp_path / "c.tsv").write_text("a\tx\n")
+    here = {"IR_DATASETS_HOME": str(tmp_path / "home"), "IR_DATASETS_TMP": str(tmp_path / "tmp")}
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    flags = ["--run", "r.trec", "--topics", "dl21-passage", "--collection", "c.tsv", "--reranker", "bm25"]
+    command = [sys.executable, "-m", "rrarank.rerank", *flags]
+    environment = os.environ | here | nowhere
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (4, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ir_datasets 'msmarco-passage-v2/trec-dl-2021/judged': its files are not on disk")
 
 
 def test_importing_the_package_writes_nothing_into_the_home(tmp_path):

@@ -1,0 +1,169 @@
+"""Topics in the shapes that people have them: `qid<TAB>query`, JSON, JSON lines, TREC's `<top>`."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rrarank.data.documents import field, json_object
+from rrarank.data.trec import columns
+from rrarank.errors import RrarankError, shown
+from rrarank.storage.files import read_lines
+
+FIELDS = ("title", "description", "narrative", "title+description", "title+description+narrative")
+"""The parts of a topic that can be the query."""
+_IDS = ("qid", "_id", "id", "query_id", "topic_id", "number", "num")
+_TEXTS = ("text", "query", "title", "question", "query_text", "contents")
+_NAMES = {
+    "title": ("title", "query", "text"),
+    "description": ("description", "desc", "question"),
+    "narrative": ("narrative", "narr"),
+}
+_TAG = r"<\s*(num|title|desc|description|narr|narrative|query|question)\b[^>]*>"
+_LABEL = re.compile(r"(number|topic|title|description|narrative)\s*:", re.IGNORECASE)
+
+Topic = tuple[str, str, str]
+"""Where it stands, its qid, its text."""
+
+
+def read_topics(path: str | Path, topic_field: str = "") -> dict[str, str]:
+    """qid -> query text of a file. An empty query is kept; who asks it decides whether that is an error.
+
+    Args:
+        topic_field: one of `FIELDS`, for topics with several; empty: the title, or the only text.
+    """
+    return parse_topics(read_lines(path), where=str(path), topic_field=topic_field)
+
+
+def parse_topics(lines: str | Iterable[str], where: str = "topics", topic_field: str = "") -> dict[str, str]:
+    """The same from lines, or from one string of them.
+
+    Raises:
+        RrarankError: naming the line or topic, what was seen and what was expected.
+    """
+    if topic_field and topic_field not in FIELDS:
+        raise RrarankError(f"topic field {topic_field!r}: expected one of {shown(FIELDS, len(FIELDS))}")
+    topics: dict[str, str] = {}
+    for place, qid, text in _topics(lines.split("\n") if isinstance(lines, str) else list(lines), where, topic_field):
+        if not qid:
+            raise RrarankError(f"{place}: an empty qid; expected qid<TAB>query")
+        if columns(qid) != [qid]:
+            raise RrarankError(f"{place}: qid {qid!r} contains a space, which a run cannot hold")
+        if qid in topics:
+            raise RrarankError(f"{place}: query {qid!r} occurs twice; keep one line")
+        topics[qid] = text
+    if not topics:
+        raise RrarankError(f"{where}: no queries; expected lines of qid<TAB>query, JSON, or TREC's <top>")
+    return topics
+
+
+def _topics(lines: list[str], where: str, wanted: str) -> Iterator[Topic]:
+    head = next((line.strip() for line in lines if line.strip()), "")
+    if re.match(r"<(\?xml|!--|topics?\b|top\b)", head, re.IGNORECASE):
+        yield from _trec_topics("".join(f"{line}\n" for line in lines), where, wanted)
+    elif head.startswith(("[", "{")) and (content := _whole_json(lines)) is not None:
+        yield from _json_topics(content, where if isinstance(content, list) else f"{where}:1", wanted)
+    else:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield from _line_topics(line, f"{where}:{number}", wanted)
+
+
+def _line_topics(line: str, place: str, wanted: str) -> Iterator[Topic]:
+    if line.lstrip().startswith("{"):
+        yield from ((place, qid, text) for _, qid, text in _json_topics(json_object(line, place), place, wanted))
+        return
+    if line.lstrip().startswith("[") and "\t" not in line and (pair := _whole_json([line])) is not None:
+        yield from ((place, qid, text) for _, qid, text in _json_topics([pair], place, wanted))
+        return
+    qid, tab, text = line.partition("\t")
+    if not tab:
+        raise RrarankError(f"{place}: no tab; expected qid<TAB>query")
+    yield place, qid.strip(), text.strip()
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _whole_json(lines: list[str]) -> object:
+    """The content of a file that is one JSON value; None if it is several lines of JSON, or none."""
+    try:
+        return json.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_topics(content: object, where: str, wanted: str) -> Iterator[Topic]:
+    """From a list of objects or of (qid, text) pairs, one object, or an object of qid -> text or object."""
+    if isinstance(content, list):
+        if len(content) == 2 and not any(isinstance(part, list | dict) for part in content):
+            content = [content]  # one pair
+        for number, row in enumerate(content, start=1):
+            place = f"{where}: topic {number}"
+            if isinstance(row, list) and len(row) == 2:
+                row = dict(zip(("qid", "text"), row, strict=True))
+            if not isinstance(row, dict):
+                raise RrarankError(f"{place}: a JSON {type(row).__name__}, expected an object")
+            yield _row_topic(row, place, wanted)
+    elif isinstance(content, dict):
+        named = {*_IDS, *_TEXTS, *(name for names in _NAMES.values() for name in names)}
+        [only] = content.values() if len(content) == 1 else [None]
+        if isinstance(only, list):
+            yield from _json_topics(only, where, wanted)
+        elif named & content.keys():
+            yield _row_topic(content, where, wanted)
+        else:
+            for qid, row in content.items():
+                row = dict(row) if isinstance(row, dict) else {"text": row}
+                yield _row_topic(row | {"qid": qid}, f"{where}: topic {qid!r}", wanted)
+
+
+def _row_topic(row: Mapping[str, object], place: str, wanted: str) -> Topic:
+    if isinstance(row.get("query"), dict):  # as in requests: {"query": {"qid": …, "text": …}}
+        row = {**row, "query": None, **row["query"]}  # type: ignore[dict-item]
+    row = json_object(json.dumps(row), place)
+    qid = field(row, _IDS, place).strip()
+    fields = [_NAMES[part] for part in wanted.split("+")] if wanted else [_TEXTS]
+    texts = [_text(row, names, place) for names in fields]
+    return place, qid, " ".join(filter(None, texts))
+
+
+def _text(row: Mapping[str, object], names: Sequence[str], place: str) -> str:
+    """The first of these fields that has a value; empty if the fields that are there are null."""
+    if any(row.get(name) is not None for name in names) or not row.keys() & set(names):
+        return field(row, names, place).strip()
+    return ""
+
+
+# -- TREC -------------------------------------------------------------------------------------------------------------
+
+
+def _trec_topics(text: str, where: str, wanted: str) -> Iterator[Topic]:
+    """From `<top>` with `<num>`, `<title>`, `<desc>`, `<narr>`, closed or not, or from `<topic number="1">`."""
+    blocks = re.split(r"</top(?:ic)?\s*>", text, flags=re.IGNORECASE)[:-1]  # what follows the last one is no topic
+    for number, block in enumerate(blocks, start=1):
+        if not (start := re.search(r"<top(?:ic)?\b([^>]*)>", block, re.IGNORECASE)):
+            continue
+        body = block[start.end() :]
+        tags = list(re.finditer(_TAG, body, re.IGNORECASE))
+        ends = [tag.start() for tag in tags[1:]] + [len(body)]
+        parts: dict[str, str] = {}
+        for tag, end in zip(tags, ends, strict=False):  # no tags, one end
+            parts.setdefault(tag[1].lower(), _plain(body[tag.end() : end]))
+        attribute = re.search(r'\b(?:number|id)\s*=\s*["\']?([^"\'\s>]+)', start[1])
+        qid = parts.pop("num", "") or (attribute[1] if attribute else "")
+        wanted_names = [_NAMES[part] for part in (wanted or "title").split("+")]
+        texts = [next((parts[name] for name in names if name in parts), "") for names in wanted_names]
+        if not parts and not wanted:  # no tags inside: the topic is the query
+            texts = [_plain(body)]
+        yield f"{where}: topic {number}", qid, " ".join(filter(None, texts))
+
+
+def _plain(text: str) -> str:
+    """Without tags, the label that TREC repeats (`Number:`), line breaks and entities."""
+    text = re.sub(r"<[^>]*>", " ", text).strip()
+    label = _LABEL.match(text)
+    return " ".join(html.unescape(text[label.end() :] if label else text).split())

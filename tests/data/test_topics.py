@@ -1,0 +1,153 @@
+"""Topics: each shape that people have them in gives the same queries; a fault is refused by its line."""
+
+import json
+
+import pytest
+
+from rrarank.data.topics import FIELDS, parse_topics, read_topics
+from rrarank.errors import RrarankError
+
+
+@pytest.mark.parametrize(
+    ("text", "topics"),
+    [
+        ("1\twhat is tea\r\n\n2\t why \n", {"1": "what is tea", "2": "why"}),
+        ("007\ta\tb\tc", {"007": "a\tb\tc"}),
+        ("9\tx\n10\ty\n1\tz", {"9": "x", "10": "y", "1": "z"}),
+        ("1\tone\u2028line", {"1": "one\u2028line"}),
+        ('{"_id": "1", "text": "beir", "metadata": {}}', {"1": "beir"}),
+        ('{"id": 7, "query": "q"}\n{"qid": "x", "title": "t"}', {"7": "q", "x": "t"}),
+        ('{"qid": "a", "id": "b", "text": "t", "title": "u"}', {"a": "t"}),
+        ('{"qid": null, "id": "b", "text": "t"}', {"b": "t"}),
+    ],
+)
+def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
+    (tmp_path / "topics").write_text(text)
+    for found in (parse_topics(text), read_topics(tmp_path / "topics")):
+        assert list(found.items()) == list(topics.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "topics: no queries; expected lines of qid<TAB>query"),
+        ("1\ta\n2 b", "topics:2: no tab; expected qid<TAB>query"),
+        ("1\ta\n\n1\tb", "topics:3: query '1' occurs twice; keep one line"),
+        ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "topics:2: query '1' occurs twice; keep one line"),
+        ("\tb", "topics:1: an empty qid; expected qid<TAB>query"),
+        ("a b\tquery", "topics:1: qid 'a b' contains a space, which a run cannot hold"),
+        ('[{"id": "1", "text": "a"}, 7]', "topics: topic 2: a JSON int, expected an object"),
+        ('{"1": {"body": "a"}}', "topics:1: topic '1': fields 'body', 'qid'; expected one of 'text', 'query', 'title'"),
+        ("<top>\n<title> a\n</top>", "topics: topic 1: an empty qid"),
+        ("<top>\n<num> 1\n<title> a", "topics: no queries"),
+        ('{"id": "1", "text": "a"', "topics:1: not JSON (Expecting ',' delimiter at column 24)"),
+        ('{"text": "a"}', "topics:1: fields 'text'; expected one of 'qid', '_id', 'id'"),
+        ('{"id": "1", "body": "a"}', "topics:1: fields 'id', 'body'; expected one of 'text', 'query', 'title'"),
+    ],
+)
+def test_malformed_topics_are_refused_by_line(text, message):
+    with pytest.raises(RrarankError) as error:
+        parse_topics(text)
+    assert str(error.value).startswith(message)
+
+
+def test_half_a_surrogate_pair_is_refused_where_it_stands():
+    with pytest.raises(RrarankError, match="t:1: half of a surrogate pair"):
+        parse_topics('{"id": "1", "text": "\\ud800"}', where="t")
+
+
+# -- shapes -----------------------------------------------------------------------------------------------------------
+
+CATS = {"1": "why do cats purr", "2": "what do dogs eat"}
+TOP = """<top>
+<num> Number: 1
+<title> why do cats
+purr
+
+<desc> Description:
+What makes a cat purr?
+
+<narr> Narrative:
+Relevant: causes &amp; effects.
+</top>
+
+<top>
+<num>2</num>
+<title>Topic: what do dogs eat</title>
+<desc>Food of dogs</desc>
+</top>
+"""
+XML = """<?xml version="1.0"?>
+<topics task="x">
+  <topic number="1"><query>why do cats purr</query><question>What makes a cat purr?</question></topic>
+  <topic number="2"><title>what do dogs eat</title></topic>
+</topics>
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(CATS),
+        json.dumps(CATS, indent=2),
+        json.dumps({qid: {"title": text} for qid, text in CATS.items()}),
+        json.dumps({int(qid): {"query": text, "answers": ["x"]} for qid, text in CATS.items()}),
+        json.dumps([{"query_id": int(qid), "query": text} for qid, text in CATS.items()], indent=1),
+        json.dumps([[qid, text] for qid, text in CATS.items()]),
+        json.dumps({"queries": [{"id": qid, "question": text} for qid, text in CATS.items()]}),
+        "\n".join(json.dumps({"_id": qid, "text": text, "metadata": {}}) for qid, text in CATS.items()),
+        "\n".join(json.dumps({"query": {"qid": qid, "text": text}, "candidates": []}) for qid, text in CATS.items()),
+        "\n".join(json.dumps({qid: text}) for qid, text in CATS.items()),
+        "\n".join(json.dumps([qid, text]) for qid, text in CATS.items()),
+        "\n".join(json.dumps({"topic_id": qid, "title": text}) for qid, text in CATS.items()),
+        TOP,
+        TOP.replace("</top>", "</TOP>").replace("<title>", "<TITLE>"),
+        XML,
+    ],
+)
+def test_the_same_queries_in_every_shape(text, tmp_path):
+    (tmp_path / "topics").write_text(text)
+    assert read_topics(tmp_path / "topics") == parse_topics(text) == CATS
+
+
+@pytest.mark.parametrize(
+    ("topic_field", "first", "second"),
+    [
+        ("title", "why do cats purr", "what do dogs eat"),
+        ("description", "What makes a cat purr?", "Food of dogs"),
+        ("narrative", "Relevant: causes & effects.", ""),
+        ("title+description", "why do cats purr What makes a cat purr?", "what do dogs eat Food of dogs"),
+    ],
+)
+def test_the_part_of_a_topic_that_is_the_query(topic_field, first, second):
+    assert parse_topics(TOP, topic_field=topic_field) == {"1": first, "2": second}
+    row = {"qid": "1", "title": "why do cats purr", "desc": "What makes a cat purr?"}
+    row["narrative"] = "Relevant: causes & effects."
+    assert parse_topics(json.dumps(row), topic_field=topic_field) == {"1": first}
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(RrarankError, match="'title', 'description'"):
+        parse_topics(TOP, topic_field="desc")
+    assert all(parse_topics(TOP, topic_field=part)["1"] for part in FIELDS)
+
+
+@pytest.mark.parametrize(
+    "text", ["1\t \n2\tq", '{"id": "1", "text": null}\n{"id": "2", "text": "q"}', '{"1": "", "2": "q"}']
+)
+def test_an_empty_query_is_kept_for_whoever_asks_it(text):
+    assert parse_topics(text) == {"1": "", "2": "q"}
+
+
+def test_one_line_of_a_pair():
+    assert parse_topics('["1", "cats"]') == {"1": "cats"}
+
+
+def test_a_qid_stays_as_it_is_written():
+    assert parse_topics("<top><num> Number: 051 <title> a </top>") == {"051": "a"}
+
+
+def test_many_topics_are_read_in_linear_time():
+    assert len(parse_topics("".join(f"<top><num>{n}<title>t</top>" for n in range(20_000)))) == 20_000
+    with pytest.raises(RrarankError, match="no queries"):
+        parse_topics("<top><num>1<title>" * 50_000)

@@ -1,0 +1,123 @@
+"""Packed files and pipes are read as what they hold; a file in another encoding gets a command that converts it."""
+
+import bz2
+import gzip
+import lzma
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from backports import zstd
+
+from rrarank.errors import RrarankError
+from rrarank.storage.files import find, read_lines
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstd.compress,
+}
+
+
+@pytest.mark.parametrize("name", ["f.tsv{}", "f"], ids=["by suffix", "by first bytes"])
+@pytest.mark.parametrize("suffix", PACK)
+def test_lines_of_a_packed_file(suffix, name, tmp_path):
+    path = tmp_path / name.format(suffix)
+    path.write_bytes(PACK[suffix]("\ufeffa\n東\n".encode()) * 2)  # two streams, as `cat` joins them
+    assert list(read_lines(path)) == ["a\n", "東\n", "\ufeffa\n", "東\n"]
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_a_packed_file_that_breaks_off_is_never_half_read_in_silence(suffix, tmp_path):
+    content = b"".join(os.urandom(40).hex().encode() + b"\n" for _ in range(2000))
+    whole = PACK[suffix](content)
+    for share in (0.5, 0.999):
+        (tmp_path / f"f{suffix}").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(RrarankError, match=r"the (gzip|bzip2|xz|zstd) stream breaks off after line \d+; copy the"):
+            list(read_lines(tmp_path / f"f{suffix}"))
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_a_suffix_that_is_not_true(suffix, tmp_path):
+    (tmp_path / f"f{suffix}").write_bytes(b"1 Q0 a 1 9 bm25, and no packed stream at all\n")
+    with pytest.raises(RrarankError, match=f"f{suffix}: (cannot be read|the .* stream breaks off)"):
+        list(read_lines(tmp_path / f"f{suffix}"))
+
+
+# -- other encodings --------------------------------------------------------------------------------------------------
+
+TEXT = "1\tcafé\n2\tthé\n"
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize(
+    ("codec", "content"),
+    [
+        ("UTF-16", TEXT.encode("utf-16")),
+        ("UTF-16", b"\xfe\xff" + TEXT.encode("utf-16-be")),
+        ("UTF-32", TEXT.encode("utf-32")),
+        ("LATIN1", TEXT.encode("latin-1")),
+    ],
+    ids=["utf-16-le", "utf-16-be", "utf-32", "latin-1"],
+)
+@pytest.mark.parametrize("name", ["t.tsv", "my topics.tsv"])
+def test_the_command_that_converts_a_file_does_so_when_typed(name, codec, content, suffix, tmp_path):
+    (tmp_path / f"{name}{suffix}").write_bytes(PACK.get(suffix, bytes)(content))
+    with pytest.raises(RrarankError, match=f"UTF-8.* type: .*iconv -f {codec} -t UTF-8") as error:
+        list(read_lines(tmp_path / f"{name}{suffix}"))
+    command = str(error.value).partition("type: ")[2]
+    subprocess.run(["bash", "-euc", command], check=True)
+    assert "".join(read_lines(tmp_path / f"utf8-{name}")) == TEXT
+
+
+def test_of_stdin_too(tmp_path):
+    (tmp_path / "r.trec").write_bytes("1 Q0 a 1 2 x\n".encode("utf-16"))
+    convert = f"'{sys.executable}' -m rrarank.convert --run - --output -"
+    done = subprocess.run(f"{convert} < r.trec", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    through = done.stderr.partition("pipe it through: ")[2].strip()
+    assert through == "iconv -f UTF-16 -t UTF-8"
+    typed = subprocess.run(f"{through} < r.trec | {convert}", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert typed.stdout == "1 Q0 a 1 2.0 x\n"
+
+
+# -- pipes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given", ["--run <(cat r.trec)", "--run <(cat r.trec.gz)", "--run /dev/stdin < r.trec.gz", "--run - < r.trec.zst"]
+)
+def test_a_pipe_is_read_packed_or_not(given, tmp_path):
+    (tmp_path / "r.trec").write_bytes(content := b"1 Q0 a 1 2.0 x\n")
+    for suffix, pack in PACK.items():
+        (tmp_path / f"r.trec{suffix}").write_bytes(pack(content))
+    command = f"'{sys.executable}' -m rrarank.convert {given} --output out.trec"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.trec").read_bytes() == content
+
+
+def test_every_input_of_a_job_may_be_a_pipe(tmp_path):
+    """The sidecar leaves them out, as nobody can read them again."""
+    (tmp_path / "r.trec").write_text("1 Q0 a 1 2 x\n1 Q0 b 2 1 x\n")
+    (tmp_path / "t.tsv").write_text("1\tcats\n")
+    (tmp_path / "d.jsonl").write_text('{"id": "a", "text": "dogs"}\n{"id": "b", "text": "cats"}\n')
+    flags = "--run <(cat r.trec) --topics <(cat t.tsv) --collection <(cat d.jsonl) --reranker bm25 --output out.trec"
+    command = f"'{sys.executable}' -m rrarank.rerank {flags}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "out.trec\n"), done.stderr
+    assert [line.split()[2] for line in (tmp_path / "out.trec").read_text().splitlines()] == ["a", "b"]
+    again = [sys.executable, "-m", "rrarank.rerank", "--run", "out.trec", "--output", "again.trec"]
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "type: python -m rrarank.rerank --run out.trec --topics TOPICS.tsv --collection" in done.stderr
+
+
+def test_a_pipe_is_found_and_a_folder_is_not(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert find(tmp_path / "pipe") == tmp_path / "pipe"
+    with pytest.raises(RrarankError, match="is a folder"):
+        find(tmp_path)
