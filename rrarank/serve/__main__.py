@@ -16,7 +16,7 @@ from rrarank.serve.config import PREFIX, ServeConfig
 from rrarank.serve.job import ServeJob, check_extra, serve_reranker
 
 WHERE = ("host", "port", "keys", "no_keys", "index")
-LIMITS = ("queue", "max_documents", "max_characters", "max_bytes", "timeout")
+LIMITS = tuple(name for name in ServeConfig.model_fields if name not in WHERE)
 
 
 def main(arguments: Arguments = None) -> int:

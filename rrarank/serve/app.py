@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from rrarank.errors import did_you_mean
 from rrarank.serve.intake import Service
 from rrarank.serve.routes import keyed, open_to_all
 from rrarank.serve.watch import Watch
@@ -45,9 +46,18 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-async def _refusal(_: Request, error: Exception) -> JSONResponse:
+async def _refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _message(error.detail, error.status_code, error.headers)
+    is_ours = "route" in request.scope and error.status_code != 405
+    return _message(error.detail if is_ours else _wrong_path(request), error.status_code, error.headers)
+
+
+def _wrong_path(request: Request) -> str:
+    """Names the paths there are, with their methods."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    known = ", ".join(f"{'/'.join(method.upper() for method in methods)} {path}" for path, methods in paths.items())
+    asked = f"{request.method[:10]} {request.url.path[:100]}"
+    return f"no {asked}{did_you_mean(request.url.path[:100], paths)} (known: {known})"
 
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:

@@ -31,7 +31,10 @@ class ServeConfig(BaseModel):
     max_characters: Count = Field(
         default=1_000_000, description="most characters of a request's query and documents together"
     )
+    max_tokens: Count = Field(default=300_000, description="most tokens of a request's pairs, where pairs are scored")
     max_bytes: Count = Field(default=8_000_000, description="most bytes of a request's body")
+    max_memory: Count = Field(default=64_000_000, description="most bytes of all bodies above 64 KB together")
+    connections: Count = Field(default=1_000, description="most connections; a new one replaces an idle one")
     timeout: float = Field(
         default=30.0, gt=0, lt=1e6, description="most seconds for a request, reading its body included"
     )

@@ -18,11 +18,14 @@ from rrarank.errors import RrarankError
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.keys import Keys, names_this_machine, offered_key
 from rrarank.serve.queue import Worker
+from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
 from rrarank.serve.watch import Metrics
 from rrarank.serve.wire import parse_json
 
 CLIENT_GONE = 499  # nginx's code for it; only the log shows it
+SMALL = 65_536  # bytes of a body that is parsed at once, in less than a millisecond
+PARTS = 200  # JSON strings, commas and brackets of a document: some 60 fields
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Service:
     worker: Worker
     metrics: Metrics
     config: ServeConfig
+    bodies: LargeBodies
     keys: Keys
     local_only: bool
     search: Search | None
@@ -66,7 +70,11 @@ class OpenRoute(APIRoute):
 
         async def checked(request: Request) -> Response:
             self.check(request)
-            return await handle(JsonRequest(request.scope, request.receive))
+            reader = JsonRequest(request.scope, request.receive)
+            try:
+                return await handle(reader)
+            finally:
+                reader.release()
 
         return checked
 
@@ -82,8 +90,18 @@ class KeyedRoute(OpenRoute):
             raise HTTPException(401, message, {"www-authenticate": "Bearer"})
 
 
+class LargeBodies:
+    """The bodies above `SMALL` bytes: how many bytes are held, at most; they are parsed one at a time."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.held = most, 0
+        self.parsing = asyncio.Semaphore(1)
+
+
 class JsonRequest(Request):
-    """A request whose body is limited in bytes and time; its JSON is parsed outside the event loop."""
+    """A request whose body is limited in bytes and time; a large one is parsed outside the event loop."""
+
+    _held = 0
 
     async def body(self) -> bytes:
         """
@@ -116,21 +134,39 @@ class JsonRequest(Request):
                 body += chunk
                 if len(body) > most:
                     break
+                if len(body) > SMALL:
+                    self._hold(len(body) - self._held)
         if max(declared, len(body)) > most:
             advice = "send fewer documents, or start the server with --max-bytes"
             # uvicorn reads the rest and drops it, so that the client comes to read this.
             raise HTTPException(413, f"the body has more than {most:,} bytes; {advice}")
         return bytes(body) or b" "  # FastAPI does not parse an empty body
 
+    def _hold(self, count: int) -> None:
+        bodies = service_of(self).bodies
+        if bodies.held + count > bodies.most:
+            raise HTTPException(503, "the server holds too many large bodies now; try again", {"retry-after": "1"})
+        self._held += count
+        bodies.held += count
+
+    def release(self) -> None:
+        """Give back the place of the body; call it when the request is answered."""
+        service_of(self).bodies.held -= self._held
+        self._held = 0
+
     async def json(self) -> object:
+        body, most = await self.body(), PARTS * max(1_000, service_of(self).config.max_documents)
         with refused_as(422):
-            return await run_in_threadpool(parse_json, await self.body())
+            if len(body) <= SMALL:
+                return parse_json(body, most)
+            async with service_of(self).bodies.parsing:
+                return await run_in_threadpool(parse_json, body, most)
 
 
 @contextmanager
 def refused_as(status: int) -> Iterator[None]:
-    """Answer with that status and the message of a `RrarankError`."""
+    """Answer with that status and the message of a `RrarankError`; 413 if the request is too large."""
     try:
         yield
     except RrarankError as error:
-        raise HTTPException(status, str(error)) from None
+        raise HTTPException(413 if isinstance(error, TooLarge) else status, str(error)) from None

@@ -49,7 +49,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
     _check_access(config, keys)
     check_extra()
     from rrarank.serve.app import create_app
-    from rrarank.serve.intake import Service
+    from rrarank.serve.intake import LargeBodies, Service
     from rrarank.serve.queue import Worker
     from rrarank.serve.search import Search
     from rrarank.serve.server import bind, listen, serve, url_of
@@ -61,9 +61,10 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
     service = Service(
         reranker=job.reranker,
         model=reranker.model_name or job.reranker,
-        worker=Worker(reranker, config.queue, metrics.scored),
+        worker=Worker(reranker, config.queue, config.max_tokens, metrics.scored),
         metrics=metrics,
         config=config,
+        bodies=LargeBodies(config.max_memory),
         keys=keys,
         local_only=is_loopback(config.host) and not keys,
         search=Search(config.index, config.queue) if config.index else None,
@@ -71,7 +72,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
     )
     listen(sock)
     announce(url_of(sock))
-    serve(create_app(service), sock, drain_s=config.timeout + 5)
+    serve(create_app(service), sock, connections=config.connections, timeout_s=config.timeout)
     say("stopped; every accepted request is answered")
 
 

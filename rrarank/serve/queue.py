@@ -1,53 +1,25 @@
-"""A bounded queue before one scoring thread: requests that wait together are scored together."""
+"""A bounded queue before one scoring thread, which works in short rounds: small requests first.
+
+A round takes about a quarter of a second, so a small request does not wait behind a large one, and a request whose
+client has left costs no further round.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from itertools import count
 
-from rrarank.data.trec import falling_docid, place_of
-from rrarank.data.types import Hit, Run
-from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.reranker import Pointwise, Reranker
+from rrarank.serve.scoring import Asked, Job, PairScorer, Ranked, WholeScorer
 
-BATCH_PAIRS = 256  # most pairs scored together, so that the next requests wait seconds on a CPU, not minutes
+OLDEST_EVERY = 4  # of so many rounds one takes the oldest requests, so that large ones also end
+MUCH_LARGER = 4  # a waiting request that is so many times larger gives up its place in a full queue
 
-
-@dataclass(frozen=True)
-class Asked:
-    """One request: a query and its candidates.
-
-    Args:
-        scores: the first stage's, one a text; empty: the order of the texts is the first stage's order.
-    """
-
-    query: str
-    texts: Sequence[str]
-    scores: Sequence[float] = ()
-
-    @property
-    def characters(self) -> int:
-        return len(self.query) + sum(map(len, self.texts))
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """The answer to a request.
-
-    Args:
-        order: (position in the request's texts, raw score), best first; equal scores keep the request's order.
-        tokens: of all its pairs; 0 if the reranker does not score pairs.
-        together: number of requests in its batch.
-    """
-
-    order: Sequence[tuple[int, float]]
-    tokens: int
-    together: int
+Report = Callable[[int, int, float], None]
 
 
 class Full(Exception):
@@ -59,18 +31,23 @@ class Full(Exception):
 
 
 class Worker:
-    """Scores requests on one thread, in the order in which they came.
+    """Scores requests on one thread.
 
     Args:
-        limit: most requests that wait, besides those being scored.
-        report: called after each batch with its requests, pairs and seconds.
+        limit: most requests that wait, besides those of the current round.
+        max_tokens: most tokens of a request's pairs, where the reranker scores pairs one by one.
+        report: called after each round with its requests, pairs and seconds.
     """
 
     def __init__(
-        self, reranker: Reranker, limit: int, report: Callable[[int, int, float], None] = lambda *_: None
+        self, reranker: Reranker, limit: int, max_tokens: int = 2**31, report: Report = lambda *_: None
     ) -> None:
-        self._reranker, self._limit, self._report = reranker, limit, report
-        self._jobs: deque[_Job] = deque()
+        self._limit, self._report = limit, report
+        self._scorer: PairScorer | WholeScorer = WholeScorer(reranker)
+        if isinstance(reranker, Pointwise):
+            self._scorer = PairScorer(reranker, max_tokens)
+        self._jobs: list[Job] = []
+        self._numbers, self._rounds = count(), count(1)
         self._changed = threading.Condition()
         self._closing = False
         self._pace_s = 0.0  # recent seconds a request
@@ -78,24 +55,24 @@ class Worker:
         self._thread.start()
 
     def submit(self, asked: Asked) -> Future[Ranked]:
-        """The answer to come. Cancel it to drop a request that has not begun.
+        """The answer to come. Cancel it to drop the request, even one that has begun.
 
         Raises:
-            Full: `limit` requests are waiting.
+            Full: `limit` requests are waiting, none of them much larger than this one.
         """
-        job = _Job(asked)
+        job = Job(asked, next(self._numbers))
         with self._changed:
-            if self._waiting() >= self._limit:
-                raise Full(self._limit, min(60, max(1, math.ceil(self._limit * self._pace_s))))
+            if self._count() >= self._limit:
+                self._make_room(job)
             self._jobs.append(job)
             self._changed.notify()
         return job.answer
 
     @property
     def waiting(self) -> int:
-        """Requests not begun."""
+        """Requests that wait for a round."""
         with self._changed:
-            return self._waiting()
+            return self._count()
 
     def close(self) -> None:
         """Answer what is waiting, then end the thread."""
@@ -104,76 +81,52 @@ class Worker:
             self._changed.notify()
         self._thread.join()
 
-    def _waiting(self) -> int:
-        self._jobs = deque(job for job in self._jobs if not job.answer.cancelled())
+    def _count(self) -> int:
+        self._jobs = [job for job in self._jobs if not job.answer.cancelled()]
         return len(self._jobs)
+
+    def _make_room(self, job: Job) -> None:
+        full = Full(self._limit, min(60, max(1, math.ceil(self._limit * self._pace_s))))
+        largest = max(self._jobs, key=lambda waiting: waiting.left)
+        if largest.left <= MUCH_LARGER * job.left:
+            raise full
+        self._jobs.remove(largest)
+        largest.fail(full)
 
     def _work(self) -> None:
         while jobs := self._take():
-            begun = [job for job in jobs if job.answer.set_running_or_notify_cancel()]
-            if begun:
-                started = time.perf_counter()
-                self._answer(begun)
-                self._note(begun, time.perf_counter() - started)
+            started = time.perf_counter()
+            pairs = self._score(jobs)
+            seconds = time.perf_counter() - started
+            left = [job for job in jobs if not job.answer.done()]
+            if ended := len(jobs) - len(left):
+                self._pace_s = 0.8 * self._pace_s + 0.2 * seconds / ended if self._pace_s else seconds / ended
+            self._report(len(jobs), pairs, seconds)
+            with self._changed:
+                self._jobs += left
 
-    def _take(self) -> list[_Job]:
-        """The next batch: the first waiting request and those behind it that fit; empty at the end."""
+    def _take(self) -> list[Job]:
+        """The requests of the next round: as many as fit, at least one; empty at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closing)
-            jobs: list[_Job] = []
-            pairs = 0
-            while self._jobs and (not jobs or pairs + len(self._jobs[0].asked.texts) <= BATCH_PAIRS):
-                jobs.append(self._jobs.popleft())
-                pairs += len(jobs[-1].asked.texts)
-            return jobs
+            self._changed.wait_for(lambda: self._count() or self._closing)
+            by_age = next(self._rounds) % OLDEST_EVERY == 0
+            order = sorted(self._jobs, key=lambda job: (job.number if by_age else job.left, job.number))
+            taken: list[Job] = []
+            room = self._scorer.room
+            for job in order:
+                if taken and self._scorer.size(job) > room:
+                    break
+                taken.append(job)
+                room -= self._scorer.size(job)
+            self._jobs = [job for job in self._jobs if job not in taken]
+            return taken
 
-    def _answer(self, jobs: Sequence[_Job]) -> None:
-        """Score a batch; if it fails, score each of its requests alone, so that only the faulty one fails."""
+    def _score(self, jobs: Sequence[Job]) -> int:
+        """Score a round and return its pairs; if it fails, score its requests one by one: only the faulty one fails."""
         try:
-            answers = score_together(self._reranker, [job.asked for job in jobs])
+            return self._scorer.score(jobs)
         except BaseException as error:  # a client waits for it
-            if len(jobs) == 1:
-                return jobs[0].answer.set_exception(error)
-            for job in jobs:
-                self._answer([job])
-            return
-        for job, answer in zip(jobs, answers, strict=True):
-            job.answer.set_result(answer)
-
-    def _note(self, jobs: Sequence[_Job], seconds: float) -> None:
-        each = seconds / len(jobs)
-        self._pace_s = 0.8 * self._pace_s + 0.2 * each if self._pace_s else each
-        self._report(len(jobs), sum(len(job.asked.texts) for job in jobs), seconds)
-
-
-@dataclass(frozen=True)
-class _Job:
-    asked: Asked
-    answer: Future[Ranked] = field(default_factory=Future)
-
-
-def score_together(reranker: Reranker, requests: Sequence[Asked]) -> list[Ranked]:
-    """Score requests as one block of the engine, one query a request.
-
-    Raises:
-        RrarankError: the reranker lost, invented or repeated documents, or its scores are not finite.
-    """
-    hits = {str(i): _hits(i, asked) for i, asked in enumerate(requests)}
-    texts = {hit.docid: text for i, r in enumerate(requests) for hit, text in zip(hits[str(i)], r.texts, strict=True)}
-    topics = {str(i): asked.query for i, asked in enumerate(requests)}
-    most = max(len(asked.texts) for asked in requests) or 1
-    config = RerankConfig(depth=most, hits=most, block_size=len(requests))
-    run = rerank_run(Run(hits), reranker, topics=topics, texts=texts, config=config)
-    orders = [[(place_of(hit.docid.partition(".")[2]), hit.score) for hit in run[qid]] for qid in hits]
-    return [Ranked(o, _tokens(reranker, r), len(requests)) for o, r in zip(orders, requests, strict=True)]
-
-
-def _hits(number: int, asked: Asked) -> list[Hit]:
-    scores = asked.scores or [-float(place) for place in range(len(asked.texts))]
-    return [Hit(f"{number}.{falling_docid(place)}", score) for place, score in enumerate(scores)]
-
-
-def _tokens(reranker: Reranker, asked: Asked) -> int:
-    if not isinstance(reranker, Pointwise):
-        return 0
-    return sum(len(ids["input_ids"]) for ids in reranker.encode(asked.query, asked.texts))
+            if len(jobs) > 1:
+                return sum(self._score([job]) for job in jobs if not job.answer.done())
+            jobs[0].fail(error)
+            return 0

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from asgi_correlation_id import correlation_id
 from fastapi import APIRouter, HTTPException, Request, Response, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -60,13 +61,13 @@ keyed = APIRouter(route_class=KeyedRoute, dependencies=_SECURITY)  # the depende
 open_to_all = APIRouter(route_class=OpenRoute)
 
 
-@keyed.post("/v1/rerank", response_model=_Reranked, responses=_REFUSED)
 @keyed.post("/v2/rerank", response_model=_Reranked, responses=_REFUSED)
+@keyed.post("/v1/rerank", response_model=_Reranked, responses=_REFUSED)
 async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     """Documents, or a first stage's candidates, by their relevance to the query."""
     service = service_of(request)
     with refused_as(422):
-        asked = wanted.asked()
+        asked = await run_in_threadpool(wanted.asked)
     _check_limit("documents", len(asked.texts), service.config.max_documents)
     _check_limit("characters", asked.characters, service.config.max_characters)
     note(request, documents=len(asked.texts), characters=asked.characters)
@@ -113,7 +114,9 @@ async def health(request: Request) -> Response:
                 "queue": config.queue,
                 "documents": config.max_documents,
                 "characters": config.max_characters,
+                "tokens": config.max_tokens,
                 "body_bytes": config.max_bytes,
+                "connections": config.connections,
                 "timeout_s": config.timeout,
             },
         )
@@ -162,7 +165,7 @@ async def _answered(request: Request, answer: asyncio.Future[T]) -> T:
         seconds = request.state.deadline - time.monotonic()
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
-            with refused_as(503):
+            with refused_as(503), _refused_when_full():
                 return answer.result()
         if gone.done():
             raise HTTPException(CLIENT_GONE, "the client hung up")

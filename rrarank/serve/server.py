@@ -1,15 +1,26 @@
-"""The process around the application: its socket, uvicorn, and a graceful stop."""
+"""The process around the application: its socket, its connections with their deadlines, and a graceful stop."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import resource
 import signal
 import socket
 import threading
+import time
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rrarank.errors import RrarankError
+
+HEAD_S = 10.0  # seconds for the head of a request, from the connection or the answer before it
+BACKLOG = 2_048
+SPARE_FILES = 100  # open files that are not connections
+TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -31,7 +42,7 @@ def bind(host: str, port: int) -> socket.socket:
 def listen(sock: socket.socket) -> None:
     """Let clients connect."""
     try:
-        sock.listen(2048)
+        sock.listen(BACKLOG)
     except OSError as error:  # another server has taken it meanwhile
         host, port = sock.getsockname()[:2]
         raise _unusable(host, port, error) from None
@@ -46,21 +57,120 @@ def url_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, sock: socket.socket, drain_s: float) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests within `drain_s` seconds."""
+def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests.
+
+    Args:
+        connections: most at once; fewer if the process may not open so many files.
+        timeout_s: most seconds of a request.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, lambda *_: None
-        )  # uvicorn stops on it, then raises it again for the handler before
+        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops on it and raises it again
+    _quieten()
+    files = _open_files()
+    backlog = min(BACKLOG, files // 4)
+    # The backlog may be accepted at once, and again before the first of it is closed.
+    most = max(1, min(connections, files - 2 * backlog - SPARE_FILES))
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=type("LimitedConnection", (Connection,), {"most": most, "head_s": min(HEAD_S, timeout_s)}),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=drain_s,  # type: ignore[arg-type]  # asyncio.wait_for takes it
+        backlog=backlog,
+        timeout_graceful_shutdown=timeout_s + 5,  # type: ignore[arg-type]  # asyncio.wait_for takes it
     )
     uvicorn.Server(config).run(sockets=[sock])
+
+
+def _open_files() -> int:
+    """How many files may be open, the limit raised as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return 65_536 if soft == resource.RLIM_INFINITY else soft
+
+
+def _quieten() -> None:
+    """What a client can cause, such as a head that is not HTTP, is no line of the log each time."""
+    logging.getLogger("asgi_correlation_id").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").addFilter(OncePerSecond())
+
+
+class OncePerSecond(logging.Filter):
+    """Lets one record a second pass."""
+
+    last = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if (now := time.monotonic()) < self.last + 1:
+            return False
+        self.last = now
+        return True
+
+
+class Connection(H11Protocol):
+    """HTTP/1.1 with a deadline for heads; beyond the limit, the connection that waits longest for its client is closed.
+
+    A phase is `head` (no request yet, or an answer that the client does not read), `body` or `answer`.
+    """
+
+    most = 1_000
+    head_s = HEAD_S
+    phase = ""
+    since = 0.0
+    deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > self.most:
+            self._longest_waiting()._drop()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._enter("")
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._enter("head")
+        else:
+            self._enter("body" if self.cycle.more_body else "answer")
+
+    def _enter(self, phase: str) -> None:
+        if phase == self.phase:
+            return
+        self.phase, self.since = phase, self.loop.time()
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = self.loop.call_later(self.head_s, self._give_up) if phase == "head" else None
+
+    def _give_up(self) -> None:
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.write(TIMED_OUT)
+            self.transport.close()
+
+    def _drop(self) -> None:
+        self._enter("")
+        self.transport.abort()
+
+    def _longest_waiting(self) -> Connection:
+        """This one if all others are being answered."""
+        others: Any = self.connections
+        return min((one for one in others if one.phase in ("head", "body")), key=lambda one: one.since, default=self)

@@ -18,15 +18,16 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
+OTHERS_PER_SECOND = 50  # lines of refused requests: a flood of them must not fill the disk
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Watch:
-    """ASGI middleware that logs each request; a bug in a handler becomes a 500 and a log line that says where."""
+    """ASGI middleware that logs requests; a bug in a handler becomes a 500 and a log line that says where."""
 
     def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:
-        self.app, self.log = app, log
+        self.app, self.log = app, Throttle(log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +50,25 @@ class Watch:
                 body = {"message": "a bug in the server; its log says where, under this id", "id": correlation_id.get()}
                 await JSONResponse(body, 500)(scope, receive, send_and_see)
         finally:
-            self.log(_line(scope, status, time.perf_counter() - started))
+            self.log(_line(scope, status, time.perf_counter() - started), keep=200 <= status < 400)
+
+
+class Throttle:
+    """Passes all lines to be kept and some of the others, and says how many it left out."""
+
+    def __init__(self, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._clock = log, clock
+        self._second = self._passed = 0
+
+    def __call__(self, line: str, keep: bool) -> None:
+        second = int(self._clock())
+        if second != self._second:
+            if self._passed > OTHERS_PER_SECOND:
+                self._log(json.dumps({"refusals not logged": self._passed - OTHERS_PER_SECOND}))
+            self._second, self._passed = second, 0
+        self._passed += not keep
+        if keep or self._passed <= OTHERS_PER_SECOND:
+            self._log(line)
 
 
 def note(request: Request, **numbers: float) -> None:
@@ -86,7 +105,7 @@ class Metrics:
         self._pairs = Counter("rrarank_pairs", "Pairs of query and document scored", registry=own)
         self._together = Histogram("rrarank_batch_requests", "Requests scored together", buckets=_COUNTS, registry=own)
         self._scoring = Histogram("rrarank_batch_seconds", "Time to score a batch", buckets=_SECONDS, registry=own)
-        self._waiting = Gauge("rrarank_waiting", "Requests not begun", registry=own)
+        self._waiting = Gauge("rrarank_waiting", "Requests that wait for a round", registry=own)
 
     def watch_waiting(self, waiting: Callable[[], float]) -> None:
         self._waiting.set_function(waiting)

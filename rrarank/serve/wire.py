@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -13,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    FailFast,
     Field,
     JsonValue,
     Strict,
@@ -21,18 +24,31 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from rrarank.data.documents import TEXT_FIELDS
+from rrarank.data.documents import TEXT_FIELDS, document_text
+from rrarank.data.documents import field as field_text
 from rrarank.data.run_files import candidate_text
 from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError, shown
-from rrarank.serve.queue import Asked, Ranked
+from rrarank.serve.scoring import Asked, Ranked, TooLarge
+
+FLOAT32 = 3.4028234663852886e38  # the largest: runs are sorted by float32 scores
 
 Text = Annotated[str, Strict()]
 AsWhole = BeforeValidator(lambda value: _whole(value))
 Id: TypeAlias = Text | Annotated[int, Strict(), AsWhole]
 Flag = Annotated[bool, Strict()]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, ge=-FLOAT32, le=FLOAT32)]
 TopN = Annotated[int, Field(strict=True, ge=0), AsWhole]
+
+_TEXT = {"type": ["string", "integer"]}
+_NONE: dict[str, object] = {"type": "null"}
+_TITLE = {"anyOf": [_TEXT, _NONE, {"enum": [False, [], {}]}]}
+_HELD = [  # as `document_text` reads it: the first of these fields that the object has
+    {"required": [name], "properties": dict.fromkeys(TEXT_FIELDS[:place], _NONE) | {name: _TEXT}}
+    for place, name in enumerate(TEXT_FIELDS)
+]
+_DOCUMENT = {"type": "object", "properties": {"title": _TITLE}, "anyOf": _HELD}
+DocumentObject = Annotated[dict[str, JsonValue], WithJsonSchema(_DOCUMENT)]
 
 
 @dataclass(frozen=True)
@@ -59,44 +75,48 @@ class _Request(BaseModel):
         return Meta(api_version=ApiVersion(version=heading.version), warnings=warnings)
 
 
-class TextDocument(BaseModel):
-    text: Text
-
-
 class RerankRequest(_Request):
     """The request of Cohere's, Jina's and vLLM's clients."""
 
     query: Text = Field(min_length=1)
-    documents: list[Text | TextDocument]
-    return_documents: Flag | None = Field(None, description="return each document's text")
+    documents: Annotated[list[Text | DocumentObject], FailFast()]
+    rank_fields: list[Text] | None = Field(None, description="the fields of documents that are scored, joined in order")
+    return_documents: Flag | None = Field(None, description="return each document")
 
     def asked(self) -> Asked:
-        return Asked(self.query, [one if isinstance(one, str) else one.text for one in self.documents])
+        """
+        Raises:
+            RrarankError: a document holds no text, or `rank_fields` names none of its fields.
+        """
+        return Asked(self.query, [self._text(one, f"documents.{place}") for place, one in enumerate(self.documents)])
+
+    def _text(self, document: str | dict[str, JsonValue], where: str) -> str:
+        if not self.rank_fields:
+            return document if isinstance(document, str) else document_text(document, where)
+        if isinstance(document, str):
+            raise RrarankError(f"rank_fields: {where} is a string without fields; send objects or leave it out")
+        if not (named := [name for name in self.rank_fields if document.get(name) is not None]):
+            raise RrarankError(f"rank_fields: {where} has none of {shown(self.rank_fields)}; it has {shown(document)}")
+        return " ".join(field_text(document, [name], where) for name in named)
 
     def reply(self, asked: Asked, ranked: Ranked, heading: Heading) -> RerankReply:
-        documents = [TextDocument(text=text) if self.return_documents else None for text in asked.texts]
         results = [
-            Result(index=place, relevance_score=_sigmoid(score), score=score, document=documents[place])
+            Result(index=place, relevance_score=_sigmoid(score), score=score, document=self._returned(place))
             for place, score in ranked.order[: self.top_n or None]
         ]
         usage = Usage(total_tokens=ranked.tokens)
         return RerankReply(id=heading.id, model=heading.model, results=results, usage=usage, meta=self.meta(heading))
 
+    def _returned(self, place: int) -> dict[str, JsonValue] | None:
+        document = self.documents[place]
+        if not self.return_documents:
+            return None
+        return {"text": document} if isinstance(document, str) else document
+
 
 class AskedQuery(BaseModel):
     text: Text = Field(min_length=1, validation_alias=AliasChoices("text", "query_txt"))  # query_txt: Pyserini 1.6
     qid: Id | None = None
-
-
-_TEXT = {"type": ["string", "integer"]}
-_NONE: dict[str, object] = {"type": "null"}
-_TITLE = {"anyOf": [_TEXT, _NONE, {"enum": [False, [], {}]}]}
-_HELD = [  # as `document_text` reads it: the first of these fields that the object has
-    {"required": [name], "properties": dict.fromkeys(TEXT_FIELDS[:place], _NONE) | {name: _TEXT}}
-    for place, name in enumerate(TEXT_FIELDS)
-]
-_DOCUMENT = {"type": "object", "properties": {"title": _TITLE}, "anyOf": _HELD}
-DocumentObject = Annotated[dict[str, JsonValue], WithJsonSchema(_DOCUMENT)]
 
 
 class FirstStageCandidate(BaseModel):
@@ -109,7 +129,7 @@ class CandidatesRequest(_Request):
     """The reply of Pyserini's server, and the request of rank_llm."""
 
     query: AskedQuery
-    candidates: list[FirstStageCandidate]
+    candidates: Annotated[list[FirstStageCandidate], FailFast()]
     api: JsonValue = Field(None, description="in replies of Pyserini's server, which may be sent unchanged")
     index: Text = Field("", description="in the same replies; returned")
 
@@ -118,6 +138,8 @@ class CandidatesRequest(_Request):
         Raises:
             RrarankError: a document holds no text.
         """
+        if "rank_fields" in (self.model_extra or {}):
+            raise RrarankError("rank_fields: candidates are scored whole; leave it out, or send documents as objects")
         texts = [candidate_text(one.doc, f"candidates.{place}.doc") for place, one in enumerate(self.candidates)]
         return Asked(self.query.text, texts, [one.score for one in self.candidates])
 
@@ -155,11 +177,29 @@ ShapedRequest = Annotated[
 ]
 
 
-def parse_json(body: bytes) -> object:
+def parse_json(body: bytes, most_parts: int) -> object:
+    """
+    Args:
+        most_parts: strings, commas and brackets; a body with millions of them is refused before any object is built.
+
+    Raises:
+        TooLarge: too many parts.
+        RrarankError: not JSON.
+    """
+    if sum(map(body.count, _MARKS)) > most_parts and _has_more(_PART.finditer(body), most_parts):
+        raise TooLarge(f"the body has more than {most_parts:,} strings, commas and brackets; send fewer documents")
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise RrarankError(f"the body is not JSON ({error})") from None
+
+
+_MARKS = (b'"', b",", b"[", b"{")  # texts hold them too; where they are few, the body need not be scanned
+_PART = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
+
+
+def _has_more(things: Iterator[object], most: int) -> bool:
+    return next(islice(things, most, None), None) is not None
 
 
 def first_fault(faults: Sequence[Mapping[str, Any]]) -> str:
@@ -215,7 +255,7 @@ class Result(BaseModel):
     index: int = Field(description="position in the request's documents, from 0")
     relevance_score: float = Field(description="sigmoid of the score")
     score: float = Field(description="the reranker's own score, as in a run")
-    document: TextDocument | None = None
+    document: dict[str, JsonValue] | None = None
 
 
 class Usage(BaseModel):

@@ -4,8 +4,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from rrarank.engine.registry import register
-from rrarank.engine.reranker import Reranker, reorder
+from rrarank.engine.reranker import Pointwise, Reranker, reorder
 from rrarank.errors import RrarankError
 from rrarank.serve.__main__ import main
 
@@ -28,6 +30,18 @@ class Sleeper(Reranker):
         if word == "crash":
             raise ValueError(f"a bug, on seeing {text!r}")
         return float("nan") if word == "nan" else float(len(text))
+
+
+@register("sleepy-pairs")
+class SleepyPairs(Pointwise):
+    """A point-wise reranker that takes 20 ms a pair; a token is a word, and the score is their number."""
+
+    def encode(self, query, texts):
+        return [{"input_ids": text.split()} for text in texts]
+
+    def score(self, batch):
+        time.sleep(0.02 * len(batch))
+        return np.array([len(pair["input_ids"]) for pair in batch], dtype=np.float32)
 
 
 if __name__ == "__main__":

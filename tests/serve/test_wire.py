@@ -10,9 +10,10 @@ from sleeper import Sleeper  # type: ignore[import-not-found]  # pytest finds it
 
 from rrarank.serve.app import create_app
 from rrarank.serve.config import ServeConfig
-from rrarank.serve.intake import Service
+from rrarank.serve.intake import LargeBodies, Service
 from rrarank.serve.keys import Keys
-from rrarank.serve.queue import Asked, Ranked, Worker, score_together
+from rrarank.serve.queue import Worker
+from rrarank.serve.scoring import Asked, Ranked, score_together
 from rrarank.serve.watch import Metrics
 from rrarank.serve.wire import Heading, RerankRequest
 
@@ -26,8 +27,10 @@ quick = settings(
 def client():
     """The application in this process, with a reranker that scores by length."""
     metrics, config = Metrics(), ServeConfig(max_documents=MOST)
-    worker = Worker(Sleeper(), config.queue, metrics.scored)
-    service = Service("length", "length", worker, metrics, config, Keys(), False, None, lambda line: None)
+    worker = Worker(Sleeper(), config.queue, report=metrics.scored)
+    service = Service(
+        "length", "length", worker, metrics, config, LargeBodies(10**9), Keys(), False, None, lambda line: None
+    )
     with TestClient(create_app(service)) as client:
         yield client
 
@@ -37,7 +40,7 @@ def client():
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 plain = any_text.filter(lambda text: not text.startswith(("hold", "sleep", "fail", "crash", "nan", "{")))
 ids = plain | st.integers()
-scores = st.floats(allow_nan=False, allow_infinity=False)
+scores = st.floats(allow_nan=False, allow_infinity=False, width=32)
 top_n = st.none() | st.integers(0, MOST + 5)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | scores | any_text,
