@@ -28,6 +28,7 @@ OWNERS = {
     "matplotlib": {"measures/figures"},
     "faiss": {"sources/dense"},
     "fastapi": {"serve"},
+    "fastapi_offline": {"serve"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
     "asgi_correlation_id": {"serve"},

@@ -10,6 +10,7 @@ from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from rrarank.errors import did_you_mean
@@ -27,13 +28,8 @@ def create_app(service: Service) -> FastAPI:
         yield
         service.worker.close()
 
-    app = FastAPI(
-        title="rrarank",
-        version=metadata.version("rrarank"),
-        lifespan=lifespan,
-        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
-        redoc_url=None,
-    )
+    # Its /docs and /redoc load nothing from another host.
+    app = FastAPIOffline(title="rrarank", version=metadata.version("rrarank"), lifespan=lifespan)
     app.state.service = service
     service.metrics.watch_waiting(lambda: service.worker.waiting)
     app.include_router(keyed)

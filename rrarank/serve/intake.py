@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
@@ -37,6 +37,7 @@ class Service:
         model: the model's name.
         local_only: refuse requests whose Host header is not a name of this machine.
         log: takes one line of JSON a request.
+        started: seconds since 1970.
     """
 
     reranker: str
@@ -49,6 +50,7 @@ class Service:
     local_only: bool
     search: Search | None
     log: Callable[[str], None]
+    started: int = field(default_factory=lambda: int(time.time()))
 
 
 def service_of(request: Request) -> Service:

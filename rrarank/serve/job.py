@@ -16,7 +16,14 @@ from rrarank.serve.keys import Keys, is_loopback, read_keys
 if TYPE_CHECKING:
     from rrarank.engine.reranker import Reranker
 
-LIBRARIES = ("asgi_correlation_id", "fastapi", "prometheus_fastapi_instrumentator", "pydantic_settings", "uvicorn")
+LIBRARIES = (
+    "asgi_correlation_id",
+    "fastapi",
+    "fastapi_offline",
+    "prometheus_fastapi_instrumentator",
+    "pydantic_settings",
+    "uvicorn",
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from itertools import count
 from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.serve.scoring import Asked, Job, PairScorer, Ranked, WholeScorer
 
-OLDEST_EVERY = 4  # of so many rounds one takes the oldest requests, so that large ones also end
+OLDEST_EVERY = 8  # of so many rounds one takes the oldest requests, so that large ones also end
 MUCH_LARGER = 4  # a waiting request that is so many times larger gives up its place in a full queue
 
 Report = Callable[[int, int, float], None]

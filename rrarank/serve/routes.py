@@ -1,4 +1,4 @@
-"""`/v1/rerank` and `/v2/rerank`, `/v1/search`, `/health`, `/metrics`, and the page at `/`."""
+"""The paths and their handlers: re-ranking in several clients' shapes, search, health, metrics, a page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, TypeVar
@@ -18,10 +18,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as, service_of
 from rrarank.serve.queue import Full
+from rrarank.serve.scoring import Asked, Ranked
+from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TeiRequest
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
@@ -68,15 +70,27 @@ async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     service = service_of(request)
     with refused_as(422):
         asked = await run_in_threadpool(wanted.asked)
-    _check_limit("documents", len(asked.texts), service.config.max_documents)
-    _check_limit("characters", asked.characters, service.config.max_characters)
-    note(request, documents=len(asked.texts), characters=asked.characters)
-    with _refused_when_full():
-        answer = asyncio.wrap_future(service.worker.submit(asked))
-    ranked = await _answered(request, answer)
-    note(request, together=ranked.together)
+    [ranked] = await _ranked(request, [asked])
     heading = Heading(correlation_id.get() or "", service.model, version=request.url.path[2])
-    return _json(wanted.reply(asked, ranked, heading))
+    return _json(wanted.reply(ranked, heading))
+
+
+@keyed.post("/rerank", response_model=list[TeiRank], responses=_REFUSED)
+async def rerank_texts(request: Request, wanted: TeiRequest) -> Response:
+    """The shape of text-embeddings-inference."""
+    [ranked] = await _ranked(request, [wanted.asked()])
+    reply = RootModel[list[TeiRank]](wanted.reply(ranked))
+    return _json(reply)
+
+
+@keyed.post("/v1/score", response_model=ScoreReply, responses=_REFUSED)
+@keyed.post("/score", response_model=ScoreReply, responses=_REFUSED)
+async def score(request: Request, wanted: ScoreRequest) -> Response:
+    """The shape of vLLM: a score for each pair, in the order of the request."""
+    with refused_as(422):
+        asked = wanted.asked()
+    ranked = await _ranked(request, asked)
+    return _json(wanted.reply(ranked, Heading(correlation_id.get() or "", service_of(request).model, version="1")))
 
 
 @keyed.post("/v1/search", response_model=SearchReply, responses=_errors(404) | _REFUSED)
@@ -96,6 +110,22 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(generate_latest(service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@keyed.get("/v1/models", response_model=ModelList, responses=_errors(401, 421))
+async def models(request: Request) -> Response:
+    """The shape of OpenAI: the one model that is served."""
+    service = service_of(request)
+    return _json(ModelList(data=[ModelCard(id=service.model, created=service.started)]))
+
+
+@open_to_all.get("/ready", response_model=Ready, responses=_errors(421, 503))
+async def ready(request: Request) -> Response:
+    """Whether a request would be taken now; for load balancers."""
+    service = service_of(request)
+    if service.worker.waiting >= service.config.queue:
+        raise HTTPException(503, "the queue is full", {"retry-after": "1"})
+    return _json(Ready())
 
 
 @open_to_all.get("/health", response_model=Health, responses=_errors(421))
@@ -145,6 +175,26 @@ def _hash(contents: list[str]) -> str:
 
 
 # -- what handlers share ----------------------------------------------------------------------------------------------
+
+
+async def _ranked(request: Request, requests: Sequence[Asked]) -> list[Ranked]:
+    """The answers to a client's queries, one after the other.
+
+    Raises:
+        HTTPException: 413 too many documents or characters, 429 the queue is full; and as `_answered`.
+    """
+    service = service_of(request)
+    documents, characters = sum(len(one.texts) for one in requests), sum(one.characters for one in requests)
+    _check_limit("documents", documents, service.config.max_documents)
+    _check_limit("characters", characters, service.config.max_characters)
+    note(request, documents=documents, characters=characters)
+    found = []
+    for asked in requests:
+        with _refused_when_full():
+            answer = asyncio.wrap_future(service.worker.submit(asked))
+        found.append(await _answered(request, answer))
+    note(request, together=max((one.together for one in found), default=0))
+    return found
 
 
 def _check_limit(what: str, count: int, most: int) -> None:

@@ -17,7 +17,7 @@ from rrarank.errors import RrarankError
 
 ROUND_S = 0.25  # what a round should take
 ROUND_PAIRS = 256  # most pairs of a round if the reranker does not score pairs one by one
-ENCODED = 100_000  # characters tokenised in a round, which takes some 0.1 s
+ENCODED = 25_000  # characters tokenised in a round, which takes some 50 ms
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
 import socket
 import threading
 import time
-from typing import Any
+from typing import ClassVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -74,7 +75,7 @@ def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float)
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http=type("LimitedConnection", (Connection,), {"most": most, "head_s": min(HEAD_S, timeout_s)}),
+        http=type("LimitedConnection", (Connection,), {"most": most, "head_s": min(HEAD_S, timeout_s), "waiting": {}}),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -83,6 +84,8 @@ def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float)
         backlog=backlog,
         timeout_graceful_shutdown=timeout_s + 5,  # type: ignore[arg-type]  # asyncio.wait_for takes it
     )
+    gc.collect()
+    gc.freeze()  # else Python seldom looks for the cycles that hold old requests, since the libraries' objects are many
     uvicorn.Server(config).run(sockets=[sock])
 
 
@@ -123,15 +126,15 @@ class Connection(H11Protocol):
 
     most = 1_000
     head_s = HEAD_S
+    waiting: ClassVar[dict[Connection, None]] = {}  # for their clients, the longest first
     phase = ""
-    since = 0.0
     deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
         if len(self.connections) > self.most:
-            self._longest_waiting()._drop()
+            next(iter(self.waiting), self)._drop()  # this one if all others are being answered
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -154,7 +157,10 @@ class Connection(H11Protocol):
     def _enter(self, phase: str) -> None:
         if phase == self.phase:
             return
-        self.phase, self.since = phase, self.loop.time()
+        self.phase = phase
+        self.waiting.pop(self, None)
+        if phase in ("head", "body"):
+            self.waiting[self] = None
         if self.deadline is not None:
             self.deadline.cancel()
         self.deadline = self.loop.call_later(self.head_s, self._give_up) if phase == "head" else None
@@ -169,8 +175,3 @@ class Connection(H11Protocol):
     def _drop(self) -> None:
         self._enter("")
         self.transport.abort()
-
-    def _longest_waiting(self) -> Connection:
-        """This one if all others are being answered."""
-        others: Any = self.connections
-        return min((one for one in others if one.phase in ("head", "body")), key=lambda one: one.since, default=self)

@@ -99,9 +99,9 @@ class RerankRequest(_Request):
             raise RrarankError(f"rank_fields: {where} has none of {shown(self.rank_fields)}; it has {shown(document)}")
         return " ".join(field_text(document, [name], where) for name in named)
 
-    def reply(self, asked: Asked, ranked: Ranked, heading: Heading) -> RerankReply:
+    def reply(self, ranked: Ranked, heading: Heading) -> RerankReply:
         results = [
-            Result(index=place, relevance_score=_sigmoid(score), score=score, document=self._returned(place))
+            Result(index=place, relevance_score=sigmoid(score), score=score, document=self._returned(place))
             for place, score in ranked.order[: self.top_n or None]
         ]
         usage = Usage(total_tokens=ranked.tokens)
@@ -143,12 +143,12 @@ class CandidatesRequest(_Request):
         texts = [candidate_text(one.doc, f"candidates.{place}.doc") for place, one in enumerate(self.candidates)]
         return Asked(self.query.text, texts, [one.score for one in self.candidates])
 
-    def reply(self, asked: Asked, ranked: Ranked, heading: Heading) -> CandidatesReply:
+    def reply(self, ranked: Ranked, heading: Heading) -> CandidatesReply:
         candidates = [
             RankedCandidate(
                 docid=self.candidates[place].docid,
                 score=score,
-                relevance_score=_sigmoid(score),
+                relevance_score=sigmoid(score),
                 rank=rank,
                 doc=self.candidates[place].doc,
             )
@@ -320,7 +320,7 @@ class ErrorReply(BaseModel):
     id: str
 
 
-def _sigmoid(score: float) -> float:
+def sigmoid(score: float) -> float:
     return 1 / (1 + math.exp(-score)) if score > -700 else 0.0  # below it exp overflows
 
 

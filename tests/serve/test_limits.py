@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 from sleeper import SleepyPairs  # type: ignore[import-not-found]  # and this one too

@@ -136,5 +136,5 @@ def test_requests_scored_together_get_the_answers_they_get_alone(batch):
 @pytest.mark.parametrize(("score", "relevance"), [(0, 0.5), (2, 0.880797), (-800, 0), (800, 1), (-1e300, 0)])
 def test_a_score_of_any_size_has_a_relevance(score, relevance):
     request = RerankRequest.model_validate({"query": "q", "documents": ["x"]})
-    reply = request.reply(request.asked(), Ranked([(0, score)], 0, 1), Heading("", "", "1"))
+    reply = request.reply(Ranked([(0, score)], 0, 1), Heading("", "", "1"))
     assert reply.results[0].relevance_score == pytest.approx(relevance, abs=1e-6)
