@@ -55,7 +55,7 @@ class ScoreRequest(BaseModel):
     def pairs(self) -> list[tuple[str, str]]:
         """
         Raises:
-            RrarankError: both are lists, of different lengths; or a query is empty.
+            RrarankError: both are lists, of different lengths.
         """
         queries = [self.text_1] if isinstance(self.text_1, str) else self.text_1
         texts = [self.text_2] if isinstance(self.text_2, str) else self.text_2
@@ -63,8 +63,6 @@ class ScoreRequest(BaseModel):
             queries = queries * len(texts)
         if len(queries) != len(texts):
             raise RrarankError(f"text_1 has {len(queries)} texts and text_2 {len(texts)}; expected one, or as many")
-        if "" in queries:
-            raise RrarankError("text_1: a text is empty; expected a query")
         return list(zip(queries, texts, strict=True))
 
     def asked(self) -> list[Asked]:
