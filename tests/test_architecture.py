@@ -118,6 +118,13 @@ def test_foreign_libraries_have_one_owner(name):
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
+def test_parsed_flags_go_no_further_than_the_command_line(name):
+    """`argparse.Namespace` stays in `__main__` files, verbs of one file, and `cli`."""
+    allowed = name.startswith("cli/") or name.endswith("__main__") or name in VERBS
+    assert allowed or "Namespace" not in ast.dump(MODULES[name]), name
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_modules_are_short(name):
     file = ROOT / f"{name}.py"
     lines = (file if file.exists() else ROOT / name / "__init__.py").read_text().splitlines()
