@@ -38,7 +38,7 @@ OWNERS = {
     "openai": {"llm/endpoint"},
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},
-    "pandas": {"integrations"},
+    "pandas": {"integrations", "engine/ranked"},
     "rerankers": {"integrations"},
     "psutil": {"doctor/machine"},
     "shtab": {"__main__"},
