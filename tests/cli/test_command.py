@@ -83,6 +83,7 @@ def test_the_version(capsys):
         ("fuse --runs a b --method=rff", "did you mean 'rrf'? See "),
         ("sets shwo x", "did you mean 'show'? See "),
         ("sets show x --query 3", "did you mean '--queries'? See "),
+        ("rerank -run x", "unrecognized arguments: -run; did you mean '--run'? See "),
         ("fuse --zzz", "unrecognized arguments: --zzz; see "),
     ],
 )
