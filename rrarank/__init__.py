@@ -33,6 +33,10 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.doctor.job import check_machine as check_machine
     from rrarank.engine.blocks import RerankConfig as RerankConfig
     from rrarank.engine.blocks import rerank_run as rerank_run
+    from rrarank.engine.ranked import RankedDocument as RankedDocument
+    from rrarank.engine.ranked import RankedDocuments as RankedDocuments
+    from rrarank.engine.ranking import arank as arank
+    from rrarank.engine.ranking import rank as rank
     from rrarank.engine.registry import load_reranker as load_reranker
     from rrarank.engine.registry import register as register
     from rrarank.engine.reranker import Pointwise as Pointwise
@@ -80,6 +84,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
+    from rrarank.storage.model_folders import model_path as model_path
     from rrarank.train.config import TrainConfig as TrainConfig
     from rrarank.train.job import TrainJob as TrainJob
     from rrarank.train.job import train_model as train_model
@@ -93,6 +98,8 @@ _HOMES = {
     "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "doctor.job": ("check_machine",),
     "engine.blocks": ("RerankConfig", "rerank_run"),
+    "engine.ranked": ("RankedDocument", "RankedDocuments"),
+    "engine.ranking": ("arank", "rank"),
     "engine.registry": ("load_reranker", "register"),
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
     "errors": ("RrarankError",),
@@ -125,6 +132,7 @@ _HOMES = {
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
+    "storage.model_folders": ("model_path",),
     "trec": ("check_run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

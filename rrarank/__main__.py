@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from rrarank.cli import VERBS
 from rrarank.cli.parser import Parser
-from rrarank.cli.verbs import VERBS, Arguments
 
 
-def main(arguments: Arguments = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in VERBS:
         return int(_verb(given[0]).main(given[1:]))

@@ -38,7 +38,7 @@ OWNERS = {
     "openai": {"llm/endpoint"},
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},
-    "pandas": {"integrations"},
+    "pandas": {"integrations", "engine/ranked"},
     "rerankers": {"integrations"},
     "psutil": {"doctor/machine"},
     "shtab": {"__main__"},
@@ -115,6 +115,13 @@ def test_foreign_libraries_have_one_owner(name):
         top = target.split(".")[0]
         assert top not in OWNERS or owned_by(OWNERS[top]), f"{name} imports {target}"
         assert top not in MODEL_LIBRARIES or owned_by(MODEL_ROOMS), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_parsed_flags_go_no_further_than_the_command_line(name):
+    """`argparse.Namespace` stays in `__main__` files, verbs of one file, and `cli`."""
+    allowed = name.startswith("cli/") or name.endswith("__main__") or name in VERBS
+    assert allowed or "Namespace" not in ast.dump(MODULES[name]), name
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

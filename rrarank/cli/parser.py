@@ -35,8 +35,9 @@ class Parser(argparse.ArgumentParser):
         """Name a misspelt flag before argparse complains about the required flag it was meant to be."""
         for argument in given[: given.index("--") if "--" in given else None]:
             flag = argument.partition("=")[0]
-            if flag.startswith("--") and " " not in argument and flag not in self._option_string_actions:
-                self.error(f"unrecognized arguments: {argument}{did_you_mean(flag, self._option_string_actions)}")
+            if re.fullmatch(r"--\S*|-[A-Za-z]\S+", flag) and flag not in self._option_string_actions:
+                near = did_you_mean(f"--{flag.lstrip('-')}", self._option_string_actions)
+                self.error(f"unrecognized arguments: {argument}{near}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:

@@ -15,32 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from rrarank.cli import VERBS as VERBS
 from rrarank.errors import RrarankError, shown
 from rrarank.errors import say as say
 from rrarank.storage.files import FULL, is_file, leftovers, remove_leftovers
 from rrarank.storage.journal import Journal, journal_path
 from rrarank.storage.locks import lock
 from rrarank.storage.sidecar import sidecar_path
-
-VERBS = {
-    "retrieve": "first stage: index a collection and search it",
-    "fuse": "fuse several runs into one",
-    "rerank": "re-rank a run",
-    "merge": "join the parts of a sharded run",
-    "evaluate": "measure runs and test their differences",
-    "report": "write an HTML page that compares runs query by query",
-    "reproduce": "fill a table of systems and test sets",
-    "label": "have a teacher rank lists: make a distillation set",
-    "sets": "check, count, convert, extend distillation sets",
-    "generate": "have an LLM write queries for passages",
-    "train": "train a student on distillation sets",
-    "export": "export a cross-encoder for a faster back end",
-    "serve": "serve a reranker over HTTP",
-    "convert": "convert runs, judgments and collections",
-    "trec": "check a run by TREC's rules",
-    "doctor": "check this machine",
-}
-"""Verb -> what it does. The module of a verb is `rrarank.<verb>`; it defines `parser()` and `main(arguments)`."""
 
 Arguments = Sequence[str] | None
 

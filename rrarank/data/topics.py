@@ -64,7 +64,7 @@ def _topics(lines: list[str], where: str, wanted: str) -> Iterator[Topic]:
     head = next((line.strip() for line in lines if line.strip()), "")
     if re.match(r"<(\?xml|!--|topics?\b|top\b)", head, re.IGNORECASE):
         yield from _trec_topics("".join(f"{line}\n" for line in lines), where, wanted)
-    elif head.startswith(("[", "{")) and (content := _whole_json(lines)) is not None:
+    elif head.startswith(("[", "{")) and (content := _whole_json(lines, where)) is not None:
         yield from _json_topics(content, where if isinstance(content, list) else f"{where}:1", wanted)
     else:
         for number, line in enumerate(lines, start=1):
@@ -76,7 +76,7 @@ def _line_topics(line: str, place: str, wanted: str) -> Iterator[Topic]:
     if line.lstrip().startswith("{"):
         yield from ((place, qid, text) for _, qid, text in _json_topics(json_object(line, place), place, wanted))
         return
-    if line.lstrip().startswith("[") and "\t" not in line and (pair := _whole_json([line])) is not None:
+    if line.lstrip().startswith("[") and "\t" not in line and (pair := _whole_json([line], place)) is not None:
         yield from ((place, qid, text) for _, qid, text in _json_topics([pair], place, wanted))
         return
     qid, tab, text = line.partition("\t")
@@ -88,10 +88,19 @@ def _line_topics(line: str, place: str, wanted: str) -> Iterator[Topic]:
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _whole_json(lines: list[str]) -> object:
+def _whole_json(lines: list[str], where: str) -> object:
     """The content of a file that is one JSON value; None if it is several lines of JSON, or none."""
+
+    def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, value in pairs:
+            if key in found:
+                raise RrarankError(f"{where}: {key!r} occurs twice in a JSON object; keep one")
+            found[key] = value
+        return found
+
     try:
-        return json.loads("\n".join(lines))
+        return json.loads("\n".join(lines), object_pairs_hook=each_once)
     except (ValueError, RecursionError):
         return None
 
@@ -99,7 +108,7 @@ def _whole_json(lines: list[str]) -> object:
 def _json_topics(content: object, where: str, wanted: str) -> Iterator[Topic]:
     """From a list of objects or of (qid, text) pairs, one object, or an object of qid -> text or object."""
     if isinstance(content, list):
-        if len(content) == 2 and not any(isinstance(part, list | dict) for part in content):
+        if len(content) == 2 and isinstance(content[0], str | int) and isinstance(content[1], str):
             content = [content]  # one pair
         for number, row in enumerate(content, start=1):
             place = f"{where}: topic {number}"
@@ -111,7 +120,7 @@ def _json_topics(content: object, where: str, wanted: str) -> Iterator[Topic]:
     elif isinstance(content, dict):
         named = {*_IDS, *_TEXTS, *(name for names in _NAMES.values() for name in names)}
         [only] = content.values() if len(content) == 1 else [None]
-        if isinstance(only, list):
+        if isinstance(only, list) and all(isinstance(row, dict) for row in only):
             yield from _json_topics(only, where, wanted)
         elif named & content.keys():
             yield _row_topic(content, where, wanted)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -164,12 +165,17 @@ def data_sets() -> Iterator[Check]:
 
 
 def leftovers() -> Iterator[Check]:
-    journals = sorted(path.name for path in Path().glob("*.journal"))
+    journals = sorted(str(path) for path in _below("*.journal"))
     todo = "type the same command again to resume, or remove it to start again"
     yield Check("journals", WARN, f"unfinished: {shown(journals)}", todo) if journals else Check("journals", OK, "none")
-    old = sorted(path.name for path in Path().glob(".*.tmp") if time.time() - path.stat().st_mtime > STALE_S)
+    old = sorted(str(path) for path in _below(".*.tmp") if time.time() - path.stat().st_mtime > STALE_S)
     todo = "remove them; they have not changed for an hour"
     yield Check("temporary files", WARN, shown(old), todo) if old else Check("temporary files", OK, "none left behind")
+
+
+def _below(pattern: str) -> Iterator[Path]:
+    """What matches here and in the folders here."""
+    return chain(Path().glob(pattern), Path().glob(f"*/{pattern}"))
 
 
 def _gb(size: int) -> str:

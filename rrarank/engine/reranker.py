@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rrarank.data.trec import best_first
 from rrarank.data.types import Candidate, Hit, Ranking
 from rrarank.engine.batches import Batch, Ids, score_in_batches
+from rrarank.engine.ranked import Given, RankedDocuments, check_request, read_documents
 from rrarank.errors import RrarankError
 
 if TYPE_CHECKING:
     import numpy as np
 
+
+_ONE_AT_A_TIME = threading.RLock()
 
 Finish = Callable[[], "list[Ranking]"]
 """Score a prepared block: the same candidates with their scores, in any order; the engine sorts them."""
@@ -65,6 +69,19 @@ class Reranker(ABC):
     @abstractmethod
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         """The same queries with the same candidates, best first, each with this reranker's score."""
+
+    def rank(self, query: str, documents: Any, *, top_k: int | None = None) -> RankedDocuments:
+        """The documents, best first; see `rrarank.rank`."""
+        check_request(query, top_k)
+        return self.rank_given(query, read_documents(documents), top_k)
+
+    def rank_given(self, query: str, given: Given, top_k: int | None) -> RankedDocuments:
+        """The same for documents that are read already. One call at a time: tokenizers are not safe in threads."""
+        if not given.texts:
+            return RankedDocuments([])
+        with _ONE_AT_A_TIME:
+            [ranking] = self.rerank_block([given.ranking(query)])
+        return given.ranked(ranking, top_k)
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
         """Do what another thread can do while the block before is scored; return a function that does the rest."""

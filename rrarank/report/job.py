@@ -18,6 +18,7 @@ from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import InlineTexts, gather, load_qrels
 from rrarank.storage.files import STDIO, check_suffix, find, is_file, stem
+from rrarank.storage.packed import is_stream
 from rrarank.storage.sidecar import check_output, fingerprint, write_sidecar
 
 Places = Mapping[str, str | Path]
@@ -119,4 +120,6 @@ def _material(qrels: Qrels, files: Mapping[str, RunFile], places: Places, depth:
 
 def _source(place: str | Path) -> str:
     """An id, or a file's name with the start of its sha256; no path, which would tell of this machine."""
+    if isinstance(place, Path) and is_stream(place):
+        return "a pipe"
     return place if isinstance(place, str) else f"{place.name} (sha256 {fingerprint(place)[:12]})"

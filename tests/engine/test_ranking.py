@@ -1,0 +1,153 @@
+"""`rrarank.rank`: documents in any usual shape, the same scores as `rerank`, one model for all calls."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import rrarank
+from rrarank.data.types import Run
+from rrarank.engine import ranking, registry
+from rrarank.errors import RrarankError
+
+QUERY = "what is a cat"
+TEXTS = ["bread about tea", "the cat sat", "a long document of dogs"]
+
+
+@pytest.fixture(scope="module")
+def model(steady_folder):
+    return str(steady_folder)
+
+
+@pytest.fixture(scope="module")
+def expected(steady_folder):
+    """(place, score), best first, as `rerank_run` scores them."""
+    hits = [rrarank.Hit(str(n), 1.0 - n) for n in range(len(TEXTS))]
+    texts = {str(n): text for n, text in enumerate(TEXTS)}
+    reranker = rrarank.load_reranker("cross-encoder", model=str(steady_folder))
+    run = rrarank.rerank_run(Run({"1": hits}, "x"), reranker, topics={"1": QUERY}, texts=texts)
+    return [(int(hit.docid), hit.score) for hit in run["1"]]
+
+
+def shapes():
+    import pandas
+
+    rows = [{"docid": f"d{n}", "text": text, "year": n} for n, text in enumerate(TEXTS)]
+    names = [row["docid"] for row in rows]
+    return {
+        "strings": (TEXTS, [0, 1, 2], TEXTS),
+        "a generator": ((text for text in TEXTS), [0, 1, 2], TEXTS),
+        "mappings": (rows, names, rows),
+        "mappings without id": ([{"body": text} for text in TEXTS], [0, 1, 2], [{"body": text} for text in TEXTS]),
+        "pairs": (list(zip(names, TEXTS, strict=True)), names, list(zip(names, TEXTS, strict=True))),
+        "id -> text": (dict(zip(names, TEXTS, strict=True)), names, TEXTS),
+        "a series": (pandas.Series(TEXTS, index=names), names, TEXTS),
+        "a frame": (pandas.DataFrame(rows), names, rows),
+        "a frame by its index": (pandas.DataFrame({"text": TEXTS}, names), names, [{"text": text} for text in TEXTS]),
+    }
+
+
+@pytest.mark.parametrize("shape", shapes())
+def test_every_shape_gives_the_scores_of_rerank_and_its_own_objects_back(shape, model, expected):
+    documents, ids, objects = shapes()[shape]
+    found = rrarank.rank(QUERY, documents, model=model)
+    assert [(one.id, one.document) for one in found] == [(ids[place], objects[place]) for place, _ in expected]
+    assert [one.score for one in found] == pytest.approx([score for _, score in expected], abs=1e-6)
+    assert [one.rank for one in found] == [1, 2, 3]
+    assert [one.text for one in found] == [TEXTS[place] for place, _ in expected]
+
+
+def test_a_title_comes_before_the_text_as_in_collections(model):
+    one = rrarank.rank(QUERY, [{"title": "the cat", "text": "sat"}], model=model)[0]
+    assert one.text == "the cat sat"
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 9, None])
+def test_the_best_of_them(top_k, model, expected):
+    found = rrarank.rank(QUERY, TEXTS, top_k=top_k, model=model)
+    assert [one.id for one in found] == [place for place, _ in expected][:top_k]
+
+
+def test_nothing_one_and_the_same_text_twice(model):
+    assert len(rrarank.rank(QUERY, [], model="no such model")) == 0
+    assert [one.id for one in rrarank.rank(QUERY, ["the cat"], model=model)] == [0]
+    found = rrarank.rank(QUERY, ["the cat", "bread", "the cat", "the cat"], model=model)
+    assert [one.id for one in found if one.text == "the cat"] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "top_k", "message"),
+    [
+        (7, TEXTS, None, "query is of type int, expected a string"),
+        (QUERY, "the cat", None, "documents is of type str, expected a list of documents"),
+        (QUERY, 7, None, "documents is of type int, expected a list of documents"),
+        (
+            QUERY,
+            ["a", 7],
+            None,
+            "document 1 is of type int, expected a string, an object with a text field, or (id, text)",
+        ),
+        (QUERY, ["a", None], None, "document 1 is of type NoneType, expected a string"),
+        (QUERY, [("a", 1)], None, "document 0 is of type tuple, expected a string"),
+        (QUERY, [{"id": "a"}], None, "document 0: fields 'id'; expected one of 'text'"),
+        (QUERY, [{"text": None}], None, "document 0: fields 'text'; expected one of 'text'"),
+        (QUERY, TEXTS, 0, "top_k 0: expected a whole number from 1, or None for all"),
+    ],
+)
+def test_what_cannot_be_ranked_is_one_clear_line(query, documents, top_k, message, model):
+    with pytest.raises(RrarankError) as error:
+        rrarank.rank(query, documents, top_k=top_k, model=model)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_loaded_reranker_and_a_name_serve_as_models(model, expected):
+    reranker = rrarank.load_reranker("cross-encoder", model=model)
+    assert rrarank.rank(QUERY, TEXTS, model=reranker) == reranker.rank(QUERY, TEXTS)
+    assert [one.id for one in rrarank.rank(QUERY, TEXTS, model="bm25")] == [0, 1, 2]  # keeps the given order
+
+
+def test_threads_and_tasks_share_one_model(model, expected, monkeypatch):
+    loads = []
+    load = registry.load_reranker
+
+    def counted(name, **config):
+        loads.append(name)
+        return load(name, **config)
+
+    monkeypatch.setattr(registry, "load_reranker", counted)
+    ranking._load.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: rrarank.rank(QUERY, TEXTS, model=model), range(8)))
+
+    async def together():
+        return await asyncio.gather(*(rrarank.arank(QUERY, TEXTS, model=model) for _ in range(3)))
+
+    assert all(one == found[0] for one in [*found, *asyncio.run(together())])
+    assert len(loads) == 1
+
+
+def test_a_result_is_a_table_a_page_and_a_frame(model, capsys):
+    found = rrarank.rank(QUERY, [("a", "the cat <b>"), ("b", "bread " * 50)], model=model)
+    header, first, second = repr(found).splitlines()
+    assert header.split() == ["rank", "score", "id", "text"]
+    assert {first.split()[2], second.split()[2]} == {"a", "b"}
+    assert len(repr(found)) < 300
+    assert "the cat &lt;b&gt;" in found._repr_html_()
+    frame = found.to_pandas()
+    assert list(frame.columns) == ["rank", "score", "id", "text", "document"]
+    assert list(frame["id"]) == [one.id for one in found]
+    assert len(found[:1]) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_model_that_ships_loads_elsewhere_by_its_path():
+    from sentence_transformers import CrossEncoder
+
+    text = "Cats purr when they are content."
+    theirs = CrossEncoder(rrarank.model_path("rra-bert-mini"), device="cpu").predict([("why do cats purr", text)])
+    ours = rrarank.rank("why do cats purr", [text], model="rra-bert-mini")
+    assert ours[0].score == pytest.approx(float(theirs[0]), abs=1e-4)
+    assert rrarank.rank("why do cats purr", [text])[0].score == pytest.approx(ours[0].score, abs=1e-6)
+    with pytest.raises(RrarankError, match="no such folder, and no hub id"):
+        rrarank.model_path("rra-bert-mni/../x")
