@@ -13,9 +13,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rrarank.llm.base import Answer
-from rrarank.llm.listwise import without_thought
 from rrarank.llm.prompts import UNSPACED
 from rrarank.llm.questions import is_complete
+from rrarank.llm.thoughts import without_thought
 from rrarank.sources.lucene import LuceneIndex
 from rrarank.storage.journal import work_key
 

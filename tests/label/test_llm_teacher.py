@@ -309,6 +309,7 @@ def test_without_its_reasons_a_label_waits_and_only_they_are_asked_for_again(jou
         ("[3] > [1]\n[1] helps", {"a": "helps"}),  # the ranking said again is no reason
         ("[1], [2]\n[2] helps", {"b": "helps"}),
         ("[1]\nhelps\n[2] [3]", {}),  # an id alone
+        ("<think>[1] is off</think>[1] helps", {"a": "helps"}),
         ("All of these four help.", {}),
         ("", {}),
     ],
