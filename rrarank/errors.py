@@ -5,7 +5,7 @@ Every message says where, what was seen, what was expected and what to do.
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RrarankError(Exception):
@@ -27,9 +27,17 @@ class MissingResource(RrarankError):
 
 
 class PartialSuccess(RrarankError):
-    """Some of the work could not be done; what was done is kept."""
+    """Some of the work could not be done; what was done is kept.
+
+    Args:
+        written: paths of the files that were written.
+    """
 
     exit_code = 7
+
+    def __init__(self, message: str, written: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 def shown(things: Iterable[object], limit: int = 5) -> str:

@@ -250,7 +250,7 @@ def _read_reply(body: str) -> Answer | _Fault:
         case {"choices": [{"message": {**message}} as choice, *_]}:
             usage = reply.get("usage")
             return Answer(
-                _text(message.get("content")) or _text(message.get("refusal")),
+                _content(message.get("content")) or _text(message.get("refusal")),
                 _text(choice.get("finish_reason")),
                 _count(usage, "prompt_tokens"),
                 _count(usage, "completion_tokens"),
@@ -260,6 +260,14 @@ def _read_reply(body: str) -> Answer | _Fault:
         case {"error": error}:
             return _Fault(f"the reply is an error: {_complaint(error)}")
     return _Fault("the reply has no choices")
+
+
+def _content(value: object) -> str:
+    """The text of a message, which may come as a list of parts: thinking parts are left out."""
+    if not isinstance(value, list):
+        return _text(value)
+    parts = [part for part in value if isinstance(part, dict) and part.get("type") in {"text", "output_text"}]
+    return "".join(_text(part.get("text")) for part in parts)
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from rrarank.errors import RrarankError
 from rrarank.llm.thoughts import without_thought
 
+NO_ORDER = {"refused", "no ids"}
+"""Verdicts of answers that name no passage."""
+
 Places = tuple[int, ...]
 """Places of a prompt's passages, from 0: id `[n]` is place n - 1."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from rrarank.cli.flags import (
     add_engine,
@@ -21,6 +22,7 @@ from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.interpolation import NORMS, Interpolation
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.shards import Shard
+from rrarank.errors import PartialSuccess
 from rrarank.rerank.job import RerankJob, rerank_job
 
 
@@ -92,7 +94,12 @@ def _weight(text: str) -> float:
 
 
 def _rerank(flags: argparse.Namespace) -> None:
-    for path in rerank_job(_job(flags)):
+    try:
+        written: Sequence[str] = rerank_job(_job(flags))
+    except PartialSuccess as partial:
+        print(*partial.written, sep="\n")
+        raise
+    for path in written:
         print(path)
 
 

@@ -5,17 +5,21 @@ Sun et al., EMNLP 2023. RRADistill's row HCX-L (zero-shot), for any OpenAI-compa
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rrarank.data.types import Candidate, Ranking
-from rrarank.engine.reranker import Reranker, RerankerConfig
+from rrarank.engine.reranker import AsksLLM, Reranker, RerankerConfig
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
-from rrarank.llm.listwise import parse_answer, reappend, windows
+from rrarank.llm.listwise import NO_ORDER, Parsed, parse_answer, reappend, windows
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM, is_complete
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class ListwiseConfig(RerankerConfig):
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
-class ListwiseLLM(Reranker):
+class ListwiseLLM(Reranker, AsksLLM):
     """Ask about the windows of a query one by one, bottom to top; re-append the documents that an answer omits.
 
     An LLM gives an order, not scores: a document's score is the number of candidates at or below it.
@@ -70,6 +74,7 @@ class ListwiseLLM(Reranker):
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         orders = [list(ranking.candidates) for ranking in queries]
+        verdicts = [Counter[str]() for _ in queries]
         spans = [list(windows(len(order), self.config.window, self.config.step)) for order in orders]
         for turn in range(max(map(len, spans), default=0)):
             asked = {str(i): spans[i][turn] for i in range(len(queries)) if turn < len(spans[i])}
@@ -77,7 +82,14 @@ class ListwiseLLM(Reranker):
             for i, outcome in self.prompted.llm.answers(self._questions(queries, orders, asked)):
                 start, end = asked[i]
                 order = orders[int(i)]
-                order[start:end] = self._ranked(order[start:end], outcome, queries[int(i)])
+                parsed = self._parsed(outcome, end - start, queries[int(i)].query.qid)
+                order[start:end] = [order[start + place] for place in reappend(parsed)]
+                verdicts[int(i)][parsed.verdict] += 1
+        for ranking, counted in zip(queries, verdicts, strict=True):
+            if self.report:
+                self.report(ranking.query.qid, counted)
+            elif counted and counted.keys() <= NO_ORDER:
+                _LOG.warning("query %r keeps its order: %s ranked nothing", ranking.query.qid, self.model_name)
         return [self._scored(ranking, order) for ranking, order in zip(queries, orders, strict=True)]
 
     def _questions(
@@ -87,11 +99,10 @@ class ListwiseLLM(Reranker):
             passages = [candidate.text for candidate in orders[int(i)][start:end]]
             yield i, self.prompted.question(queries[int(i)].query.text, passages)[1]
 
-    def _ranked(self, window: Sequence[Candidate], outcome: Answer | Failure, ranking: Ranking) -> list[Candidate]:
+    def _parsed(self, outcome: Answer | Failure, count: int, qid: str) -> Parsed:
         if isinstance(outcome, Failure):
-            raise MissingResource(f"query {ranking.query.qid!r}: {self.model_name} did not answer ({outcome.reason})")
-        parsed = parse_answer(outcome.text, len(window), finished=is_complete(outcome))
-        return [window[place] for place in reappend(parsed)]
+            raise MissingResource(f"query {qid!r}: {self.model_name} did not answer ({outcome.reason})")
+        return parse_answer(outcome.text, count, finished=is_complete(outcome))
 
     @staticmethod
     def _scored(ranking: Ranking, order: Sequence[Candidate]) -> Ranking:
