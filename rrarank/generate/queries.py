@@ -12,8 +12,8 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rrarank.data.words import words
 from rrarank.llm.base import Answer
-from rrarank.llm.prompts import UNSPACED
 from rrarank.llm.questions import is_complete
 from rrarank.llm.thoughts import without_thought
 from rrarank.sources.lucene import LuceneIndex
@@ -55,11 +55,7 @@ def sample_passages(
 
     So the same passages come first, in the same order, when more are drawn or documents are added.
     """
-    fit = (
-        (docid, text)
-        for docid, text in documents
-        if docid not in leave_out and len(_WORD.findall(text)) >= fewest_words
-    )
+    fit = ((docid, text) for docid, text in documents if docid not in leave_out and len(words(text)) >= fewest_words)
     return dict(heapq.nsmallest(number, fit, key=lambda document: _hash(f"{seed} {document[0]}")))
 
 
@@ -101,8 +97,6 @@ def round_trip(
     return [replace(attempt, fault="not found") if attempt.docid in lost else attempt for attempt in attempts]
 
 
-_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")  # scripts without spaces: each character
-_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)|[。！？\n]+")
 _REFUSAL = re.compile(
     r"sorry[,.!]|(?:I['’]m|I am) (?:very |so |really )?sorry\b|(?:I['’]m|I am) (?:unable|not able) to\b"
@@ -126,7 +120,7 @@ def _fault(query: str, answer: Answer, passage: str, most_words: int) -> str:
         return "cut short"
     if not query:
         return "empty"
-    if len(_WORD.findall(query)) > most_words:
+    if len(words(query)) > most_words:
         return "too long"
     if _MENTION.search(query):
         return "mentions the passage"
@@ -134,17 +128,12 @@ def _fault(query: str, answer: Answer, passage: str, most_words: int) -> str:
 
 
 def _is_copied(query: str, passage: str) -> bool:
-    said = _bare_words(query)
-    if len(said) >= COPIED_WORDS and f" {' '.join(said)} " in f" {' '.join(_bare_words(passage))} ":
+    said = words(query.casefold())
+    if len(said) >= COPIED_WORDS and f" {' '.join(said)} " in f" {' '.join(words(passage.casefold()))} ":
         return True
     return len(said) >= COPIED_SENTENCE and any(
-        said == _bare_words(sentence) for sentence in _SENTENCE_END.split(passage)
+        said == words(sentence.casefold()) for sentence in _SENTENCE_END.split(passage)
     )
-
-
-def _bare_words(text: str) -> list[str]:
-    """Casefolded words without punctuation around them."""
-    return [bare for word in _WORD.findall(text.casefold()) if (bare := _AROUND.sub("", word))]
 
 
 def _without_case(query: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
+from rrarank.data.words import word_pieces
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.yaml_settings import read_yaml, shipped_or_file
 
@@ -20,10 +21,9 @@ PLACEHOLDERS = ("num", "query", "rank", "candidate")
 FEWEST_TOKENS = 8  # of a passage; fewer cannot be judged
 MESSAGE_TOKENS = 8  # a high estimate of what a chat template adds to a message
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")  # doubled braces are literal, as in rank_llm (str.format)
-UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
-_HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
-_CHARACTER = re.compile(f"[{UNSPACED}{_HANGUL}]")
-_WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
+_CHARACTER = re.compile(  # kana, Chinese characters, Hangul: about a token each
+    "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def cut(text: str, limit: int, count_tokens: Callable[[str], int] = estimate_tok
     """The first whole words of the text, at most `limit` tokens; letters if no word fits."""
     if count_tokens(text) <= limit:
         return text
-    for pieces in (_WORD.findall(text), list(text)):
+    for pieces in (word_pieces(text), list(text)):
         ends = range(1, len(pieces) + 1)
         fitting = bisect_left(ends, True, key=lambda end: count_tokens("".join(pieces[:end])) > limit)
         if fitting:
