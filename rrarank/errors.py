@@ -48,6 +48,11 @@ def shown(things: Iterable[object], limit: int = 5) -> str:
     return f"{head} and {rest:,} more" if rest > 0 else head
 
 
+def printable(text: str) -> str:
+    """The text without control characters, which could change what a terminal shows."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'rra-bert'?` for a name close to a known one, else nothing."""
     close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
