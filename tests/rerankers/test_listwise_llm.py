@@ -346,3 +346,34 @@ def test_a_query_that_was_not_ranked_is_logged_where_no_job_counts(caplog):
     with serving(says("")) as server:
         listwise(server).rerank_block([ranking(2, qid="7"), ranking(1, qid="8")])
     assert [record.getMessage() for record in caplog.records] == ["query '7' keeps its order: judge ranked nothing"]
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def test_temperature_and_limit_can_be_left_out_or_renamed(job, capsys):
+    options = ["temperature=none", "max_tokens=0", 'extra={"max_completion_tokens": 512}', "key_header=api-key"]
+    with serving(by_worth) as server:
+        flags = [flag for option in [*options, f"base_url={server.url}"] for flag in ("--option", option)]
+        assert main([*job, *flags]) == 0
+    assert server.requests[0].keys() == {"model", "messages", "max_completion_tokens"}
+    assert "api-key" in server.headers[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HOME", "openai_api_key", "MY_OPENAI_API_KEY_X"]
+)
+def test_a_variable_that_is_no_key_of_an_endpoint_is_not_sent(name, monkeypatch):
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(
+        RrarankError, match=f"api_key_env '{name}' is no usual name of a key; type: export RRARANK_API_KEY"
+    ):
+        load_reranker("listwise-llm", model="judge", base_url="http://localhost:1/v1", api_key_env=name)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "RRARANK_API_KEY", "CLOVASTUDIO_API_KEY"])
+def test_a_usual_key_is_sent(name, monkeypatch):
+    monkeypatch.setenv(name, "secret")
+    with serving(by_worth) as server:
+        listwise(server, api_key_env=name).rerank_block([ranking(2)])
+    assert server.headers[0]["authorization"] == "Bearer secret"
