@@ -273,7 +273,7 @@ def _content(value: object) -> str:
     """The text of a message, which may come as a list of parts: thinking parts are left out."""
     if not isinstance(value, list):
         return _text(value)
-    parts = [part for part in value if isinstance(part, dict) and part.get("type") in {"text", "output_text"}]
+    parts = [part for part in value if isinstance(part, dict) and part.get("type") in ("text", "output_text")]
     return "".join(_text(part.get("text")) for part in parts)
 
 
