@@ -23,6 +23,7 @@ FAULTS = ("refused", "cut short", "empty", "too long", "mentions the passage", "
 """Why a query is dropped; the first fault that applies counts."""
 
 COPIED_WORDS = 8  # consecutive words of the passage; a person may type fewer
+MOST_LETTERS = 5_000  # of a line that is read
 COPIED_SENTENCE = 4  # words of a copied sentence; fewer are rather a name or a title
 
 
@@ -165,11 +166,14 @@ def _lines(answer: str) -> list[str]:
 
 
 def _bare_line(line: str) -> str:
-    line = " ".join(_NOISE.sub(" ", line).split())
-    if line.count("**") % 2 == 0:  # an odd number may be part of the query: what is **kwargs
-        line = line.replace("**", "")
-    bare = _LEAD.sub("", _unquoted(line))
-    return line if bare == line else _bare_line(bare)
+    """The line without markup, labels and quotes, however they are nested."""
+    bare, line = line[:MOST_LETTERS], ""
+    while bare != line:
+        line = " ".join(_NOISE.sub(" ", bare).split())
+        if line.count("**") % 2 == 0:  # an odd number may be part of the query: what is **kwargs
+            line = line.replace("**", "")
+        bare = _LEAD.sub("", _unquoted(line))
+    return line
 
 
 def _unquoted(line: str) -> str:

@@ -102,7 +102,7 @@ def read_answer(shown: LabelledRanking, answer: str, *, finished: bool = True) -
 
 
 _REASON = re.compile(  # `[3] why`, `3: why`, `1. **[3]** why`; but neither `[3]` alone nor `[3] > [1]`
-    r"^\W*(?:[0-9]+[.)][ *]+(?=\[))?\[?([0-9]{1,6}+)\]?+[ \t*|:.)–—-]*+(?![\[>,;=])(\S.*?)\s*$", re.MULTILINE
+    r"^[^\w\n]*+(?:[0-9]+[.)][ *]+(?=\[))?\[?([0-9]{1,6}+)\]?+[ \t*|:.)–—-]*+(?![\[>,;=])(\S.*?)\s*$", re.MULTILINE
 )
 
 

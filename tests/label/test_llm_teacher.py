@@ -1,6 +1,7 @@
 """A language model as teacher: what its answer makes of a list, what is on record, what is asked, and how often."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -316,3 +317,10 @@ def test_without_its_reasons_a_label_waits_and_only_they_are_asked_for_again(jou
 )
 def test_reasons_are_read_by_line(said, reasons):
     assert parse_reasons(said, shown()) == reasons
+
+
+@pytest.mark.parametrize("endless", ["\n", ".", "[1]", "[1] ", "1. ", "1", "* ", "[", "[1] a\n", "| "])
+def test_reasons_that_never_stop_are_read_at_once(endless):
+    started = time.perf_counter()
+    parse_reasons(endless * 32_000 + "x", shown())
+    assert time.perf_counter() - started < 3
