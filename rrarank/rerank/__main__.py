@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from rrarank.cli.flags import (
     add_engine,
@@ -22,7 +21,6 @@ from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.interpolation import NORMS, Interpolation
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.shards import Shard
-from rrarank.errors import PartialSuccess
 from rrarank.rerank.job import RerankJob, rerank_job
 
 
@@ -94,12 +92,7 @@ def _weight(text: str) -> float:
 
 
 def _rerank(flags: argparse.Namespace) -> None:
-    try:
-        written: Sequence[str] = rerank_job(_job(flags))
-    except PartialSuccess as partial:
-        print(*partial.written, sep="\n")
-        raise
-    for path in written:
+    for path in rerank_job(_job(flags)):
         print(path)
 
 
