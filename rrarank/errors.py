@@ -5,7 +5,7 @@ Every message says where, what was seen, what was expected and what to do.
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RrarankError(Exception):
@@ -27,9 +27,17 @@ class MissingResource(RrarankError):
 
 
 class PartialSuccess(RrarankError):
-    """Some of the work could not be done; what was done is kept."""
+    """Some of the work could not be done; what was done is kept.
+
+    Args:
+        written: paths of the files that were written.
+    """
 
     exit_code = 7
+
+    def __init__(self, message: str, written: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 def shown(things: Iterable[object], limit: int = 5) -> str:
@@ -38,6 +46,11 @@ def shown(things: Iterable[object], limit: int = 5) -> str:
     head = ", ".join(repr(thing) for thing in listed[:limit])
     rest = len(listed) - limit
     return f"{head} and {rest:,} more" if rest > 0 else head
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could change what a terminal shows."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path != "/v1/chat/completions":
+        if not self.path.partition("?")[0].endswith("/v1/chat/completions"):  # a proxy gets the whole URL
             return self._send(error(404, f"no such path: {self.path}")({}, 1))
         reply = self.server.reply_to(json.loads(body), {name.lower(): value for name, value in self.headers.items()})
         if reply.delay < math.inf:

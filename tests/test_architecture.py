@@ -35,7 +35,7 @@ OWNERS = {
     "prometheus_client": {"serve"},
     "prometheus_fastapi_instrumentator": {"serve"},
     "pydantic_settings": {"serve"},
-    "openai": {"llm/endpoint"},
+    "httpx2": {"llm/http", "llm/endpoint"},
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},
     "pandas": {"integrations", "engine/ranked"},

@@ -30,6 +30,7 @@ def add_llm(group: argparse._ActionsContainer, *, max_tokens: int = LLMConfig.ma
     group.add_argument(
         "--api-key-env", default=default.api_key_env, metavar="VAR", help="environment variable with the key"
     )
+    group.add_argument("--key-header", default=default.key_header, metavar="NAME", help="its header (Azure: api-key)")
     group.add_argument(
         "--temperature", type=_temperature, default=default.temperature, help="0: greedy; none: not sent"
     )
@@ -71,6 +72,7 @@ def llm_config(flags: argparse.Namespace, model: str, base_url: str, api_key_env
         model,
         base_url,
         api_key_env or flags.api_key_env,
+        flags.key_header,
         flags.temperature,
         flags.max_tokens,
         in_flight=flags.in_flight,

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from rrarank.cli import VERBS as VERBS
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import PartialSuccess, RrarankError, shown
 from rrarank.errors import say as say
 from rrarank.storage.files import FULL, is_file, leftovers, remove_leftovers
 from rrarank.storage.journal import Journal, journal_path
@@ -65,6 +65,8 @@ def _run(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPa
         if sys.stdout is not None:
             sys.stdout.flush()
     except RrarankError as error:
+        for path in error.written if isinstance(error, PartialSuccess) else ():
+            print(path)
         say(f"error: {error}")
         return error.exit_code
     except Terminated:

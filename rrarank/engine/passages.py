@@ -9,6 +9,7 @@ from operator import itemgetter
 from statistics import fmean
 
 from rrarank.data.types import Candidate, Hit, Ranking
+from rrarank.data.words import word_pieces
 from rrarank.errors import RrarankError
 
 _MERGE: dict[str, Callable[[list[float]], float]] = {"max": max, "first": itemgetter(0), "mean": fmean}
@@ -59,11 +60,11 @@ def split_passages(ranking: Ranking, passages: Passages) -> Ranking:
 
 
 def _windows(text: str, passages: Passages) -> Iterator[str]:
-    words = text.split()
+    pieces = word_pieces(" ".join(text.split()))
     stride = passages.stride or passages.words
-    for start in range(0, max(len(words), 1), stride):
-        yield " ".join(words[start : start + passages.words])
-        if start + passages.words >= len(words) or passages.aggregate == "first":
+    for start in range(0, len(pieces), stride):
+        yield "".join(pieces[start : start + passages.words]).strip()
+        if start + passages.words >= len(pieces) or passages.aggregate == "first":
             return
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from rrarank.errors import RrarankError, did_you_mean, shown
 
@@ -117,6 +117,10 @@ def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
 
 
 def _value(text: str, kind: Any, option: str) -> object:  # Any: a type, or a generic such as Mapping[str, object]
+    if get_origin(kind) is Union:  # float | Literal["none"]
+        kind, word = get_args(kind)
+        if text in get_args(word):
+            return text
     if kind is str:
         return text
     kind = get_origin(kind) or kind

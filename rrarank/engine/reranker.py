@@ -117,6 +117,12 @@ class Explains(ABC):
         """
 
 
+class AsksLLM:
+    """A reranker that asks an LLM, whose answers may contain no ranking."""
+
+    report: Callable[[str, Mapping[str, int]], None] | None = None  # called with qid and verdict -> answers
+
+
 class Pointwise(Reranker):
     """A reranker that scores each (query, text) on its own. It encodes and scores; the engine makes the batches."""
 

@@ -58,7 +58,10 @@ def _generate(flags: argparse.Namespace) -> None:
     names += ["prompt", "examples", "output", "overwrite", "dry_run"]
     settings = {name: getattr(flags, name) for name in names}
     llm = llm_config(flags, flags.model, flags.base_url)
-    generate_queries(GenerateJob(flags.collection, flags.index, llm, price=flags.price or FREE, **settings))
+    for path in generate_queries(
+        GenerateJob(flags.collection, flags.index, llm, price=flags.price or FREE, **settings)
+    ):
+        print(path)
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ class GenerateJob:
     dry_run: bool = False
 
 
-def generate_queries(job: GenerateJob) -> list[Attempt]:
-    """Write topics and judgments, print their paths, and return what came of each passage.
+def generate_queries(job: GenerateJob) -> list[str]:
+    """Write topics and judgments and return their paths: nothing for a dry run.
 
     Answers are journaled: a job that was stopped, or that some answers failed, continues when it is run again.
 
@@ -96,6 +96,7 @@ def generate_queries(job: GenerateJob) -> list[Attempt]:
         answers = writer.answers(passages, journal)
         attempts = _attempts(job, writer, passages, answers, index, language)
         failed = [docid for docid in passages if docid not in answers]
+        written: list[str] = []
         if any(not attempt.fault for attempt in attempts):
             facts = {
                 "config": config,
@@ -105,14 +106,14 @@ def generate_queries(job: GenerateJob) -> list[Attempt]:
                 "failed": failed,
             }
             _write(topics, qrels, attempts, inputs, facts)
-            print(f"{topics}\n{qrels}")
+            written = [str(topics), str(qrels)]
         elif not failed:
             hint = f"is {job.index} made from {job.collection}, and what do the answers in {journal.path} say?"
             raise RrarankError(f"{topics}: not written, as no query is kept; {hint}")
         if failed:
-            raise PartialSuccess(unanswered("passages", failed, failures, str(topics)))
+            raise PartialSuccess(unanswered("passages", failed, failures, str(topics)), written)
         journal.remove_used()
-    return attempts
+    return written
 
 
 # -- before anything is asked -----------------------------------------------------------------------------------------

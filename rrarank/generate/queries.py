@@ -12,10 +12,10 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rrarank.data.words import words
 from rrarank.llm.base import Answer
-from rrarank.llm.listwise import without_thought
-from rrarank.llm.prompts import UNSPACED
 from rrarank.llm.questions import is_complete
+from rrarank.llm.thoughts import without_thought
 from rrarank.sources.lucene import LuceneIndex
 from rrarank.storage.journal import work_key
 
@@ -23,6 +23,7 @@ FAULTS = ("refused", "cut short", "empty", "too long", "mentions the passage", "
 """Why a query is dropped; the first fault that applies counts."""
 
 COPIED_WORDS = 8  # consecutive words of the passage; a person may type fewer
+MOST_LETTERS = 5_000  # of a line that is read
 COPIED_SENTENCE = 4  # words of a copied sentence; fewer are rather a name or a title
 
 
@@ -55,11 +56,7 @@ def sample_passages(
 
     So the same passages come first, in the same order, when more are drawn or documents are added.
     """
-    fit = (
-        (docid, text)
-        for docid, text in documents
-        if docid not in leave_out and len(_WORD.findall(text)) >= fewest_words
-    )
+    fit = ((docid, text) for docid, text in documents if docid not in leave_out and len(words(text)) >= fewest_words)
     return dict(heapq.nsmallest(number, fit, key=lambda document: _hash(f"{seed} {document[0]}")))
 
 
@@ -101,8 +98,6 @@ def round_trip(
     return [replace(attempt, fault="not found") if attempt.docid in lost else attempt for attempt in attempts]
 
 
-_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")  # scripts without spaces: each character
-_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)|[。！？\n]+")
 _REFUSAL = re.compile(
     r"sorry[,.!]|(?:I['’]m|I am) (?:very |so |really )?sorry\b|(?:I['’]m|I am) (?:unable|not able) to\b"
@@ -126,7 +121,7 @@ def _fault(query: str, answer: Answer, passage: str, most_words: int) -> str:
         return "cut short"
     if not query:
         return "empty"
-    if len(_WORD.findall(query)) > most_words:
+    if len(words(query)) > most_words:
         return "too long"
     if _MENTION.search(query):
         return "mentions the passage"
@@ -134,17 +129,12 @@ def _fault(query: str, answer: Answer, passage: str, most_words: int) -> str:
 
 
 def _is_copied(query: str, passage: str) -> bool:
-    said = _bare_words(query)
-    if len(said) >= COPIED_WORDS and f" {' '.join(said)} " in f" {' '.join(_bare_words(passage))} ":
+    said = words(query.casefold())
+    if len(said) >= COPIED_WORDS and f" {' '.join(said)} " in f" {' '.join(words(passage.casefold()))} ":
         return True
     return len(said) >= COPIED_SENTENCE and any(
-        said == _bare_words(sentence) for sentence in _SENTENCE_END.split(passage)
+        said == words(sentence.casefold()) for sentence in _SENTENCE_END.split(passage)
     )
-
-
-def _bare_words(text: str) -> list[str]:
-    """Casefolded words without punctuation around them."""
-    return [bare for word in _WORD.findall(text.casefold()) if (bare := _AROUND.sub("", word))]
 
 
 def _without_case(query: str) -> str:
@@ -176,11 +166,14 @@ def _lines(answer: str) -> list[str]:
 
 
 def _bare_line(line: str) -> str:
-    line = " ".join(_NOISE.sub(" ", line).split())
-    if line.count("**") % 2 == 0:  # an odd number may be part of the query: what is **kwargs
-        line = line.replace("**", "")
-    bare = _LEAD.sub("", _unquoted(line))
-    return line if bare == line else _bare_line(bare)
+    """The line without markup, labels and quotes, however they are nested."""
+    bare, line = line[:MOST_LETTERS], ""
+    while bare != line:
+        line = " ".join(_NOISE.sub(" ", bare).split())
+        if line.count("**") % 2 == 0:  # an odd number may be part of the query: what is **kwargs
+            line = line.replace("**", "")
+        bare = _LEAD.sub("", _unquoted(line))
+    return line
 
 
 def _unquoted(line: str) -> str:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from rrarank.errors import RrarankError, shown
 from rrarank.llm.base import LLM, Answer, Failure, Messages
-from rrarank.llm.prompts import cut, estimate_tokens
+from rrarank.llm.prompts import cut, estimate_tokens, neutralise
 from rrarank.llm.questions import ask_unrecorded, recorded_answer
 from rrarank.sources.texts import Collection
 from rrarank.storage.files import read_lines
@@ -111,7 +111,7 @@ class QueryWriter:
 
     def _body(self, passage: str) -> str:
         count = self.llm.count_tokens or estimate_tokens
-        return self.prompt.body.format(passage=cut(" ".join(passage.split()), self.passage_tokens, count))
+        return self.prompt.body.format(passage=cut(neutralise(passage), self.passage_tokens, count))
 
     def tokens(self, passage: str) -> int:
         """Estimate the tokens of the question."""

@@ -86,7 +86,7 @@ def _label(flags: argparse.Namespace) -> None:
     check_engine_flags(flags)
     if not flags.run:
         raise RrarankError("--run is needed: the first stage whose candidates the teacher ranks")
-    label_run(
+    written = label_run(
         LabelJob(
             flags.run,
             _teacher(flags),
@@ -105,6 +105,8 @@ def _label(flags: argparse.Namespace) -> None:
             dry_run=flags.dry_run,
         )
     )
+    for path in written:
+        print(path)
 
 
 def _teacher(flags: argparse.Namespace) -> LLMTeacherConfig | list[str] | ScorerConfig:

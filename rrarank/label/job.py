@@ -116,8 +116,8 @@ class LabelJob:
         return "llm" if isinstance(self.teacher, LLMTeacherConfig) else "runs"
 
 
-def label_run(job: LabelJob) -> list[LabelledRanking]:
-    """Write the distillation set, print its path, and return its labels.
+def label_run(job: LabelJob) -> list[str]:
+    """Write the distillation set and return its path: nothing for stdout or a dry run.
 
     Answers are journaled: a job that was stopped, or that some answers failed, continues when it is run again.
 
@@ -145,17 +145,17 @@ def label_run(job: LabelJob) -> list[LabelledRanking]:
         labels = _ask(job, teacher, lists)
         failed = [shown.query.qid for shown, label in zip(lists, labels, strict=True) if label is None]
         made = [label for label in labels if label is not None]
-        failure = PartialSuccess(unanswered("queries", failed, teacher.failures, job.output)) if failed else None
+        written = [job.output] if made and is_file(job.output) else []
+        message = unanswered("queries", failed, teacher.failures, job.output)
+        failure = PartialSuccess(message, written) if failed else None
         if not made:
             raise failure or RrarankError(f"{job.run}: no query has a candidate with a text; nothing to label")
         _write(job, inputs, config, made, failed)
         if not failed and (others := journal.remove_used()):
             say(f"{journal.path} stays: {others:,} of its records are of another job")
-    if is_file(job.output):
-        print(job.output)
     if failure:
         raise failure
-    return made
+    return written
 
 
 # -- before anything is asked -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from rrarank.label.teacher import Teacher
 from rrarank.llm.base import Answer, Failure, Messages
 from rrarank.llm.listwise import labels, parse_answer
 from rrarank.llm.questions import PromptedLLM, ask_unrecorded, is_complete, recorded_answer
+from rrarank.llm.thoughts import without_thought
 from rrarank.storage.journal import Journal
 
 TOKENS_A_REASON = 30  # `[12] Relevant: ` and twenty words
@@ -101,14 +102,14 @@ def read_answer(shown: LabelledRanking, answer: str, *, finished: bool = True) -
 
 
 _REASON = re.compile(  # `[3] why`, `3: why`, `1. **[3]** why`; but neither `[3]` alone nor `[3] > [1]`
-    r"^\W*(?:[0-9]+[.)][ *]+(?=\[))?\[?([0-9]{1,6}+)\]?+[ \t*|:.)–—-]*+(?![\[>,;=])(\S.*?)\s*$", re.MULTILINE
+    r"^[^\w\n]*+(?:[0-9]+[.)][ *]+(?=\[))?\[?([0-9]{1,6}+)\]?+[ \t*|:.)–—-]*+(?![\[>,;=])(\S.*?)\s*$", re.MULTILINE
 )
 
 
 def parse_reasons(answer: str, label: LabelledRanking) -> dict[str, str]:
     """docid -> reason, from lines of the form `[n] …`; the first line of a passage counts."""
     reasons: dict[str, str] = {}
-    for number, reason in _REASON.findall(answer):
+    for number, reason in _REASON.findall(without_thought(answer)[0]):
         if 1 <= int(number) <= len(label.shown):
             reasons.setdefault(label.shown[int(number) - 1].docid, reason)
     return reasons

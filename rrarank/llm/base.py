@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class LLMConfig:
         model: a folder on disk, or the model's name at an endpoint.
         base_url: the endpoint, such as `http://localhost:8000/v1`; empty: OPENAI_BASE_URL, else OpenAI's own.
         api_key_env: environment variable that holds the key for that URL; leave it unset for a server without keys.
+        key_header: `Authorization` sends `Bearer KEY`; a header of another name has the key alone (Azure: `api-key`).
         temperature: 0 for greedy decoding; None sends no temperature (some models refuse one).
         max_tokens: longest answer (100 ids, `[1] > [2] > …`, take about 600); 0 sends no limit.
         seed: seed of the sampling, if the endpoint supports one.
@@ -38,6 +40,7 @@ class LLMConfig:
     model: str
     base_url: str = ""
     api_key_env: str = "OPENAI_API_KEY"
+    key_header: str = "Authorization"
     temperature: float | None = 0.0
     max_tokens: int = 1024
     seed: int | None = None
@@ -54,6 +57,8 @@ class LLMConfig:
         for name, least in {"in_flight": 1, "retries": 0, "max_tokens": 0, "temperature": 0}.items():
             if (value := getattr(self, name)) is not None and not least <= value < math.inf:
                 raise RrarankError(f"{name} {value}, expected {least} or more")
+        if not re.fullmatch("[A-Za-z0-9-]{1,40}", self.key_header):
+            raise RrarankError(f"key_header {self.key_header!r}, expected a header name such as api-key")
         for name in ("timeout_s", "total_s"):
             if not 0 < (value := getattr(self, name)) < math.inf:
                 raise RrarankError(f"{name} {value}, expected seconds, more than 0")

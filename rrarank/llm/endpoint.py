@@ -11,30 +11,29 @@ import itertools
 import json
 import os
 import random
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError, printable
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages, public_name
+from rrarank.llm.http import BadReply, Reply, address_of, open_client, post
 
 if TYPE_CHECKING:
-    from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+    from httpx2 import AsyncClient
 
-CONNECT_S = 10.0  # time limit of a connection
 FIRST_WAIT_S, GROWTH, LONGEST_WAIT_S = 0.5, 4, 30.0  # between tries; five waits outlast a server restart
 TRIES_UNREACHED = 3  # while the server has never replied
 PATIENCE = 8  # consecutive failures that end a job; at least `in_flight`
+LETTERS_A_TOKEN = 16  # an answer of more letters than its tokens can have is cut
 
 
 class Endpoint(LLM):
@@ -42,9 +41,11 @@ class Endpoint(LLM):
 
     def __init__(self, config: LLMConfig) -> None:
         super().__init__(config)
-        self._url = _checked_url(config.base_url or os.environ.get("OPENAI_BASE_URL", ""))
-        self._key = _key(config.api_key_env, needed=not self._url)
-        self._where = self._url.partition("?")[0] or "OpenAI's API"
+        base_url = config.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
+        self._address = address_of(base_url)
+        self._where = self._address.name
+        self._key = _key(config.api_key_env, needed=not base_url)
+        self._limit_field = "max_tokens"  # or, for newer models, max_completion_tokens
         self._reached = False
         self._random = random.Random()  # jitter of the waits; no answer depends on it
 
@@ -56,7 +57,7 @@ class Endpoint(LLM):
         """Send requests in another thread; read questions and raise errors in the caller's."""
         done: SimpleQueue[Future[tuple[str, Answer | Failure]]] = SimpleQueue()
         client = self._client()
-        with _background_loop(client.close) as loop:
+        with _background_loop(client.aclose) as loop:
             in_flight = 0
             while True:
                 for key, messages in itertools.islice(questions, self.config.in_flight - in_flight):
@@ -69,14 +70,13 @@ class Endpoint(LLM):
                 in_flight -= 1
                 yield outcome
 
-    def _client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI, Timeout
+    def _client(self) -> AsyncClient:
+        key = self._key or "none"
+        is_bearer = self.config.key_header.lower() == "authorization"
+        headers = {self.config.key_header: f"Bearer {key}" if is_bearer else key}
+        return open_client(self._address, headers, self.config.timeout_s, self.config.in_flight)
 
-        timeout = Timeout(self.config.timeout_s, connect=min(CONNECT_S, self.config.timeout_s))
-        # the SDK retries neither truncated replies nor within a total time, so we retry ourselves
-        return AsyncOpenAI(api_key=self._key or "none", base_url=self._url or None, timeout=timeout, max_retries=0)
-
-    async def _ask(self, client: AsyncOpenAI, key: str, messages: Messages) -> tuple[str, Answer | Failure]:
+    async def _ask(self, client: AsyncClient, key: str, messages: Messages) -> tuple[str, Answer | Failure]:
         """Try until there is an answer, a permanent error, or no time left."""
         end = time.monotonic() + self.config.total_s
         for tries in itertools.count(1):
@@ -90,22 +90,33 @@ class Endpoint(LLM):
             await asyncio.sleep(wait)
         raise AssertionError("count() does not end")
 
-    async def _try(self, client: AsyncOpenAI, messages: Messages, seconds: float) -> Answer | _Fault:
-        import openai
+    async def _try(self, client: AsyncClient, messages: Messages, seconds: float) -> Answer | _Fault:
+        import httpx2
 
+        body = json.dumps(self._request(messages)).encode()
         try:
-            async with asyncio.timeout(seconds):  # the SDK's timeout limits each read, not the whole reply
-                # as text: we report truncated replies ourselves, and the SDK's typed methods only add work
-                reply = await client.post("/chat/completions", body=self._request(messages), cast_to=str)
+            async with asyncio.timeout(seconds):  # the client's timeout limits each read, not the whole reply
+                reply = await post(client, self._address.url, body)
         except TimeoutError:
             return _Fault(f"no answer within {seconds:.3g} s")
-        except openai.APIConnectionError as error:
+        except httpx2.HTTPError as error:
             return _connection_fault(error)
-        except openai.APIStatusError as error:
+        except BadReply as error:
             self._reached = True
-            return _status_fault(error)
+            return _Fault(str(error), retryable=False)
         self._reached = True
-        return _read_reply(reply)
+        if reply.status == 400 and "max_completion_tokens" in reply.body and self._limit_field == "max_tokens":
+            self._limit_field = "max_completion_tokens"
+            return await self._try(client, messages, seconds)
+        return self._read(reply) if reply.status == 200 else _status_fault(reply)
+
+    def _read(self, reply: Reply) -> Answer | _Fault:
+        """The answer, cut if the endpoint does not keep to the limit of tokens."""
+        answer = _read_reply(reply.body)
+        most = (self.config.max_tokens or 65_536) * LETTERS_A_TOKEN
+        if isinstance(answer, Answer) and len(answer.text) > most:
+            return replace(answer, text=answer.text[:most], finish_reason="length")
+        return answer
 
     def _request(self, messages: Messages) -> dict[str, object]:
         config = self.config
@@ -113,7 +124,7 @@ class Endpoint(LLM):
             "model": config.model,
             "messages": [dict(message) for message in messages],
             "temperature": config.temperature,
-            "max_tokens": config.max_tokens or None,
+            self._limit_field: config.max_tokens or None,
             "seed": config.seed,
             "stop": list(config.stop) or None,
         }
@@ -132,11 +143,17 @@ class Endpoint(LLM):
     def _give_up(self, fault: _Fault, tries: int) -> Failure:
         reason = self._one_line(fault.reason)
         if fault.unreachable and not self._reached:
-            raise MissingResource(f"{self._where}: cannot be reached ({reason}); does the server run at this base_url?")
+            if variable := self._address.proxy_variable:
+                todo = f"is the proxy of {variable} up? Set NO_PROXY to use none"
+            else:
+                todo = "does the server run at this base_url?"
+            raise MissingResource(f"{self._where}: cannot be reached ({reason}); {todo}")
         asked = f"; asked to wait {fault.wait:.0f} s" if fault.wait else ""
         return Failure(f"{reason}{asked}{f' (tried {tries} times)' if tries > 1 else ''}", fault.retryable)
 
     def _check_fatal(self, fault: _Fault) -> None:
+        if 300 <= fault.status < 400:
+            raise MissingResource(f"{self._where}: {self._one_line(fault.reason)}; redirects are not followed")
         if hint := _FATAL.get(fault.status):
             hint = hint.format(model=self.config.model, key=self.config.api_key_env)
             raise MissingResource(f"{self._where}: {hint} ({self._one_line(fault.reason)})")
@@ -144,23 +161,8 @@ class Endpoint(LLM):
     def _one_line(self, text: str) -> str:
         """Shorten the text to one printable line and remove the key, which some servers repeat in their errors."""
         text = text.replace(self._key, "***") if len(self._key) >= 8 else text
-        text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+        text = printable(" ".join(text.split()))
         return text if len(text) <= 300 else f"{text[:299]}…"
-
-
-def _checked_url(url: str) -> str:
-    """The URL, checked; errors do not repeat it, as it may contain a password."""
-    url = url.strip()
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_valid = False
-    if url and not (is_valid and re.fullmatch("[!-~]+", url)):
-        raise RrarankError("base_url is not a URL; expected for example http://localhost:8000/v1")
-    if parts.username or parts.password:
-        raise RrarankError("base_url contains a user or password; put the key into the variable that api_key_env names")
-    return url
 
 
 def _key(variable: str, needed: bool) -> str:
@@ -196,12 +198,19 @@ _FATAL = {
 _TRANSIENT = {408, 409, 425, 429}  # and 5xx: the SDK's list, and 425 (RFC 8470)
 
 
-def _status_fault(error: APIStatusError) -> _Fault:
-    status = error.status_code
-    reason = f"HTTP {status}: {_complaint(error.body)}"
-    if error.code == "insufficient_quota":  # OpenAI sends it with 429, but waiting does not help
-        return _Fault(reason, retryable=False, status=402)
-    return _Fault(reason, status in _TRANSIENT or status >= 500, _retry_after(error.response.headers), status)
+def _status_fault(reply: Reply) -> _Fault:
+    status = reply.status
+    if 300 <= status < 400:
+        return _Fault(f"HTTP {status}: redirects to {reply.headers.get('location', 'nowhere')}", False, status=status)
+    try:
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        body = reply.body
+    error = body.get("error", body) if isinstance(body, Mapping) else body
+    reason = f"HTTP {status}: {_complaint(error)}"
+    if isinstance(error, Mapping) and error.get("code") == "insufficient_quota":
+        return _Fault(reason, retryable=False, status=402)  # OpenAI sends it with 429, but waiting does not help
+    return _Fault(reason, status in _TRANSIENT or status >= 500, _retry_after(reply.headers), status)
 
 
 def _complaint(body: object) -> str:
@@ -212,12 +221,10 @@ def _complaint(body: object) -> str:
     return "an HTML page" if text.lstrip()[:1] == "<" else text or "no reason given"
 
 
-def _connection_fault(error: APIConnectionError) -> _Fault:
-    """The fault by its cause's class name, since the SDK's HTTP library changes between versions."""
-    cause: BaseException = error.__cause__ or error
-    kind = type(cause).__name__
+def _connection_fault(error: Exception) -> _Fault:
+    kind = type(error).__name__
     unreachable = kind in {"ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol"}
-    return _Fault(f"{kind}: {cause}" if str(cause) else kind, unreachable=unreachable)
+    return _Fault(f"{kind}: {error}" if str(error) else kind, unreachable=unreachable)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -242,7 +249,7 @@ def _seconds(text: str) -> float:
 def _read_reply(body: str) -> Answer | _Fault:
     """Read a reply with status 200, which may still be truncated, empty or no chat completion."""
     try:
-        reply = json.loads(body)
+        reply = json.loads(body, parse_int=_whole_number)
     except (ValueError, RecursionError):
         what = "an HTML page" if body.lstrip()[:1] == "<" else f"not JSON ({len(body):,} characters)"
         return _Fault(f"the reply is {what}")
@@ -250,7 +257,7 @@ def _read_reply(body: str) -> Answer | _Fault:
         case {"choices": [{"message": {**message}} as choice, *_]}:
             usage = reply.get("usage")
             return Answer(
-                _text(message.get("content")) or _text(message.get("refusal")),
+                _content(message.get("content")) or _text(message.get("refusal")),
                 _text(choice.get("finish_reason")),
                 _count(usage, "prompt_tokens"),
                 _count(usage, "completion_tokens"),
@@ -262,14 +269,26 @@ def _read_reply(body: str) -> Answer | _Fault:
     return _Fault("the reply has no choices")
 
 
+def _content(value: object) -> str:
+    """The text of a message, which may come as a list of parts: thinking parts are left out."""
+    if not isinstance(value, list):
+        return _text(value)
+    parts = [part for part in value if isinstance(part, dict) and part.get("type") in ("text", "output_text")]
+    return "".join(_text(part.get("text")) for part in parts)
+
+
 def _text(value: object) -> str:
     """The string in valid UTF-8: JSON may contain half of a surrogate pair, UTF-8 cannot."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
+def _whole_number(text: str) -> int:
+    return int(text) if len(text) < 16 else 0  # nobody counts so far, and Python refuses thousands of digits
+
+
 def _count(usage: object, name: str) -> int:
     value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if isinstance(value, int) else 0
+    return max(value, 0) if type(value) is int else 0
 
 
 def _stop_after_failures(

@@ -1,4 +1,4 @@
-"""List-wise ranking by a language model: what its answer says, and windows over a list too long for one prompt."""
+"""List-wise ranking by an LLM: read its answer, and move windows over a list too long for one prompt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rrarank.errors import RrarankError
+from rrarank.llm.thoughts import without_thought
+
+NO_ORDER = {"refused", "no ids"}
+"""Verdicts of answers that name no passage."""
 
 Places = tuple[int, ...]
 """Places of a prompt's passages, from 0: id `[n]` is place n - 1."""
@@ -16,14 +20,14 @@ Places = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Parsed:
-    """What an answer says of the passages it was shown: each place is in `order` or in `missing`, once.
+    """How an answer ranks the shown passages: each place is in `order` or in `missing`, once.
 
     Args:
         order: best first.
         missing: in prompt order.
-        faults: the gravest first: refused, no ids, no list (ids in prose alone, or lists that contradict each other),
+        faults: the gravest first: refused, no ids, no list (ids in prose only, or lists that contradict each other),
             truncated, out of range, repeated, missing, extra text.
-        aside: those of `missing` that the answer mentions beside its list, to whatever purpose.
+        aside: places of `missing` that the answer mentions outside its list, for whatever reason.
     """
 
     order: Places
@@ -38,16 +42,20 @@ class Parsed:
 
 
 def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
-    """The order that an answer gives to `count` passages: a list of ids `[n]`, however it is set; of an id that stands
-    twice the first counts. Numbers in prose and in a model's thoughts are not ids.
+    """Read the order of `count` passages: a list of ids `[n]` in any notation; of a repeated id the first counts.
+
+    Numbers in prose and in the model's thoughts are not ids.
 
     Args:
         finished: False if the model was stopped (`finish_reason` is "length").
     """
     text, is_whole = _canonical(answer, finished)
     mentioned = _ids(text)
-    ranking = _ranking(text)
+    ranking = _ranking(text, count)
     named = _ids(ranking) if ranking else mentioned
+    if not ranking or (not set(range(1, count + 1)) <= set(named) and _is_aside(ranking, text)):
+        whole = _order_without_list(text, count)
+        ranking, named = ("", whole) if whole else (ranking, named)
     order = _places(named, count)
     refused = not mentioned and bool(_REFUSAL.search(text))
     found = {
@@ -69,12 +77,11 @@ def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
 
 
 def labels(parsed: Parsed) -> tuple[Places, Places, Places]:
-    """What an answer is worth as labels: (listed, missing, unknown); missing are hard negatives (RRADistill).
+    """The labels of an answer: (listed, missing, unknown); missing places are hard negatives (RRADistill).
 
-    A place is missing only by the judgment of an answer that ended by itself. In one that breaks off, or that names an
-    id never shown, a place left out may be a slip: it is unknown. So is one mentioned beside the list, as nothing says
-    whether for praise or blame; other words beside it do no harm. Without a list (the model wrote "none", or refused)
-    nothing is known.
+    A place is missing only if a complete answer leaves it out. It is unknown if the answer is cut off, if it names an
+    id that was not shown, or if it mentions the place outside the list. Without a list (the model wrote "none", or
+    refused) all places are unknown.
     """
     if {"refused", "no ids", "no list"} & set(parsed.faults):
         return (), (), tuple(sorted(parsed.order + parsed.missing))
@@ -84,92 +91,179 @@ def labels(parsed: Parsed) -> tuple[Places, Places, Places]:
 
 
 def reappend(parsed: Parsed) -> Places:
-    """All places, the missing ones last, as they were: RankGPT's rule (Sun et al., EMNLP 2023), for that baseline."""
+    """All places, the missing ones last in prompt order, as in RankGPT (Sun et al., EMNLP 2023)."""
     return parsed.order + parsed.missing
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
-_THOUGHT = r"(?:think|thinking|thought|reasoning)>"
-_NUMBER = r"(?:(?:passage|document|doc) ?)?#?[0-9]+"
-_ID = r"(?:(?:passage|document|doc) ?)?#?\[ ?[0-9]+ ?\]"
-_ABOVE = r"(?:[-=]*>+|=|≻|→)"  # `=` ties two, which then keep the order of the answer
-_FULL_STOP = r"[ .,;)}\]]*"
-_LABEL = r"(?:(?!.*\b(?:not|irrelevant)\b)[^\[\]\n]{0,80}: ?[{(]*)?"  # `Ranking: `, but not `Not relevant: `
+_LABEL = (
+    r"(?:(?:passages?|documents?|docs?|문서|문단|단락|본문|段落|文档|文檔|文章|文書|パッセージ|id) ?|\b[dp](?=[0-9]))"
+)
+_COUNTER = r"(?:번째|번|番目|番|号|號|段落|段|篇|个|條|条)"
+_NUMBER = rf"{_LABEL}?[#第]?[0-9]+(?: ?{_COUNTER})?"
+_ID = rf"{_LABEL}?[#第]?\[ ?[0-9]+ ?\](?: ?{_COUNTER})?"
+_ABOVE = r"(?:[-=]*+>+|=|≻|→)"  # `=` ties two, which then keep the order of the answer
+_FULL_STOP = r"[ .,;)}\]|]*"
+_HEADING = r"(?:(?!.*\b(?:not|irrelevant)\b)[^\[\]\n]{0,80}: ?[{(]*)?"  # `Ranking: `, but not `Not relevant: `
 
 _REFUSAL = re.compile(
     r"\bI (?:cannot|can not|can['’]t|will not|won['’]t|am unable|am not able)|\bI['’]m (?:unable|not able)|\bsorry\b"
     r"|\bas an AI\b|\bunable to (?:rank|comply|assist)|죄송|할 수 없",
     re.IGNORECASE,
 )
-_MARKER = re.compile(r"^(?:[0-9]+[.):]|[-•–+])(?: (?=\S)|(?=\[))", re.MULTILINE)  # `1. `, of a list's line
+_FINAL = re.compile(  # a heading of the ranking; `sure`: earlier lists do not count
+    r"(?:(?P<sure>\b(?:final|corrected|revised)\b|최종|最终|最終|最后)|^[^\w\n]*(?:[a-z]+ ){0,4})[ *]*"
+    r"(?:ranking|order|answer|response|순위|순서|답변|정답|排序|排名|答案|順位|回答)[^\[\]\n:.]{0,20}[:\n]"
+    r"|(?P<boxed>\bboxed ?\{)|\b(?P<corrected>corrected|revised) ?:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MARKER = re.compile(r"^(?:(?:rank )?[0-9]+(?:위|位)?[.):]|[-•–+])(?: (?=\S)|(?=\[))", re.IGNORECASE | re.MULTILINE)
+_RANK_COLUMN = re.compile(rf"^\| ?(?:[0-9]+ ?\| ?)?(?={_ID})", re.IGNORECASE | re.MULTILINE)  # of a table
+_LABEL_IN_BRACKETS = re.compile(rf"\[ ?{_LABEL}?[#第]?([0-9]+)(?: ?{_COUNTER})? ?\]", re.IGNORECASE)
+_LABELLED = re.compile(rf"{_LABEL}[#第]?[0-9]|[0-9] ?{_COUNTER}", re.IGNORECASE)
+_LABELLED_ID = rf"(?:{_LABEL}[#第]?[0-9]+(?: ?{_COUNTER})?|第?[0-9]+ ?{_COUNTER})"
+_LABELLED_LIST = re.compile(  # also one that opens a line: `Passage 3 - names the year`
+    rf"(?<!\w){_LABELLED_ID}(?:(?: ?(?:[,;]|{_ABOVE}|and\b) ?{_LABELLED_ID})+|(?= ?[-–—:|]))", re.IGNORECASE
+)
+_IN_PARENTHESES = re.compile(rf"\([0-9]+\)(?: ?{_ABOVE} ?\([0-9]+\)){{2,}}")
+_IN_TAGS = re.compile(r"<(?:id|doc|docid|document|passage|item)>\s*+\[?([0-9]+)\]?\s*+</[a-z]+>", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=[.!?。]) ")
 _TORN = re.compile(r"\[[^\[\]]*$|[>=,;≻→]$")
 _RANGE = r" ?(?:-|–|to|through|until) ?"
-_ELIDED = re.compile(  # `[3] > [1] > ...`, `[4] > etc.`, `[4-8]`, `[4] to [8]`: ids that are meant and not named
-    rf"(?:[>,;]|{_ID}) ?(?:\.{{2,}}|\[? ?\.{{2,}} ?\]?|etc\b)|\.{{2,}} ?[>,;]|{_ID}{_RANGE}{_ID}"
-    rf"|\[ ?{_NUMBER}s?{_RANGE}{_NUMBER} ?\]|\[ ?(?:passages|documents|docs) ?[0-9]+{_RANGE}[0-9]+ ?\]",
+_ELIDED = re.compile(  # `[3] > [1] > ...`, `[4] > etc.`, `[4-8]`, `[4] to [8]`: ids that are meant but not named
+    rf"(?:[>,;]|{_ID}) ?(?:\.{{2,}}+|\[? ?\.{{2,}}+ ?\]?|etc\b)|(?<!\.)\.{{2,}}+ ?[>,;]|{_ID}{_RANGE}{_ID}"
+    rf"|\[ ?{_NUMBER}s?{_RANGE}{_NUMBER} ?\]",
     re.IGNORECASE,
 )
 _TORN_IN_BRACKETS = re.compile(r"\[([^\[\]]*)[,;>][^\[\],;>]*$")
-_BARE_LIST = re.compile(rf"{_NUMBER}(?: ?(?:[,;\n]|{_ABOVE})\s?{_NUMBER})+\.?", re.IGNORECASE)
+_BARE_LIST = re.compile(rf"[{{(]?{_NUMBER}(?: ?(?:[,;\n]|{_ABOVE})\s?{_NUMBER})+[)}}.]*", re.IGNORECASE)
+_BARE_LINE = re.compile(rf"[{{(]?{_NUMBER}(?: ?(?:[,;]|{_ABOVE}) ?{_NUMBER})*+[)}}.,;]*", re.IGNORECASE)
 _IN_BRACKETS = re.compile(rf"\[ ?{_NUMBER}(?: ?(?:[,;]|{_ABOVE}) ?{_NUMBER})+ ?\]", re.IGNORECASE)
 _CHAIN = re.compile(rf"(?<!\w)\[? ?{_NUMBER} ?\]?(?:\s?{_ABOVE}\s?\[? ?{_NUMBER}(?!\w) ?\]?)+", re.IGNORECASE)
 _RANKED = re.compile(rf"{_ID}(?:\s?(?:{_ABOVE}|[,;])\s?{_ID})+", re.IGNORECASE)
 _NAMED = re.compile(rf"{_ID}|\band\b", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]")
 _LINE = rf"{_ID}(?:(?:[ ,;|]|and )*{_ID})*{_FULL_STOP}"
-_LINES = re.compile(rf"^{_LABEL}{_LINE}(?:\n{_LINE})*$", re.IGNORECASE | re.MULTILINE)
+_LINES = re.compile(rf"^{_HEADING}{_LINE}(?:\n{_LINE})*$", re.IGNORECASE | re.MULTILINE)
+_OPENING = re.compile(_ID, re.IGNORECASE)
+
+_ROW = r"\{(?:[^{}\[\]]|\[ ?[0-9]+ ?\])*\}"
+_ROWS = re.compile(rf"(?:\[\s*+)?{_ROW}(?:[\s,]*+{_ROW})*+(?:\s*+\])?")
+_FIELD = re.compile(r"([a-z_]+)[\"':= ]{1,4}(?:\[ ?)?(?:[a-z]+ ?)?(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)", re.IGNORECASE)
+_ID_FIELDS = ("id", "docid", "doc_id", "doc", "passage", "passage_id", "document", "document_id", "index", "number")
+_ORDER_FIELDS = {"rank": 1, "position": 1, "score": -1, "relevance": -1, "relevance_score": -1, "rating": -1}
 
 
 def _canonical(answer: str, finished: bool) -> tuple[str, bool]:
-    """The answer without thoughts, mark-up and torn ids, all ids as `[n]`; and whether it is whole."""
+    """The answer without thoughts, markup and torn ids, with all ids as `[n]`; and whether it is complete."""
     text, is_thinking = without_thought(answer)
-    text = _tidy(text)
+    text = _tidy(_ROWS.sub(_rows_as_list, text))
     whole = _TORN.sub("", _TORN_IN_BRACKETS.sub(r"[\1]", text))
     if not finished:
         whole = re.sub(r"[0-9]+$", "", whole)  # perhaps the 1 of 12
     return _bracketed(whole.rstrip()), finished and not is_thinking and whole == text and not _ELIDED.search(text)
 
 
-def without_thought(answer: str) -> tuple[str, bool]:
-    """The answer without the model's thoughts, and whether a thought is left open, as in an answer that was cut off."""
-    text, *open_thought = re.split(rf"<{_THOUGHT}", re.split(rf"</{_THOUGHT}", answer)[-1])
-    return text, bool(open_thought)
+def _rows_as_list(found: re.Match[str]) -> str:
+    """`[{"id": 3, …}, {"id": 1, …}]` as `[3] > [1]`: by rank or score if all objects have one, else in their order."""
+    rows = [{name.lower(): float(value) for name, value in _FIELD.findall(row)} for row in re.findall(_ROW, found[0])]
+    if not all(row.keys() & set(_ID_FIELDS) for row in rows):
+        return found[0]
+    for name, direction in _ORDER_FIELDS.items():
+        if all(name in row for row in rows):
+            rows.sort(key=lambda row: direction * row[name])
+            break
+    ids = (next(row[name] for name in _ID_FIELDS if name in row) for row in rows)
+    return f"\n{' > '.join(f'[{max(int(number), 0)}]' for number in ids)}\n"
 
 
 def _tidy(text: str) -> str:
-    """One kind of bracket, of white space, of digit; no mark-up; an id that opens the answer has its brackets."""
-    text = unicodedata.normalize("NFKC", html.unescape(text)).translate({ord("【"): "[", ord("】"): "]"})
-    text = re.sub(r"</?[A-Za-z|][^<>\n]*>", " ", text)  # <answer>, <|im_end|>
+    """The text with one kind of bracket, white space and digit, without markup; its first id has both brackets."""
+    text = unicodedata.normalize("NFKC", html.unescape(text)).translate(str.maketrans("【】、", "[],"))
+    text = re.sub(r"</?[A-Za-z|][^<>\n]*>", " ", _IN_TAGS.sub(r"\n[\1]\n", text))  # <b>, <|im_end|>
     text = re.sub(r"^[ \t]*```\w*[ \t]*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"[*`\"\\]", "", text)
     text = re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", text)).strip()
     text = re.sub(r"\[(?: ?\[)+", "[", re.sub(r"\](?: ?\])+", "]", text))
     text = re.sub(r"0*([0-9]{1,9})[0-9]*", r"\1", text)  # 03 is 3; nobody shows a billion passages
-    text = _MARKER.sub("", text)
-    return re.sub(r"\A([0-9]+)(?:\]|(?= ?>))", r"[\1]", text)
+    text = _LABEL_IN_BRACKETS.sub(r"[\1]", _MARKER.sub("", text))
+    return re.sub(r"\A([0-9]+)(?:\]|(?= ?>))", r"[\1]", _RANK_COLUMN.sub("", text))
 
 
 def _bracketed(text: str) -> str:
-    """Ids that lack a bracket have both: a list that is the whole answer, or numbers on either side of a `>`."""
+    """The text with brackets around all ids: those of a list that is or ends the answer, and numbers beside a `>`."""
     if _BARE_LIST.fullmatch(text):
         return _each_bracketed(text)
-    text = _IN_BRACKETS.sub(lambda found: _each_bracketed(found[0]), text)
-    return _CHAIN.sub(lambda found: _each_bracketed(found[0]) if re.search(r"[\[\]]", found[0]) else found[0], text)
+    lines = text.split("\n")
+    start = len(lines)
+    while start and _BARE_LINE.fullmatch(lines[start - 1]):
+        start -= 1
+    if start == len(lines):
+        heading, colon, rest = lines[-1].rpartition(":")
+        if _FINAL.search(heading + colon) and _BARE_LINE.fullmatch(rest.strip()):
+            lines[-1:] = [heading + colon, rest.strip()]
+    ending = "\n".join(lines[start:])
+    if len(re.findall("[0-9]+", ending)) > 1:
+        text = "\n".join([*lines[:start], _each_bracketed(ending)])
+    for ids in (_IN_BRACKETS, _IN_PARENTHESES, _LABELLED_LIST):
+        text = ids.sub(lambda found: _each_bracketed(found[0]), text)
+    return _CHAIN.sub(lambda found: _each_bracketed(found[0]) if _names_ids(found[0]) else found[0], text)
+
+
+def _names_ids(chain: str) -> bool:
+    """Whether numbers with `>` between them are ids, unlike `3 > 2` in prose."""
+    return bool(re.search(r"[\[\]]", chain) or _LABELLED.search(chain)) or len(re.findall("[0-9]+", chain)) > 2
 
 
 def _each_bracketed(text: str) -> str:
-    return re.sub("[0-9]+", r"[\g<0>]", re.sub(r"\[ ?| ?\]", "", text))
+    return re.sub("[0-9]+", r"[\g<0>]", re.sub(r"[\[(] ?| ?[\])]", "", text))
 
 
-def _ranking(text: str) -> str:
-    """The list that is the answer, empty if there is none: ids with `>` between them, else lines of nothing but ids. Of
-    several with the same ids the last of the longest counts; several with different ids contradict each other."""
-    lists = [found[0] for found in _RANKED.finditer(text) if re.search(_ABOVE, found[0])]
-    lists = lists or [found[0] for found in _LINES.finditer(text)]
-    if len({frozenset(_ids(found)) for found in lists}) != 1:
-        return ""
-    return max(reversed(lists), key=lambda found: len(_ids(found)))
+def _ranking(text: str, count: int) -> str:
+    """The list that is the answer, empty if there is none: ids with `>` between them, or lines of nothing but ids.
+
+    Only lists below the last heading such as `Final ranking:` count. The last list of all passages wins. Of lists with
+    the same ids the last of the longest wins; of others the last one, if it has all ids of those before. Other lists
+    contradict each other: they are no answer, except the first one below a final heading.
+    """
+    ranked = [(found.start(), found[0]) for found in _RANKED.finditer(text) if re.search(_ABOVE, found[0])]
+    lines = [(found.start() + found[0].index("["), found[0]) for found in _LINES.finditer(text)]
+    lists = ranked or lines
+    headings = [found for found in _FINAL.finditer(text) if lists and found.end() <= lists[-1][0]]
+    start = headings[-1].end() if headings else 0
+    is_final = bool(headings and headings[-1].lastgroup)
+    candidates = [(place, found) for place, found in ranked + lines if place >= start or not is_final]
+    if whole := [found for found in candidates if set(range(1, count + 1)) <= set(_ids(found[1]))]:
+        return max(whole)[1]
+    below = [found for place, found in lists if place >= start]
+    ids = [set(_ids(found)) for found in below]
+    if all(one == ids[0] for one in ids):
+        return max(reversed(below), key=lambda found: len(_ids(found)), default="")
+    if set.union(*ids) == ids[-1]:
+        return below[-1]
+    return below[0] if is_final else ""
+
+
+def _order_without_list(text: str, count: int) -> list[int]:
+    """The ids of the last sentence, or of the last lines that open with an id, that name all passages; else nothing."""
+    everything = set(range(1, count + 1))
+    openings: dict[int, None] = {}
+    for line in reversed(text.split("\n")):
+        for part in (*map(_ids, reversed(_RANKED.findall(line))), *map(_ids, reversed(_SENTENCE_END.split(line)))):
+            if everything <= set(part):
+                return part
+        if opening := _OPENING.match(line):
+            openings |= dict.fromkeys(_ids(opening[0]))
+        if everything <= openings.keys():
+            return [*openings][::-1]
+    return []
+
+
+def _is_aside(ranking: str, text: str) -> bool:
+    """Whether the list stands within a sentence."""
+    after = text[text.rindex(ranking) + len(ranking) :].partition("\n")[0]
+    return bool(_WORDS.search(after))
 
 
 def _ids(text: str) -> list[int]:
@@ -184,8 +278,10 @@ def _places(numbers: Sequence[int], count: int) -> Places:
 
 
 def windows(n: int, size: int, step: int) -> Iterator[tuple[int, int]]:
-    """(start, end) pairs from the bottom of a list of n to its top, as in RankGPT (Sun et al., EMNLP 2023), but every
-    position is seen: RankGPT's own loop has no window for a list shorter than one, and may stop short of the top."""
+    """(start, end) pairs from the bottom of a list of n to its top, as in RankGPT (Sun et al., EMNLP 2023).
+
+    Every position is covered: RankGPT's own loop skips lists shorter than a window and may stop before the top.
+    """
     if not 0 < step <= size:
         raise RrarankError(f"windows of {size} in steps of {step}: expected a step from 1 to the size of the window")
     end = n

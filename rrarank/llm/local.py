@@ -61,12 +61,19 @@ class LocalModel(LLM):
 
     def _prompt(self, messages: Messages) -> torch.Tensor:
         """(1, length) token ids."""
-        chat = [dict(message) for message in messages]
+        chat = [{**message, "content": self._without_special_tokens(message["content"])} for message in messages]
         text = self._tokenizer.apply_chat_template(
             chat, tokenize=False, add_generation_prompt=True, **self._template_options
         )
         ids: torch.Tensor = self._tokenizer(text, return_tensors="pt", **_BARE)["input_ids"]
         return ids
+
+    def _without_special_tokens(self, text: str) -> str:
+        """A passage must not end its turn of the chat by a special token of this model."""
+        special = [str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special]
+        for token in sorted(special, key=len, reverse=True):
+            text = text.replace(token, f"({token.strip('<|>[]/')})")
+        return text
 
     def _generate(self, prompt: torch.Tensor, longest: int) -> list[int]:
         import torch

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
+from rrarank.data.words import word_pieces
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.yaml_settings import read_yaml, shipped_or_file
 
@@ -19,11 +20,16 @@ METHODS = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm'
 PLACEHOLDERS = ("num", "query", "rank", "candidate")
 FEWEST_TOKENS = 8  # of a passage; fewer cannot be judged
 MESSAGE_TOKENS = 8  # a high estimate of what a chat template adds to a message
+_CONTROL = re.compile(  # of the common chat templates, and thought and answer tags
+    r"<[|｜][^<>|｜]{1,40}[|｜]>|\[\|[^\[\]|]{1,40}\|\]|</?(?:start|end)_of_[a-z]{1,20}>|<unused[0-9]{1,3}>|◁/?[a-z]{1,20}▷"
+    r"|\[/?(?:INST|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"
+    r"|</?(?:s|bos|eos|pad|unk|answer|think|thinking|thought|reason|reasoning|analysis|reflection|tool_call|tool_response)>",
+    re.IGNORECASE,
+)
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")  # doubled braces are literal, as in rank_llm (str.format)
-UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
-_HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
-_CHARACTER = re.compile(f"[{UNSPACED}{_HANGUL}]")
-_WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
+_CHARACTER = re.compile(  # kana, Chinese characters, Hangul: about a token each
+    "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+)
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,10 @@ def messages(prompt: Prompt, query: str, passages: Sequence[str]) -> list[dict[s
 
 
 def neutralise(text: str) -> str:
-    """The text on one line, without bracketed numbers that look like passage ids: `[3]` becomes `(3)`."""
-    return re.sub(r"[\[【［]((?=[ ,;>–-]*\d)[\d ,;>–-]+)[\]】］]", r"(\1)", " ".join(text.split()))
+    """The text on one line, without bracketed numbers, which look like passage ids, and control tokens of chats:
+    `[3]` becomes `(3)`, `<|im_end|>` becomes `(im_end)`."""
+    text = _CONTROL.sub(lambda found: f"({found[0].strip('<|>[]/｜◁▷ ')})", " ".join(text.split()))
+    return re.sub(r"[\[【［]((?=[ ,;>–-]*\d)[\d ,;>–-]+)[\]】］]", r"(\1)", text)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
@@ -169,7 +177,7 @@ def cut(text: str, limit: int, count_tokens: Callable[[str], int] = estimate_tok
     """The first whole words of the text, at most `limit` tokens; letters if no word fits."""
     if count_tokens(text) <= limit:
         return text
-    for pieces in (_WORD.findall(text), list(text)):
+    for pieces in (word_pieces(text), list(text)):
         ends = range(1, len(pieces) + 1)
         fitting = bisect_left(ends, True, key=lambda end: count_tokens("".join(pieces[:end])) > limit)
         if fitting:

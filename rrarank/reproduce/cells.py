@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rrarank.cli.verbs import say
 from rrarank.engine import registry
-from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, PartialSuccess, RrarankError
 from rrarank.reproduce.candidates import Candidates
 from rrarank.reproduce.config import ColumnConfig
 from rrarank.reproduce.rows import Row
@@ -115,6 +115,6 @@ def _run(arguments: Sequence[str], output: Path) -> None:
     ran = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     lines = ran.stderr.strip().splitlines() or ["no message"]
     say(ran.stderr.strip() if ran.returncode == 1 else lines[-1])  # 1: a bug keeps its traceback
-    if ran.returncode:
+    if ran.returncode not in (0, PartialSuccess.exit_code):
         absent = ran.returncode in (MissingPrerequisite.exit_code, MissingResource.exit_code)
         raise (MissingResource if absent else RrarankError)(lines[-1].removeprefix("error: "))

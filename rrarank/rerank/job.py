@@ -20,9 +20,10 @@ from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
 from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
-from rrarank.engine.reranker import Explains, Reranker
+from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
+from rrarank.rerank.answers import AnswerCounts, described
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, stem
@@ -85,6 +86,7 @@ def rerank_job(job: RerankJob) -> list[str]:
 
     Raises:
         RrarankError: the job contradicts itself, an input is malformed or missing, or the output exists.
+        PartialSuccess: an LLM did not rank some queries; the run is written.
         MissingPrerequisite: a library is not installed.
         MissingResource: a model or data set is not within reach.
     """
@@ -102,19 +104,24 @@ def rerank_job(job: RerankJob) -> list[str]:
     with _journal(job) as journal:
         _check_outputs(job, inputs.origins.values())  # again: another job may have written it meanwhile
         work = _load(job, tag, inputs, pairs, journal)
+        answers = AnswerCounts(work.reranker, journal)
         resumed = bool(journal)
         started = time.perf_counter()
         pace = _pace(work, journal)
-        tops = _write(work, journal, pace)
+        tops = _write(work, journal, pace, answers)
         seconds = time.perf_counter() - started
         if isinstance(work.reranker, Explains) and job.explain:
             write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
         if journal is not None:
-            _describe(work, seconds, pace)
+            _describe(work, seconds, pace, answers)
             _let_go(journal)
     rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     say(f"{done}, {len(inputs.missing):,} without text")
+    if counts := answers.total(inputs.run):
+        say(f"{counts.total():,} answers ({described(counts)})")
+    if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
+        raise failure
     return [] if journal is None else _outputs(job)
 
 
@@ -157,6 +164,8 @@ def _check_shard(job: RerankJob) -> None:
 
 def _check_ray(job: RerankJob) -> None:
     check_ray()
+    if issubclass(registry.find_reranker(job.reranker), AsksLLM):
+        raise RrarankError(f"--engine ray: {job.reranker} asks its LLM concurrently anyway; leave it out")
     if job.config.budget_ms:
         raise RrarankError("--engine ray with --budget-ms: the budget is of one process; leave one of the two out")
     if not is_file(job.target):
@@ -235,7 +244,9 @@ def _pace(work: _Work, journal: Journal | None) -> Pace | None:
     return pace
 
 
-def _write(work: _Work, journal: Journal | None, pace: Pace | None) -> Mapping[str, Sequence[str]]:
+def _write(
+    work: _Work, journal: Journal | None, pace: Pace | None, answers: AnswerCounts
+) -> Mapping[str, Sequence[str]]:
     """Re-rank and write; returns the docids to explain: the first of each query."""
     job, inputs = work.job, work.inputs
     ranked = rerank_queries(
@@ -257,6 +268,7 @@ def _write(work: _Work, journal: Journal | None, pace: Pace | None) -> Mapping[s
                 if job.explain:
                     tops[qid] = [hit.docid for hit in hits[: job.explain]]
                 yield qid, hits
+        answers.check_any(inputs.run)
 
     if job.submission:
         write_submission(Path(job.target), run(), work.tag, inputs.topics)
@@ -265,8 +277,9 @@ def _write(work: _Work, journal: Journal | None, pace: Pace | None) -> Mapping[s
     return tops
 
 
-def _describe(work: _Work, seconds: float, pace: Pace | None) -> None:
-    job, reranker = work.job, work.reranker
+def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCounts) -> None:
+    job, reranker, qids = work.job, work.reranker, work.inputs.run
+    counts = {"answers": dict(answers.total(qids)), "unranked": answers.unranked(qids)}
     shard = {"shard": str(job.shard)} if job.shard else {}
     write_sidecar(
         Path(job.target),
@@ -277,6 +290,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None) -> None:
         precision=reranker.config.precision,
         **({"tried": work.tried} if work.tried else {}),
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
+        **(counts if counts["answers"] else {}),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 

@@ -5,17 +5,27 @@ Sun et al., EMNLP 2023. RRADistill's row HCX-L (zero-shot), for any OpenAI-compa
 
 from __future__ import annotations
 
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 from rrarank.data.types import Candidate, Ranking
-from rrarank.engine.reranker import Reranker, RerankerConfig
+from rrarank.engine.reranker import AsksLLM, Reranker, RerankerConfig
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
-from rrarank.llm.listwise import parse_answer, reappend, windows
+from rrarank.llm.listwise import NO_ORDER, Parsed, parse_answer, reappend, windows
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM, is_complete
+
+_LOG = logging.getLogger(__name__)
+_KEY_NAME = re.compile(  # other variables may hold a secret that is not meant for this endpoint
+    "RRARANK_[A-Z0-9_]+|HF_TOKEN|(?:ANTHROPIC|AZURE_OPENAI|CLOVASTUDIO|CLOVA_STUDIO|COHERE|DASHSCOPE|DEEPSEEK|FIREWORKS"
+    "|FRIENDLI|GEMINI|GOOGLE|GROQ|MISTRAL|MOONSHOT|NCP|NVIDIA|OPENAI|OPENROUTER|PERPLEXITY|TOGETHER|UPSTAGE|VLLM|XAI)_API_KEY"
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,8 @@ class ListwiseConfig(RerankerConfig):
 
     Args:
         base_url: an OpenAI-compatible endpoint; empty: OPENAI_BASE_URL, or `model` is a folder.
+        api_key_env: variable with the key: RRARANK_… or the usual name of a provider's key, as a table may name it.
+        temperature: 0 is greedy; `none` sends no temperature, as some models refuse one.
         prompt: `rank-all`, `relevant-only`, or a YAML file with rank_llm's keys.
         window, step: passages in one question, and how far the window moves (20 and 10: RankGPT).
         context: tokens of question and answer; `max_length` cuts a passage (0: 300 tokens; rank_llm: 300 words).
@@ -33,19 +45,20 @@ class ListwiseConfig(RerankerConfig):
 
     base_url: str = ""
     api_key_env: str = "OPENAI_API_KEY"
+    key_header: str = "Authorization"
     prompt: str = "rank-all"
     window: int = 20
     step: int = 10
     context: int = 8192
     max_tokens: int = 1024
-    temperature: float = 0.0
+    temperature: float | Literal["none"] = 0.0
     in_flight: int = 8
     timeout_s: float = 60.0
     total_s: float = 300.0
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
-class ListwiseLLM(Reranker):
+class ListwiseLLM(Reranker, AsksLLM):
     """Ask about the windows of a query one by one, bottom to top; re-append the documents that an answer omits.
 
     An LLM gives an order, not scores: a document's score is the number of candidates at or below it.
@@ -62,14 +75,18 @@ class ListwiseLLM(Reranker):
         if not self.config.model:
             raise RrarankError("listwise-llm needs --model: a model folder, or the name of a model at the endpoint")
         list(windows(0, self.config.window, self.config.step))  # raises if the step would skip positions
-        names = ("model", "base_url", "api_key_env", "temperature", "max_tokens", "in_flight", "timeout_s", "total_s")
-        llm = load_llm(LLMConfig(**{name: getattr(self.config, name) for name in names}, extra=self.config.extra))
+        _check_key_name(self.config.api_key_env)
+        names = {field.name for field in fields(LLMConfig)} & {field.name for field in fields(self.config)}
+        settings = {name: getattr(self.config, name) for name in names}
+        temperature = None if self.config.temperature == "none" else self.config.temperature
+        llm = load_llm(LLMConfig(**settings | {"temperature": temperature}))
         passage_tokens = self.config.max_length or PromptedLLM.passage_tokens
         prompt = load_prompt(self.config.prompt)
         self.prompted = PromptedLLM(llm, prompt, self.config.prompt, passage_tokens, self.config.context)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         orders = [list(ranking.candidates) for ranking in queries]
+        verdicts = [Counter[str]() for _ in queries]
         spans = [list(windows(len(order), self.config.window, self.config.step)) for order in orders]
         for turn in range(max(map(len, spans), default=0)):
             asked = {str(i): spans[i][turn] for i in range(len(queries)) if turn < len(spans[i])}
@@ -77,7 +94,14 @@ class ListwiseLLM(Reranker):
             for i, outcome in self.prompted.llm.answers(self._questions(queries, orders, asked)):
                 start, end = asked[i]
                 order = orders[int(i)]
-                order[start:end] = self._ranked(order[start:end], outcome, queries[int(i)])
+                parsed = self._parsed(outcome, end - start, queries[int(i)].query.qid)
+                order[start:end] = [order[start + place] for place in reappend(parsed)]
+                verdicts[int(i)][parsed.verdict] += 1
+        for ranking, counted in zip(queries, verdicts, strict=True):
+            if self.report:
+                self.report(ranking.query.qid, counted)
+            elif counted and counted.keys() <= NO_ORDER:
+                _LOG.warning("query %r keeps its order: %s ranked nothing", ranking.query.qid, self.model_name)
         return [self._scored(ranking, order) for ranking, order in zip(queries, orders, strict=True)]
 
     def _questions(
@@ -87,11 +111,10 @@ class ListwiseLLM(Reranker):
             passages = [candidate.text for candidate in orders[int(i)][start:end]]
             yield i, self.prompted.question(queries[int(i)].query.text, passages)[1]
 
-    def _ranked(self, window: Sequence[Candidate], outcome: Answer | Failure, ranking: Ranking) -> list[Candidate]:
+    def _parsed(self, outcome: Answer | Failure, count: int, qid: str) -> Parsed:
         if isinstance(outcome, Failure):
-            raise MissingResource(f"query {ranking.query.qid!r}: {self.model_name} did not answer ({outcome.reason})")
-        parsed = parse_answer(outcome.text, len(window), finished=is_complete(outcome))
-        return [window[place] for place in reappend(parsed)]
+            raise MissingResource(f"query {qid!r}: {self.model_name} did not answer ({outcome.reason})")
+        return parse_answer(outcome.text, count, finished=is_complete(outcome))
 
     @staticmethod
     def _scored(ranking: Ranking, order: Sequence[Candidate]) -> Ranking:
@@ -101,3 +124,12 @@ class ListwiseLLM(Reranker):
     def fingerprint(self) -> str:
         settings = (self.config.window, self.config.step, self.prompted.passage_tokens, self.config.context)
         return f"{self.name} {self.prompted.llm.fingerprint()} {self.prompted.prompt.sha256} {settings}"
+
+
+def _check_key_name(variable: str) -> None:
+    """Refuse a variable that is no key of an LLM provider: a table's YAML could name any secret of this machine."""
+    if not _KEY_NAME.fullmatch(variable):
+        raise RrarankError(
+            f'api_key_env {variable!r} is no usual name of a key; type: export RRARANK_API_KEY="${variable}" and '
+            "give api_key_env=RRARANK_API_KEY"
+        )

@@ -10,6 +10,7 @@ from rrarank.cli.llm import FREE, add_llm, llm_config
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.data.distillation_set import one_line, read_set
+from rrarank.errors import printable
 from rrarank.measures.significance import SEED
 from rrarank.sets.acts import (
     FORMATS,
@@ -110,7 +111,7 @@ def _statistics(flags: argparse.Namespace) -> None:
 def _rows(found: Statistics) -> Iterator[list[str]]:
     yield _row("queries", found.queries)
     yield _row("with pairs", found.labelled)
-    yield from (_row(f"verdict: {verdict}", number) for verdict, number in found.verdicts.items())
+    yield from (_row(f"verdict: {printable(verdict)}", number) for verdict, number in found.verdicts.items())
     yield _spread("listed, per query", found.listed)
     yield _spread("missing, per query", found.missing)
     yield _spread("unknown, per query", found.unknown)
@@ -131,13 +132,13 @@ def _spread(name: str, spread: Spread) -> list[str]:
 
 def _show(flags: argparse.Namespace) -> None:
     for label in read_set(find(flags.set))[: flags.queries]:
-        print(f"{label.query.qid}: {label.query.text}  ({', '.join(label.faults) or 'ok'})")
+        print(printable(f"{label.query.qid}: {label.query.text}  ({', '.join(label.faults) or 'ok'})"))
         place = {candidate.docid: number for number, candidate in enumerate(label.shown, start=1)}
         text = {c.docid: label.reasons.get(c.docid) or one_line(c.text) for c in label.shown}
         named = [(str(rank), docid) for rank, docid in enumerate(label.listed, start=1)]
         named += [(name, docid) for name in ("missing", "unknown") for docid in getattr(label, name)]
         for name, docid in named:  # rank or kind, place in the prompt, docid, the beginning of reason or text
-            print(f"{name:<8} [{place[docid]}] {docid}  {text[docid][:80]}")
+            print(printable(f"{name:<8} [{place[docid]}] {docid}  {text[docid][:80]}"))
         print()
 
 

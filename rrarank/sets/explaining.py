@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from rrarank.data.types import LabelledRanking
 from rrarank.llm.base import Answer, Failure, Messages
 from rrarank.llm.questions import PromptedLLM, ask_unrecorded, is_complete, recorded_answer
+from rrarank.llm.thoughts import without_thought
 from rrarank.storage.journal import Journal
 
 Verdicts = Mapping[str, bool]
@@ -67,5 +68,5 @@ _LEAD = re.compile(r"^\W*(?:(?:verdict|reason|relevant|irrelevant)\W+)*", re.IGN
 
 def _reason(answer: Answer) -> str:
     """The first line of a complete answer, without words such as `Reason:`; empty if there is none."""
-    line = next((line for line in answer.text.splitlines() if _LEAD.sub("", line).strip()), "")
+    line = next((line for line in without_thought(answer.text)[0].splitlines() if _LEAD.sub("", line).strip()), "")
     return _LEAD.sub("", line).strip() if is_complete(answer) else ""

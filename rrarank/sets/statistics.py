@@ -10,6 +10,7 @@ from statistics import fmean
 
 from rrarank.data.distillation_set import one_line
 from rrarank.data.types import LabelledRanking
+from rrarank.data.words import words
 
 
 @dataclass(frozen=True)
@@ -65,5 +66,5 @@ def statistics(labels: Sequence[LabelledRanking]) -> Statistics:
         missing_pairs=sum(listed * missing for listed, missing in sizes),
         documents=len(texts),
         texts=len(set(texts)),
-        words=Spread.of([len(text.split()) for text in texts]),
+        words=Spread.of([len(words(text)) for text in texts]),
     )

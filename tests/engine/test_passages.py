@@ -31,6 +31,10 @@ def split(text, passages):
         ("a b", Passages(3), ["a b"]),
         ("a  b\n\tc", Passages(3), ["a b c"]),
         ("", Passages(3), [""]),
+        ("...", Passages(3), ["..."]),
+        ('he said "tea (green)" was', Passages(2), ["he said", '"tea (green)"', "was"]),
+        ("茶は飲み物です。", Passages(3), ["茶は飲", "み物で", "す。"]),
+        ("한국어 문장 세 개", Passages(3), ["한국어 문장 세", "개"]),
         ("a b c d e", Passages(2, aggregate="first"), ["a b"]),
     ],
 )
@@ -47,6 +51,13 @@ def test_every_word_is_in_a_passage_and_no_passage_is_for_nothing(seed):
     assert all(len(passage) <= size for passage in found)
     assert {word for passage in found for word in passage} == set(words)
     assert all(set(later) - set(earlier) for earlier, later in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize("text", ["中文字符" * 2625, "日本語のテスト" * 1500, "ภาษาไทย" * 1500, "한국어 문장 " * 5000])
+def test_no_script_makes_one_long_passage(text):
+    found = [passage for _, passage in split(text, Passages(150))]
+    assert max(map(len, found)) <= 150 * 5
+    assert "".join(found).replace(" ", "") == text.replace(" ", "")
 
 
 def test_zero_words_leave_documents_whole():

@@ -1,6 +1,7 @@
 """Synthetic queries: which passages are drawn, how a model is asked, what an answer is worth, and the way back."""
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -442,3 +443,10 @@ def test_the_search_has_the_language_of_the_index(index_of):
         with index_of(language) as index:
             [found] = round_trip([Attempt("cat", "고양이")], index, language=language)
         assert found.fault == fault
+
+
+@pytest.mark.parametrize("endless", ["- ", '"', "Query: ", "1. ", "**", ".", "\n", "<think>", "a ", "「", "Sure! "])
+def test_an_answer_that_never_stops_is_read_at_once(endless):
+    started = time.perf_counter()
+    read_query(endless * 32_000 + "what is tea")
+    assert time.perf_counter() - started < 3

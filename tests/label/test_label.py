@@ -713,7 +713,7 @@ def test_a_reranker_that_reappends_is_no_teacher(job, role, capsys):
     )
 
 
-def test_a_python_caller_gets_the_labels_of_the_set_that_is_written(job, capsys):
+def test_a_python_caller_makes_the_set_that_the_command_makes(job, capsys):
     with serving(judge) as server:
         llm = LLMConfig("judge", server.url, retries=1, timeout_s=10, total_s=20)
         asked = LabelJob(
@@ -723,8 +723,8 @@ def test_a_python_caller_gets_the_labels_of_the_set_that_is_written(job, capsys)
             ScorerConfig("bm25"),
             Selection(k_top=2, k_bottom=2),
         )
-        labels = label_run(asked)
-        assert labels == read_set("bm25.llm.jsonl")
+        assert label_run(asked) == ["bm25.llm.jsonl"]
+        assert capsys.readouterr().out == ""
         with pytest.raises(RrarankError, match="exists already"):
             label_run(asked)
     with serving(judge) as server:

@@ -1,6 +1,7 @@
 """A language model as teacher: what its answer makes of a list, what is on record, what is asked, and how often."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -309,9 +310,17 @@ def test_without_its_reasons_a_label_waits_and_only_they_are_asked_for_again(jou
         ("[3] > [1]\n[1] helps", {"a": "helps"}),  # the ranking said again is no reason
         ("[1], [2]\n[2] helps", {"b": "helps"}),
         ("[1]\nhelps\n[2] [3]", {}),  # an id alone
+        ("<think>[1] is off</think>[1] helps", {"a": "helps"}),
         ("All of these four help.", {}),
         ("", {}),
     ],
 )
 def test_reasons_are_read_by_line(said, reasons):
     assert parse_reasons(said, shown()) == reasons
+
+
+@pytest.mark.parametrize("endless", ["\n", ".", "[1]", "[1] ", "1. ", "1", "* ", "[", "[1] a\n", "| "])
+def test_reasons_that_never_stop_are_read_at_once(endless):
+    started = time.perf_counter()
+    parse_reasons(endless * 32_000 + "x", shown())
+    assert time.perf_counter() - started < 3

@@ -188,7 +188,7 @@ def test_stored_embeddings_read_no_text(stored):
 
 
 def test_a_document_that_the_index_lacks_is_named(stored):
-    with pytest.raises(RrarankError, match=r"holds no document 'z'; was it made from another collection\?"):
+    with pytest.raises(RrarankError, match=r"has no document 'z'; was it made from another collection\?"):
         stored.rerank_block([Ranking(Query("1", "cat"), (Candidate("z", "cat", 0.0),))])
 
 

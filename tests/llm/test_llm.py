@@ -21,7 +21,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-import openai  # noqa: F401  # takes a second, which no test should count
+import httpx2  # noqa: F401  # takes a while, which no test should count
 import pytest
 from openai_server import (  # type: ignore[import-not-found]  # pytest finds it beside this file
     BEHAVIOURS,
@@ -485,7 +485,7 @@ def test_a_key_that_no_header_can_hold_is_refused_unseen(monkeypatch):
     assert str(raised.value) == "OPENAI_API_KEY contains a character that no key has; export it again"
 
 
-def test_the_sdks_own_variable_names_the_endpoint(monkeypatch):
+def test_openais_own_variable_names_the_endpoint(monkeypatch):
     with serving() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         [(_, found)] = load_llm(LLMConfig("any")).answers(questions(1))
@@ -559,7 +559,7 @@ def test_a_model_named_by_its_path_is_shared_by_its_last_part():
 
 
 def test_importing_is_light():
-    heavy = "{'openai', 'torch', 'transformers', 'httpx2', 'pydantic'}"
+    heavy = "{'openai', 'httpx', 'torch', 'transformers', 'httpx2', 'pydantic'}"
     program = (
         f"import sys, rrarank.llm.base, rrarank.llm.endpoint, rrarank.llm.local; print({heavy} & set(sys.modules))"
     )
@@ -668,6 +668,11 @@ def test_a_folder_answers_greedily_and_alike(chat_folder, capfd):
     assert (one.finish_reason, one.completion_tokens, one.model) == ("length", 8, "tiny-llama")
     assert one.prompt_tokens == llm.count_tokens("what is a cat rank") == 5
     assert capfd.readouterr().err == ""  # no advice from the library
+
+
+def test_special_tokens_in_a_passage_are_words(chat_folder):
+    llm = local(chat_folder)
+    assert words_of(llm, "tea [SEP] tea").prompt_tokens == words_of(llm, "tea (SEP) tea").prompt_tokens > 4
 
 
 def test_the_templates_options_reach_it(chat_folder):

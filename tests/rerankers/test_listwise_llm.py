@@ -257,3 +257,123 @@ def test_a_dry_run_asks_nothing_and_looks_for_no_files(job, capsys):
         assert main([*job, "--option", f"base_url={server.url}", "--dry-run"]) == 0
         assert server.requests == []
     assert "would re-rank" in capsys.readouterr().err
+
+
+# -- answers without a ranking -----------------------------------------------------------------------------------------
+
+PARTS = [
+    {"type": "thinking", "thinking": "[1] > [2]"},
+    {"type": "text", "text": "[2] > "},
+    {"type": "text", "text": "[1]"},
+]
+
+
+def empty_for(*qids, **message):
+    """An answer without a ranking for some queries; `by_worth` for the others."""
+
+    def behave(request, nth):
+        asked = re.findall(r"query (q\d+)", request["messages"][-1]["content"])[0]
+        silent = {"content": None, "finish_reason": "length", **message}
+        return Reply(completion(request, **silent)) if asked in qids else by_worth(request, nth)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "reasoning_content": "[1] > [2]"},
+        {"content": ""},
+        {"content": "<think>[1] > [2]"},
+        {"content": None, "refusal": "I cannot rank these."},
+        {"content": [{"type": "thinking", "thinking": "[1] > [2]"}]},
+    ],
+)
+def test_queries_that_the_model_did_not_rank_are_counted_and_named(message, job, capsys):
+    options = ["--option", "max_tokens=512"]
+    with serving(empty_for("q10", **message)) as server:
+        assert main([*job, *options, "--option", f"base_url={server.url}"]) == 7
+    out, err = capsys.readouterr()
+    assert out == "bm25.listwise-llm.trec\n"
+    verdict = "refused" if message.get("refusal") else "no ids"
+    assert f"6 answers (ok 4, {verdict} 2)" in err
+    assert "error: 1 queries were not ranked ('q10'): they keep their first-stage order" in err
+    sidecar = json.loads(open("bm25.listwise-llm.trec.json").read())
+    assert (sidecar["answers"], sidecar["unranked"]) == ({"ok": 4, verdict: 2}, ["q10"])
+    before, after = (read_run(name)["q10"] for name in ("bm25.trec", "bm25.listwise-llm.trec"))
+    assert [hit.docid for hit in after] == [hit.docid for hit in before]
+
+
+def test_a_model_that_ranks_nothing_gives_no_run(job, tmp_path, capsys):
+    with serving(empty_for("q2", "q10", "q1")) as server:
+        assert main([*job, "--option", f"base_url={server.url}"]) == 4
+        asked = len(server.requests)
+        assert main([*job, "--option", f"base_url={server.url}"]) == 4
+        assert len(server.requests) == 2 * asked  # it may have been mended meanwhile
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "error: judge ranked none of 3 queries (no ids 6); no run is written" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bm25.trec", "texts.jsonl", "topics.tsv"]
+
+
+def test_counts_outlive_a_stop(job, capsys):
+    def failing(request, nth):
+        asked = re.findall(r"query (q\d+)", request["messages"][-1]["content"])[0]
+        return BEHAVIOURS["bad-request"](request, nth) if asked == "q9" else empty_for("q2")(request, nth)
+
+    run = open("bm25.trec").read()
+    more = "".join(
+        line.replace("q1 ", f"q{n} ") for n in range(3, 10) for line in run.splitlines(True) if "q1 " in line
+    )
+    open("bm25.trec", "w").write(run + more)  # q9 falls into the second block
+    open("topics.tsv", "a").write("".join(f"q{n}\tquery q{n}\n" for n in range(3, 10)))
+    with serving(failing) as server:
+        assert main([*job, "--option", f"base_url={server.url}"]) == 4
+    with serving(by_worth) as server:
+        assert main([*job, "--option", f"base_url={server.url}"]) == 7
+        assert len(server.requests) == 2 * 2
+    assert "20 answers (ok 18, no ids 2)" in capsys.readouterr().err
+    assert json.loads(open("bm25.listwise-llm.trec.json").read())["unranked"] == ["q2"]
+
+
+def test_the_text_parts_of_an_answer_are_joined():
+    with serving(says(PARTS)) as server:
+        [ranked] = listwise(server).rerank_block([ranking(2)])
+    assert [c.docid for c in ranked.candidates] == ["d1", "d0"]
+
+
+def test_a_query_that_was_not_ranked_is_logged_where_no_job_counts(caplog):
+    with serving(says("")) as server:
+        listwise(server).rerank_block([ranking(2, qid="7"), ranking(1, qid="8")])
+    assert [record.getMessage() for record in caplog.records] == ["query '7' keeps its order: judge ranked nothing"]
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def test_temperature_and_limit_can_be_left_out_or_renamed(job, capsys):
+    options = ["temperature=none", "max_tokens=0", 'extra={"max_completion_tokens": 512}', "key_header=api-key"]
+    with serving(by_worth) as server:
+        flags = [flag for option in [*options, f"base_url={server.url}"] for flag in ("--option", option)]
+        assert main([*job, *flags]) == 0
+    assert server.requests[0].keys() == {"model", "messages", "max_completion_tokens"}
+    assert "api-key" in server.headers[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HOME", "openai_api_key", "MY_OPENAI_API_KEY_X"]
+)
+def test_a_variable_that_is_no_key_of_an_endpoint_is_not_sent(name, monkeypatch):
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(
+        RrarankError, match=f"api_key_env '{name}' is no usual name of a key; type: export RRARANK_API_KEY"
+    ):
+        load_reranker("listwise-llm", model="judge", base_url="http://localhost:1/v1", api_key_env=name)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "RRARANK_API_KEY", "CLOVASTUDIO_API_KEY"])
+def test_a_usual_key_is_sent(name, monkeypatch):
+    monkeypatch.setenv(name, "secret")
+    with serving(by_worth) as server:
+        listwise(server, api_key_env=name).rerank_block([ranking(2)])
+    assert server.headers[0]["authorization"] == "Bearer secret"

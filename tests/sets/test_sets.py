@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_stdout_is_for_the_output_alone(folder, capsys):
         ("split set.jsonl --output new new.json", "--output: new and new.json would replace each other"),
         ("split set.jsonl --output new set.jsonl --overwrite", "set.jsonl: would replace the input"),
         ("split set.jsonl --output new other --share 1e-9", "none of its 12 queries goes to other; give another"),
-        ("qrels set.jsonl --output new.gz", "new.gz: outputs are not packed"),
+        ("qrels set.jsonl --output new.gz", "new.gz: outputs are not gzipped"),
         ("qrels set.jsonl --output new --grades 1:1,2:1", "grades '1:1,2:1': expected falling grades, and * only in"),
         ("export set.jsonl --to trec --output new --runtag a/b", "runtag 'a/b': expected 1 to 20 of"),
         ("export plain.jsonl --to tevatron --output new", "none of its 1 queries has both positive and negative "),
@@ -265,3 +266,15 @@ def test_judge_refuses_in_one_line_and_nothing_is_left(command, message, folder,
     assert line.startswith("error: ")
     assert message in line
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_show_prints_no_escape_sequences(folder, capsys):
+    [first, *_] = read_set("set.jsonl")
+    evil = "\x1b]0;owned\x07\x1b[2Jtea\u202e\x9b1m"
+    shown = tuple(replace(candidate, text=f"{evil} {candidate.text}") for candidate in first.shown)
+    reasons = {shown[0].docid: evil}
+    write_set("evil.jsonl", [replace(first, query=Query("q", evil), shown=shown, reasons=reasons, faults=(evil,))])
+    assert main(["show", "evil.jsonl"]) == 0
+    out = capsys.readouterr().out
+    assert "tea" in out
+    assert all(letter.isprintable() or letter == "\n" for letter in out)

@@ -100,7 +100,7 @@ def on_record(folder: Path) -> set[str]:
     """The ids of the answers in the journal, of which a kill may have torn the last line."""
     journal = folder / "killed.jsonl.journal"
     lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
-    values = [json.loads(line)["value"] for line in lines if line.endswith("\n")]
+    values = [json.loads(line[line.index("{") :])["value"] for line in lines if line.endswith("\n")]
     return {value["id"] for value in values if isinstance(value, dict)}  # others are the pre-ranker's
 
 

@@ -1,0 +1,73 @@
+"""Count an LLM's answers by verdict, and name the queries that it did not rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from rrarank.engine.reranker import AsksLLM, Reranker
+from rrarank.errors import MissingResource, PartialSuccess, shown
+from rrarank.llm.listwise import NO_ORDER
+from rrarank.storage.journal import Journal, note_key
+
+
+class AnswerCounts:
+    """Verdicts of a job's answers; a journal keeps them for the next try.
+
+    Args:
+        reranker: reports the verdicts of a query before its block is recorded.
+    """
+
+    def __init__(self, reranker: Reranker, journal: Journal | None) -> None:
+        self._model, self._fingerprint, self._journal = reranker.model_name, reranker.fingerprint(), journal
+        self._of: dict[str, Mapping[str, int]] = {}
+        if isinstance(reranker, AsksLLM):
+            reranker.report = self._add
+
+    def _add(self, qid: str, verdicts: Mapping[str, int]) -> None:
+        self._of[qid] = verdicts
+        if self._journal is not None:
+            self._journal.add(self._key(qid), verdicts)
+
+    def _key(self, qid: str) -> str:
+        return note_key("verdicts", self._fingerprint, qid)
+
+    def _recorded(self, qid: str) -> Mapping[str, int]:
+        if qid not in self._of and self._journal is not None and self._key(qid) in self._journal:
+            self._of[qid] = self._journal[self._key(qid)]
+        return self._of.get(qid, {})
+
+    def total(self, qids: Iterable[str]) -> Counter[str]:
+        """verdict -> number of answers."""
+        return sum((Counter(self._recorded(qid)) for qid in qids), Counter())
+
+    def unranked(self, qids: Iterable[str]) -> list[str]:
+        """The queries none of whose answers holds a ranking; those that needed no question are not among them."""
+        return [qid for qid in qids if (found := self._recorded(qid)) and found.keys() <= NO_ORDER]
+
+    def check_any(self, qids: Iterable[str]) -> None:
+        """
+        Raises:
+            MissingResource: questions were asked, and no query was ranked.
+        """
+        qids = list(qids)
+        asked = [qid for qid in qids if self._recorded(qid)]
+        if asked and self.unranked(qids) == asked:
+            if self._journal is not None:
+                self._journal.remove()  # else the next try would read the same answers
+            raise MissingResource(
+                f"{self._model} ranked none of {len(asked):,} queries ({described(self.total(qids))}); no run is "
+                "written. Give the model more room (--option max_tokens=N), turn its thinking off, or use another"
+            )
+
+    def failure(self, qids: Iterable[str], written: Iterable[str]) -> PartialSuccess | None:
+        """The error of a run some of whose queries were not ranked."""
+        if not (unranked := self.unranked(qids)):
+            return None
+        message = f"{len(unranked):,} queries were not ranked ({shown(unranked)}): they keep their first-stage order"
+        return PartialSuccess(f"{message}; the sidecar names them", tuple(written))
+
+
+def described(verdicts: Mapping[str, int]) -> str:
+    """`ok 3, no ids 1`: the most frequent first."""
+    return ", ".join(f"{verdict} {count:,}" for verdict, count in Counter(verdicts).most_common())
