@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, locked_output, name_leftovers, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_output, run_verb, say
 from rrarank.data.beir import write_beir
 from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
 from rrarank.data.trec import check_tag
@@ -181,7 +181,6 @@ def convert_collection(
     """Write a test collection as a BEIR folder, which appears whole or not at all."""
     documents = Collection(find_collection(collection))
     judgments = load_qrels(file_or_id(qrels, TOPICS, "qrels"))
-    name_leftovers(folder)
     write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS), topic_field), judgments, split)
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from types import FrameType
 
 from rrarank.cli import VERBS as VERBS
-from rrarank.errors import PartialSuccess, RrarankError, shown
+from rrarank.errors import PartialSuccess, RrarankError
 from rrarank.errors import say as say
-from rrarank.storage.files import FULL, is_file, leftovers, remove_leftovers
+from rrarank.storage.files import FULL, is_file
 from rrarank.storage.journal import Journal, journal_path
+from rrarank.storage.leftovers import remove_leftovers
 from rrarank.storage.locks import lock
 from rrarank.storage.sidecar import sidecar_path
 
@@ -136,9 +137,12 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
         what: the kind of its records, such as `answers`.
     """
     with Journal(journal_path(output)) as journal:
-        _clear_leftovers(output)
+        remove_leftovers(output, sidecar_path(output))
         if len(journal):
             say(f"going on from {journal.path}, which holds {len(journal):,} {what}")
+        if journal.damaged:
+            lines = ", ".join(map(str, journal.damaged[:5])) + (", …" if len(journal.damaged) > 5 else "")
+            say(f"{journal.path}: {len(journal.damaged):,} damaged records are skipped and done again (lines {lines})")
         try:
             yield journal
         except (KeyboardInterrupt, OSError):
@@ -156,17 +160,6 @@ def locked_output(output: str | Path) -> Iterator[None]:
     if not is_file(output):
         yield
         return
-    with lock(Path(output)):
-        _clear_leftovers(output)
+    with lock(journal_path(output)):
+        remove_leftovers(output, sidecar_path(output))
         yield
-
-
-def _clear_leftovers(output: str | Path) -> None:
-    name_leftovers(output, sidecar_path(output))
-    remove_leftovers(output, sidecar_path(output))
-
-
-def name_leftovers(*outputs: str | Path) -> None:
-    """Say what killed jobs left beside these; whoever holds the lock removes it."""
-    if left := [path.name for output in outputs for path in leftovers(output)]:
-        say(f"removing what a killed job left: {shown(left)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,15 +12,15 @@ from rrarank.data.trec import TAG, best_first, columns, parse_score, write_run
 from rrarank.data.types import Hit
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import read_lines
+from rrarank.storage.leftovers import temporary_folder
 
 MOST_SHOWN = 20
 
 
 def write_submission(output: Path, run: Iterable[tuple[str, Sequence[Hit]]], tag: str, wanted: Collection[str]) -> None:
     """Write the run if it passes the check, else nothing."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as work:
-        unchecked = Path(work, output.name)
+    with temporary_folder(output) as work:
+        unchecked = work / output.name
         write_run(unchecked, run, tag)
         check_submission(unchecked, wanted, name=str(output))
         os.replace(unchecked, output)

@@ -20,6 +20,7 @@ import psutil
 
 from rrarank.doctor.checks import FAIL, OK, WARN, Check
 from rrarank.errors import shown
+from rrarank.storage.leftovers import is_abandoned
 
 CGROUP = Path("/sys/fs/cgroup")  # the limits of a container
 GB = 10**9
@@ -168,14 +169,18 @@ def leftovers() -> Iterator[Check]:
     journals = sorted(str(path) for path in _below("*.journal"))
     todo = "type the same command again to resume, or remove it to start again"
     yield Check("journals", WARN, f"unfinished: {shown(journals)}", todo) if journals else Check("journals", OK, "none")
-    old = sorted(str(path) for path in _below(".*.tmp") if time.time() - path.stat().st_mtime > STALE_S)
-    todo = "remove them; they have not changed for an hour"
+    old = sorted(str(path) for path in _below(".*.tmp") if is_abandoned(path) or _is_stale(path))
+    todo = "remove them; no job writes them any more"
     yield Check("temporary files", WARN, shown(old), todo) if old else Check("temporary files", OK, "none left behind")
 
 
 def _below(pattern: str) -> Iterator[Path]:
     """What matches here and in the folders here."""
     return chain(Path().glob(pattern), Path().glob(f"*/{pattern}"))
+
+
+def _is_stale(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > STALE_S
 
 
 def _gb(size: int) -> str:

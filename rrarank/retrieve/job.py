@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rrarank.cli.verbs import locked_output, name_leftovers, say
+from rrarank.cli.verbs import locked_output, say
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Hit, Run
 from rrarank.errors import MissingResource, RrarankError, shown
@@ -163,7 +163,6 @@ def _build(stage: FirstStage, index: Path, collection: Path | None) -> None:
     say(f"indexing {collection} into {index}")
     documents: Iterable[tuple[str, str]] = tqdm(Collection(collection), unit=" documents", disable=None)
     stage.prepare()
-    name_leftovers(index)
 
     def describe(folder: Path, count: int) -> None:  # before the index appears, so that none is without a sidecar
         config = {**stage.settings, "documents": count}

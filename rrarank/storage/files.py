@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import io
 import os
 import shlex
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rrarank.errors import RrarankError
+from rrarank.storage.leftovers import temporary_file
 from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, packing, unpacked
 
 STDIO = "-"
@@ -108,35 +106,27 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         with open(target, "w", encoding="utf-8") as device:  # /dev/null, a named pipe
             yield device
         return
+    with temporary_file(target) as temporary:
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+                yield file
+                _sync(file, path)
+            os.chmod(temporary, default_mode())
+            os.replace(temporary, target)
+        except OSError as error:
+            if error.errno in FULL and not error.filename:
+                error.filename = str(path)
+            raise
+
+
+def _sync(file: TextIO, path: str | Path) -> None:
+    """Have the disk hold the file; an error names it."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        file.flush()
+        os.fsync(file.fileno())
     except OSError as error:
-        raise RrarankError(f"{target}: cannot be written ({error.strerror})") from error
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, default_mode())
-        os.replace(name, target)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL and not error.filename:
-            error.filename = str(path)
+        error.filename = str(path)
         raise
-
-
-def leftovers(path: str | Path) -> list[Path]:
-    """Temporary files and folders beside `path` that a killed writer of it left."""
-    target = Path(path).resolve()
-    return sorted(target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"))  # eight, as tempfile draws them
-
-
-def remove_leftovers(*paths: str | Path) -> None:
-    """Remove what killed writers of these files left. Call it only while holding their lock."""
-    for left in (left for path in paths for left in leftovers(path)):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:

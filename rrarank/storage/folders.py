@@ -5,14 +5,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rrarank.errors import RrarankError
-from rrarank.storage.files import leftovers
+from rrarank.storage.leftovers import remove_leftovers, restore, temporary_folder
 from rrarank.storage.locks import lock
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
@@ -35,17 +33,13 @@ def replace_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     target = folder.resolve()
     with lock(target):
-        remove_folder_leftovers(target)
+        remove_leftovers(target)
         before = _identity(target)
         if before and not target.is_dir():
             raise RrarankError(f"{folder}: is a file, expected a folder to write")
         if before and not overwrite:
             raise RrarankError(f"{folder}: exists already; give --overwrite to replace it, or another name")
-        try:
-            work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-        except OSError as error:
-            raise RrarankError(f"{folder}: cannot be written ({error.strerror})") from error
-        try:
+        with temporary_folder(target) as work:
             new = work / "new"
             new.mkdir()
             yield new
@@ -53,21 +47,6 @@ def replace_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
             if _identity(target) != before:
                 raise RrarankError(f"{folder}: was made by someone else meanwhile and is kept; give another name")
             _put_in_place(new, target, work / "old")
-        finally:
-            _restore(work, target)
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def remove_folder_leftovers(folder: Path) -> list[Path]:
-    """Remove what a killed job left beside `folder`; put back the old folder if it was moved away. Returns what went.
-
-    Call it only while holding the lock.
-    """
-    found = leftovers(folder)
-    for left in found:
-        _restore(left, folder)
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return found
 
 
 def _put_in_place(new: Path, target: Path, old: Path) -> None:
@@ -79,14 +58,8 @@ def _put_in_place(new: Path, target: Path, old: Path) -> None:
             os.rename(target, old)
             os.rename(new, target)
         except BaseException:
-            _restore(old.parent, target)
+            restore(old.parent, target)
             raise
-
-
-def _restore(work: Path, target: Path) -> None:
-    """Undo the first of the two renames if the second did not follow."""
-    if (work / "old").is_dir() and not target.exists():
-        os.rename(work / "old", target)
 
 
 def _exchange(one: Path, other: Path) -> bool:

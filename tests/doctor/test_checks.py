@@ -496,7 +496,7 @@ def test_room_on_disks(free, state, report, monkeypatch):
 
 
 def test_what_earlier_jobs_left(report, tmp_path):
-    for name in ("run.trec.journal", ".old.trec.x.tmp", ".new.trec.y.tmp", "mine.tmp"):
+    for name in ("run.trec.journal", ".old.trec.x.tmp", ".new.trec.y.tmp", "mine.tmp", ".killed.trec.ab12cd_9.tmp"):
         (tmp_path / name).touch()
     (tmp_path / "indexes" / ".small.y.tmp").mkdir(parents=True)  # of an index that was being made
     for name in (".old.trec.x.tmp", "mine.tmp", "indexes/.small.y.tmp"):
@@ -506,7 +506,8 @@ def test_what_earlier_jobs_left(report, tmp_path):
     journals, temporary = found["journals"], found["temporary files"]
     assert (journals["state"], journals["seen"]) == ("WARN", "unfinished: 'run.trec.journal'")
     assert "the same command" in journals["todo"]
-    assert (temporary["state"], temporary["seen"]) == ("WARN", "'.old.trec.x.tmp', 'indexes/.small.y.tmp'")
+    seen = "'.killed.trec.ab12cd_9.tmp', '.old.trec.x.tmp', 'indexes/.small.y.tmp'"
+    assert (temporary["state"], temporary["seen"]) == ("WARN", seen)
 
 
 def test_nothing_left(report):

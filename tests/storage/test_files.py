@@ -1,5 +1,6 @@
 """Files: found by bare name, read whatever their dress, written whole or not at all."""
 
+import errno
 import gzip
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.storage.files import atomic_write, find, read_lines, remove_leftovers, sha256, stem
+from rrarank.storage.files import atomic_write, find, read_lines, sha256, stem
 
 # -- find --------------------------------------------------------------------------------------------------------------
 
@@ -206,12 +207,12 @@ def test_folders_say_so(tmp_path):
         find(tmp_path)
 
 
-def test_leftovers_are_those_of_the_output_and_no_one_elses(tmp_path):
-    (tmp_path / ".run.abcd1234.tmp").mkdir()  # of --submission
-    (tmp_path / ".run.abcd1234.tmp" / "run").touch()
-    (tmp_path / ".run.json.abcd1234.tmp").touch()
-    others = [tmp_path / name for name in (".run.v2.abcd1234.tmp", ".run.lock", "run", "run.json")]
-    for other in others:
-        other.touch()
-    remove_leftovers(tmp_path / "run", tmp_path / "run.json")
-    assert sorted(tmp_path.iterdir()) == sorted(others)
+def test_an_error_of_fsync_names_the_file(tmp_path, monkeypatch):
+    def broken(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error") as error, atomic_write(tmp_path / "out") as file:
+        file.write("x")
+    assert error.value.filename == str(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

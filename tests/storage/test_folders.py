@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.storage import folders
+from rrarank.storage import folders, leftovers
 from rrarank.storage.folders import replace_folder
 from rrarank.storage.locks import lock
 
@@ -118,13 +118,14 @@ def test_a_linked_folder_is_replaced_where_it_points(old):
     assert held(old) == "new"
 
 
-def stop_at(step, stop):
-    """Call `stop` before the line of folders.py that is the `step`-th to run."""
+def stop_at(step, stop, *modules):
+    """Call `stop` before the `step`-th line of these modules that runs."""
+    files = {module.__file__ for module in modules}
     lines = 0
 
     def trace(frame, event, _):
         nonlocal lines
-        if frame.f_code.co_filename != folders.__file__:
+        if frame.f_code.co_filename not in files:
             return None
         if event == "line":
             lines += 1
@@ -147,7 +148,7 @@ def test_an_interrupt_at_any_line_leaves_a_whole_folder(old, exchange, monkeypat
     steps = 0
     while True:
         steps += 1
-        stop_at(steps, interrupt)
+        stop_at(steps, interrupt, folders)
         try:
             replace(old, f"new {steps}")
         except KeyboardInterrupt:
@@ -170,7 +171,7 @@ def test_a_kill_at_any_line_leaves_a_folder_that_the_next_job_finds_whole(old, e
     while not gone:
         steps += 1
         if not (child := os.fork()):
-            stop_at(steps, lambda: os._exit(9))
+            stop_at(steps, lambda: os._exit(9), folders, leftovers)
             replace(old, f"new {steps}")
             os._exit(0)
         gone = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
