@@ -166,7 +166,8 @@ def data_sets() -> Iterator[Check]:
 
 
 def leftovers() -> Iterator[Check]:
-    journals = sorted(str(path) for path in _below("*.journal"))
+    begun = [*_below("*.journal"), *(work for work in _below("*.work") if work.is_dir())]  # of train, too
+    journals = sorted(map(str, begun))
     todo = "type the same command again to resume, or remove it to start again"
     yield Check("journals", WARN, f"unfinished: {shown(journals)}", todo) if journals else Check("journals", OK, "none")
     old = sorted(str(path) for path in _below(".*.tmp") if is_abandoned(path) or _is_stale(path))

@@ -498,13 +498,14 @@ def test_room_on_disks(free, state, report, monkeypatch):
 def test_what_earlier_jobs_left(report, tmp_path):
     for name in ("run.trec.journal", ".old.trec.x.tmp", ".new.trec.y.tmp", "mine.tmp", ".killed.trec.ab12cd_9.tmp"):
         (tmp_path / name).touch()
+    (tmp_path / "student.work").mkdir()
     (tmp_path / "indexes" / ".small.y.tmp").mkdir(parents=True)  # of an index that was being made
     for name in (".old.trec.x.tmp", "mine.tmp", "indexes/.small.y.tmp"):
         os.utime(tmp_path / name, (time.time() - 4000,) * 2)
     code, found = report("leftovers")
     assert code == 0
     journals, temporary = found["journals"], found["temporary files"]
-    assert (journals["state"], journals["seen"]) == ("WARN", "unfinished: 'run.trec.journal'")
+    assert (journals["state"], journals["seen"]) == ("WARN", "unfinished: 'run.trec.journal', 'student.work'")
     assert "the same command" in journals["todo"]
     seen = "'.killed.trec.ab12cd_9.tmp', '.old.trec.x.tmp', 'indexes/.small.y.tmp'"
     assert (temporary["state"], temporary["seen"]) == ("WARN", seen)
