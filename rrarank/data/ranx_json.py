@@ -10,9 +10,10 @@ from rrarank.data.documents import check_surrogates
 from rrarank.data.trec import FLOAT32_MAX, best_first, columns
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError
-from rrarank.storage.files import read_lines
+from rrarank.storage.files import read_text
 
 _LIKE_GRADES = range(-9, 10)
+MOST_CHARACTERS = 2**29  # of one JSON value, which is held in memory
 
 
 def read_ranx_qrels(path: str | Path) -> Qrels:
@@ -69,7 +70,7 @@ def read_json(path: str | Path) -> object:
     Raises:
         RrarankError: it is not JSON, a key occurs twice in one object, or the file is a sidecar of rrarank.
     """
-    text = "".join(read_lines(path))
+    text = read_text(path, MOST_CHARACTERS)
     if not text.strip():
         raise RrarankError(f"{path}: empty, expected JSON")
     try:

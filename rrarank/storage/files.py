@@ -88,6 +88,18 @@ def _iconv(path: str | Path, encoding: str) -> str:
     return f"type: {command} {shlex.quote(str(path))} > {made}"
 
 
+def read_text(path: str | Path, most: int) -> str:
+    """The whole content of a file, as `read_lines` reads it; more than `most` characters are refused, as a small
+    packed file can hold any number."""
+    lines, left = [], most
+    for line in read_lines(path):
+        lines.append(line)
+        left -= len(line)
+        if left < 0:
+            raise RrarankError(f"{path}: more than {most:,} characters; split it, or give another file")
+    return "".join(lines)
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[TextIO]:
     """A text file that appears at `path` whole, on leaving the block, or not at all; `-` is stdout."""

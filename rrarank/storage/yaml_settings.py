@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from rrarank.errors import RrarankError, did_you_mean
-from rrarank.storage.files import read_lines
+from rrarank.storage.files import read_text
 
 T = TypeVar("T")
+MOST_CHARACTERS = 2**20  # of a file of settings
+MOST_DEEP = 20
 STRICT: Mapping[str, str] = {"extra": "forbid"}
 """For `__pydantic_config__` of a dataclass that a file fills: an unknown key is an error."""
 
@@ -37,29 +39,67 @@ def _fault(found: Mapping[str, Any]) -> str:
     if found["type"] == "unexpected_keyword_argument":
         return f"{where} is an unknown key"
     reason = found["msg"].replace("valid tuple", "list")
-    return f"{where} is {found['input']!r:.40}: {reason[0].lower()}{reason[1:]}"
+    return f"{where} is {_brief(found['input'])}: {reason[0].lower()}{reason[1:]}"
+
+
+def _brief(value: object) -> str:
+    try:
+        return f"{value!r:.40}"
+    except ValueError:  # a number of more digits than Python writes
+        return f"a huge {type(value).__name__}"
 
 
 def read_yaml(path: str | Path) -> Mapping[str, object]:
-    """The keys of a YAML file. As in YAML 1.2, only true and false are booleans; `yes` in a prompt is a word."""
+    """The keys of a YAML file. As in YAML 1.2, only true and false are booleans; `yes` in a prompt is a word.
+
+    Raises:
+        RrarankError: it is not YAML, holds no keys, or has an alias or deep nesting, by which a few bytes could hold a
+            job up for hours.
+    """
     import yaml  # type: ignore[import-untyped]
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml is untyped
+    text = read_text(path, MOST_CHARACTERS)
+    try:
+        Loader = _loader(yaml, path)  # noqa: N806  # a class
+        content = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise RrarankError(f"{path}{line}: not YAML ({reason})") from error
+    except (ValueError, OverflowError, RecursionError) as error:  # a date, a number or nesting that Python cannot hold
+        raise RrarankError(f"{path}: YAML with a value that Python cannot hold ({error!s:.80})") from error
+    if not isinstance(content, dict):
+        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
+    return content
+
+
+def _loader(yaml: Any, path: str | Path) -> Any:  # yaml is untyped
+    """A safe loader that refuses aliases and deep nesting."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers: ClassVar = {
             start: [one for one in rules if one[0] != _BOOL]
             for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise self.refused("a YAML alias; write the value itself")
+            if self.depth == MOST_DEEP:
+                raise self.refused(f"nested more than {MOST_DEEP} levels deep; settings need no more")
+            self.depth += 1
+            try:
+                return super().compose_node(parent, index)
+            finally:
+                self.depth -= 1
+
+        def refused(self, problem: str) -> RrarankError:
+            return RrarankError(f"{path}:{self.peek_event().start_mark.line + 1}: {problem}")
 
     Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-    try:
-        content = yaml.load("".join(read_lines(path)), Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RrarankError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from error
-    if not isinstance(content, dict):
-        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
-    return content
+    return Loader
 
 
 _BOOL = "tag:yaml.org,2002:bool"
