@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shlex
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -155,8 +156,18 @@ def default_mode() -> int:
 
 
 def sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
+    """The sha256 of a file.
+
+    Raises:
+        RrarankError: it is a pipe or a device, which may have no end.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise RrarankError(f"{path}: is a pipe or a device, expected a file")
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its writer
 
 
 def stem(path: str | Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.errors import RrarankError
-from rrarank.storage.files import atomic_write, is_file, sha256
+from rrarank.storage.files import atomic_write, is_file, read_text, sha256
 from rrarank.storage.journal import is_begun, work_key
 from rrarank.storage.packed import PACKED, is_stream, packing
 
 FORMAT = "rrarank.sidecar/1"
+MOST_CHARACTERS = 2**26
 DENSE_MANIFEST = "dense.json"  # in the folder of a dense index: names its files by their sha256
 _NO_INDEX = f"no segments file, no {DENSE_MANIFEST}"
+_FILES = ("run", "collection", "requests")  # inputs that are never an id
 _VERSIONS = ("rrarank", "pyserini", "torch", "transformers", "sentence-transformers", "ir_datasets", "numpy")
 
 
@@ -36,24 +39,47 @@ class Sidecar:
         """An input: a path that still holds the same bytes, or the id of a data set; None if there is none any more.
 
         Raises:
-            RrarankError: the file has changed since.
+            RrarankError: the file has changed since, or is none that a sidecar of ours would name.
         """
         entry = self.content["inputs"].get(name)
-        if entry is None or "id" in entry:
-            return entry and str(entry["id"])
+        if entry is None:
+            return None
+        if "id" in entry:
+            if name in _FILES:
+                raise RrarankError(f"{self.path}: its {name} is an id, expected a file; give {_flags(name)} yourself")
+            return RecordedId(entry["id"])
         path = Path(os.path.normpath(self.path.parent.resolve() / entry["path"]))
         if not path.exists():
             return None
+        if Path(entry["path"]).is_absolute() or not (path.is_file() or path.is_dir()) or _is_of_the_system(path):
+            raise RrarankError(
+                f"{self.path} names {entry['path']!r}, which is no data file; give {_flags(name)} yourself"
+            )
         if not self.path.is_absolute():
             path = Path(os.path.relpath(path))  # as the user would type it
         if fingerprint(path) != entry["sha256"]:
-            flags = "--topics and --collection" if name == "requests" else f"--{name}"
-            raise RrarankError(f"{path} is not the file that {self.path} names (sha256 differs); give {flags} yourself")
+            named = f"{path} is not the file that {self.path} names (sha256 differs)"
+            raise RrarankError(f"{named}; give {_flags(name)} yourself")
         return path
 
     def recorded(self, name: str) -> str:
         entry = self.content["inputs"].get(name) or {}
         return str(entry.get("id") or entry.get("path") or "")
+
+
+class RecordedId(str):
+    """The id of a data set as a sidecar names it: no user typed it, so nothing is downloaded for it."""
+
+    __slots__ = ()
+
+
+def _flags(name: str) -> str:
+    return "--topics and --collection" if name == "requests" else f"--{name}"
+
+
+def _is_of_the_system(path: Path) -> bool:
+    """Whether it is a pseudo-file such as /proc/kcore, which looks like a file and may have no end."""
+    return path.resolve().parts[1:2] in (("proc",), ("sys",))
 
 
 def sidecar_path(output: str | Path) -> Path:
@@ -70,7 +96,7 @@ def read_sidecar(output: Path) -> Sidecar | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, MOST_CHARACTERS))
         known, recorded = content["format"] == FORMAT, content["output"]["sha256"]
         named = [
             [entry["id"]] if "id" in entry else [entry["path"], entry["sha256"]] for entry in content["inputs"].values()
@@ -145,8 +171,13 @@ def write_sidecar(output: Path, made: Path | None = None, /, *, inputs: Mapping[
         "versions": {"python": platform.python_version(), **versions()},
     }
     with atomic_write(sidecar_path(output)) as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(_as_json(content) + "\n")
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    """JSON as UTF-8 can hold it: a file name that is not UTF-8 is escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    return json.dumps(content, indent=2) if re.search("[\ud800-\udfff]", text) else text
 
 
 def _is_gone(thing: str | Path) -> bool:

@@ -1,6 +1,7 @@
 """The sidecar: what an output was made from, trusted only while the bytes are the same."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rrarank.errors import RrarankError
 from rrarank.storage.files import sha256
 from rrarank.storage.sidecar import (
     FORMAT,
+    RecordedId,
     check_output,
     fingerprint,
     read_sidecar,
@@ -207,3 +209,69 @@ def test_an_output_that_says_it_is_packed_must_be(tmp_path):
     with pytest.raises(RrarankError, match="leave .gz out"):
         check_output(tmp_path / "run.trec.gz", False, [])
     check_output(tmp_path / "set.jsonl.gz", False, [], packed=True)
+
+
+# -- sidecars that others wrote ----------------------------------------------------------------------------------------
+
+
+UP = "../" * 20
+
+
+def forged(made, name, entry):
+    path = sidecar_path(made)
+    content = json.loads(path.read_text())
+    content["inputs"][name] = entry
+    path.write_text(json.dumps(content))
+    sidecar = read_sidecar(made)
+    assert sidecar is not None
+    return sidecar
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    return "../pipe"
+
+
+@pytest.mark.parametrize(
+    "place", ["/dev/zero", "../" * 20 + "dev/zero", "/etc/passwd", "../" * 20 + "proc/version", "link"]
+)
+def test_a_device_or_a_path_from_the_root_is_refused_at_once(made, place):
+    (made.parent / "link").symlink_to("/dev/zero")
+    sidecar = forged(made, "topics", {"path": place, "sha256": "0" * 64})
+    with pytest.raises(RrarankError, match="which is no data file; give --topics yourself"):
+        sidecar.input("topics")
+
+
+def test_a_pipe_is_refused_at_once(made, pipe):
+    with pytest.raises(RrarankError, match="names '../pipe', which is no data file"):
+        forged(made, "topics", {"path": pipe, "sha256": "0" * 64}).input("topics")
+    with pytest.raises(RrarankError, match="pipe: is a pipe or a device, expected a file"):
+        sha256(made.parent / pipe)
+    (made.parent / "index").mkdir()
+    os.mkfifo(made.parent / "index" / "segments_1")
+    with pytest.raises(RrarankError, match="segments_1: is a pipe or a device"):
+        forged(made, "index", {"path": "index", "sha256": "0" * 64}).input("index")
+
+
+@pytest.mark.parametrize("name", ["run", "collection", "requests"])
+def test_an_id_where_a_file_belongs_is_refused_for_its_bytes_would_go_unchecked(made, name):
+    with pytest.raises(RrarankError, match=f"its {name} is an id, expected a file; give --"):
+        forged(made, name, {"id": "/etc/passwd"}).input(name)
+
+
+def test_an_id_is_known_to_be_nobodys_wish(made):
+    sidecar = read_sidecar(made)
+    assert sidecar is not None
+    assert isinstance(sidecar.input("dataset"), RecordedId)
+
+
+def test_names_that_are_not_utf8_are_described_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run, topics = Path(os.fsdecode(b"r\xe9.trec")), Path(os.fsdecode(b"t\xe9.tsv"))
+    for path in (run, topics):
+        path.write_text("x")
+    write_sidecar(run, inputs={"topics": topics})
+    sidecar = read_sidecar(run)
+    assert sidecar is not None
+    assert sidecar.input("topics") == topics
