@@ -124,9 +124,9 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 
 def ranking_of(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
-    """The query with its hits that have a text; without hits if the query has no topic."""
+    """The query with its hits that have a text other than white space; without hits if the query has no topic."""
     found = ((hit, texts.get(hit.docid)) for hit in (hits if qid in topics else ()))
-    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text is not None)
+    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text and not text.isspace())
     return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
 
 

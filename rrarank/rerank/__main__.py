@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
     add_sources(where)
     where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
+    where.add_argument(
+        "--remove-query", action="store_true", help="leave out the document whose id is the query's (ArguAna, Quora)"
+    )
     how = parser.add_argument_group("re-ranking")
     add_reranker(how)
     how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")
@@ -114,6 +117,7 @@ def _job(flags: argparse.Namespace) -> RerankJob:
         output=flags.output or "",
         tag=flags.runtag or "",
         skip_missing=flags.skip_missing,
+        remove_query=flags.remove_query,
         shard=Shard.parse(flags.shard) if flags.shard else None,
         ray=ray_config(flags),
         submission=flags.submission,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
-from rrarank.data.types import Hit
+from rrarank.data.types import Hit, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
@@ -22,7 +22,7 @@ from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.rerank.answers import AnswerCounts, described
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
@@ -45,6 +45,7 @@ class RerankJob:
         output: the run to write; `-` is stdout; by default `<run>.<reranker>.trec` in the working folder.
         tag: of the run, 1-20 of A-Z a-z 0-9 _ . -; by default the reranker's name.
         skip_missing: keep candidates without text in first-stage order instead of refusing the job.
+        remove_query: leave out the document whose docid is the qid, as ArguAna and Quora need.
         shard: the part of the queries to re-rank; by default all of them.
         ray: which workers of Ray score; by default this process.
         submission: write only what TREC would take.
@@ -61,6 +62,7 @@ class RerankJob:
     output: str | Path = ""
     tag: str = ""
     skip_missing: bool = False
+    remove_query: bool = False
     shard: Shard | None = None
     ray: RayConfig | None = None
     submission: bool = False
@@ -93,11 +95,11 @@ def rerank_job(job: RerankJob) -> list[str]:
     tag = check_tag(job.tag or job.reranker[:20])
     _check(job)
     _check_outputs(job, [])
-    part = partial(job.shard.part, block_size=job.config.block_size) if job.shard else None
-    inputs = load_inputs(job.run, job.origins, depth=job.config.depth, skip_missing=job.skip_missing, part=part)
-    if warning := check_first_stage(inputs.run, job.config.depth, job.config.interpolation):
+    depth, part = job.config.depth, partial(_part, job)
+    inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
+    if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
         say(warning)
-    pairs = _pairs(inputs, job.config.depth)
+    pairs = _pairs(inputs, depth)
     if job.dry_run:
         _say_plan(job, inputs, sum(pairs.values()))
         return []
@@ -280,11 +282,11 @@ def _write(
 def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCounts) -> None:
     job, reranker, qids = work.job, work.reranker, work.inputs.run
     counts = {"answers": dict(answers.total(qids)), "unranked": answers.unranked(qids)}
-    shard = {"shard": str(job.shard)} if job.shard else {}
+    more = ({"shard": str(job.shard)} if job.shard else {}) | ({"remove_query": True} if job.remove_query else {})
     write_sidecar(
         Path(job.target),
         inputs=work.inputs.origins,
-        config={"reranker": job.reranker, "tag": work.tag, **asdict(job.config), **shard},
+        config={"reranker": job.reranker, "tag": work.tag, **asdict(job.config), **more},
         model={"name": reranker.model_name, "fingerprint": reranker.fingerprint()},
         backend=reranker.config.backend,
         precision=reranker.config.precision,
@@ -301,13 +303,25 @@ def _let_go(journal: Journal) -> None:
         say(f"{journal.path} stays: {others:,} of its records are of another job; remove it if you do not need them")
 
 
+def _part(job: RerankJob, run: Run) -> Run:
+    """The queries and hits of the run that the job is about."""
+    if job.remove_query:
+        run = Run({qid: [hit for hit in hits if hit.docid != qid] for qid, hits in run.items()}, run.tag)
+    return job.shard.part(run, job.config.block_size) if job.shard else run
+
+
 def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
-    """qid -> pairs to score."""
-    missing = set(inputs.missing)
-    return {
-        qid: sum(hit.docid not in missing for hit in hits[:depth]) if qid in inputs.topics else 0
-        for qid, hits in inputs.run.items()
-    }
+    """qid -> pairs to score. Says so if queries find a document of their own id."""
+    missing, pairs, themselves = set(inputs.missing), {}, []
+    for qid, hits in inputs.run.items():
+        docids = [hit.docid for hit in hits[:depth]]
+        pairs[qid] = sum(docid not in missing for docid in docids) if qid in inputs.topics else 0
+        if qid in docids:
+            themselves.append(qid)
+    if themselves:
+        found = f"{len(themselves):,} queries find a document of their own id ({shown(themselves)})"
+        say(f"{found}; if it is the query itself, as in ArguAna and Quora, give --remove-query")
+    return pairs
 
 
 def _say_plan(job: RerankJob, inputs: Inputs, pairs: int) -> None:

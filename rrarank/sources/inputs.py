@@ -27,7 +27,7 @@ class Inputs:
     """A run with its queries and texts.
 
     Args:
-        missing: docids among the top `depth` that no source has a text for.
+        missing: docids among the top `depth` that no source has a text for, or only an empty one.
         origins: name -> file, index folder or data set id, for the sidecar of the output.
     """
 
@@ -88,11 +88,12 @@ def load_inputs(
     wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
     texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))
+    empty = [docid for docid, text in texts.items() if not text or text.isspace()]
     if not skip_missing:
         without = [qid for qid in hits if qid not in asked]
         _check_missing(without, "topic, or an empty one," if set(without) & topics.keys() else "topic", path, places)
         _check_missing(missing, "text", path, places)
-    return Inputs(hits, asked, texts, missing, places)
+    return Inputs(hits, asked, texts, sorted([*missing, *empty]), places)
 
 
 def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, dict[str, str | Path]]:

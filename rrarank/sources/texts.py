@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -32,23 +33,40 @@ class TextStore(Mapping[str, str]):
     """docid -> text in a temporary SQLite database: a small cache in memory, the rest on disk, deleted on exit."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", check_same_thread=False)
-        self._db.execute("CREATE TABLE texts (docid TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID")
+        with _stored():
+            self._db = sqlite3.connect("", check_same_thread=False)
+            self._db.execute("CREATE TABLE texts (docid TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID")
 
     def add(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", pairs)
+        with _stored():
+            self._db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", pairs)
 
     def __getitem__(self, docid: str) -> str:
-        row = self._db.execute("SELECT text FROM texts WHERE docid = ?", (docid,)).fetchone()
+        with _stored():
+            row = self._db.execute("SELECT text FROM texts WHERE docid = ?", (docid,)).fetchone()
         if row is None:
             raise KeyError(docid)
         return str(row[0])
 
     def __iter__(self) -> Iterator[str]:
-        return (row[0] for row in self._db.execute("SELECT docid FROM texts"))
+        with _stored():
+            yield from (row[0] for row in self._db.execute("SELECT docid FROM texts"))
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM texts").fetchone()[0])
+        with _stored():
+            return int(self._db.execute("SELECT count(*) FROM texts").fetchone()[0])
+
+
+@contextmanager
+def _stored() -> Iterator[None]:
+    """Make an error of SQLite one line: its temporary folder is full or cannot be written."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RrarankError(
+            f"temporary folder: texts cannot be kept there ({error}); make room in it, "
+            "or set SQLITE_TMPDIR to a folder that has room"
+        ) from error
 
 
 def gather(sources: Sequence[Source], wanted: Set[str]) -> TextStore:

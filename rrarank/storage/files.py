@@ -11,15 +11,17 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TextIO
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.storage.leftovers import temporary_file
 from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, packing, unpacked
 
 STDIO = "-"
+MOST_BYTES = 2**26  # of a line: a small packed file can hold a line of any length
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The system's errors when there is no room for a file."""
 
@@ -35,6 +37,8 @@ def find(name: str | Path, folder: str = "") -> Path:
         places += [Path(folder, name), Path(str(resources.files(f"rrarank.{folder}")), name)]
     for place in places:
         if place.is_file() or is_stream(place):
+            if bare and place is places[-1]:
+                say(f"{name}: not in ./ or ./{folder}/; using the sample that ships with rrarank")
             return place
     if places[0].is_dir():
         raise RrarankError(f"{name}: is a folder, expected a file")
@@ -51,7 +55,9 @@ def read_lines(path: str | Path) -> Iterator[str]:
     number = 0
     try:
         with open_unpacked(_stdin() if str(path) == STDIO else path) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(partial(file.readline, MOST_BYTES + 1), b""), start=1):
+                if len(line) > MOST_BYTES:
+                    raise RrarankError(f"{path}:{number}: a line of over {MOST_BYTES:,} bytes; is the file broken?")
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         first = error.object[:4] if number == 1 else b""

@@ -1,6 +1,9 @@
 """The main job as a user types it."""
 
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -295,3 +298,68 @@ def test_help_loads_nothing_heavy(verb):
     code += "print([m for m in ('torch', 'transformers', 'ranx', 'jnius', 'faiss', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
+
+
+def test_an_empty_text_counts_as_none_and_ranks_below_those_that_have_one(job, tmp_path, capsys):
+    rows = [json.loads(line) for line in TEXTS.splitlines()]
+    rows[0]["contents"], rows[1]["contents"] = "", " \n"
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([*job, "--output", "out.trec"]) == 0
+    err = capsys.readouterr().err
+    assert "10 queries, 30 pairs" in err
+    assert "2 without text" in err
+    assert {tuple(hit.docid for hit in hits[-2:]) for hits in read_run("out.trec").values()} == {("d1", "d2")}
+
+
+@pytest.fixture
+def quora(job, tmp_path):
+    """Two of the queries find themselves among the documents."""
+    (tmp_path / "bm25.trec").write_text(RUN.replace("3 Q0 d1 ", "3 Q0 3 ").replace("7 Q0 d5 ", "7 Q0 7 "))
+    with open(tmp_path / "texts.jsonl", "a") as file:
+        file.writelines(json.dumps({"id": str(qid), "contents": f"why cats and dogs {qid}"}) + "\n" for qid in (3, 7))
+    return job
+
+
+def test_queries_among_the_documents_are_named_and_removed_where_asked(quora, capsys):
+    assert main([*quora, "--output", "with.trec"]) == 0
+    assert "2 queries find a document of their own id ('3', '7')" in capsys.readouterr().err
+    assert main([*quora, "--remove-query", "--output", "without.trec"]) == 0
+    err = capsys.readouterr().err
+    assert "--remove-query" not in err
+    assert "48 pairs" in err
+    one, two = read_run("with.trec"), read_run("without.trec")
+    assert {qid: [hit for hit in one[qid] if hit.docid != qid] for qid in one} == {qid: list(two[qid]) for qid in two}
+    assert json.loads(Path("without.trec.json").read_text())["config"]["remove_query"] is True
+    assert "remove_query" not in json.loads(Path("with.trec.json").read_text())["config"]
+
+
+def test_the_packaged_sample_is_announced(job, tmp_path, capsys):
+    (tmp_path / "bm25.trec").unlink()
+    assert main(["--run", "bm25.trec", "--reranker", "bm25", "--output", "out.trec"]) == 0
+    assert capsys.readouterr().err.startswith(
+        "bm25.trec: not in ./ or ./runs/; using the sample that ships with rrarank\n"
+    )
+
+
+def test_names_that_are_not_utf8_do_not_lose_the_work(job, tmp_path):
+    run, output = (os.fsdecode(name) for name in (b"b\xe9.trec", b"o\xe9.trec"))
+    os.rename("bm25.trec", run)
+    command = [sys.executable, "-m", "rrarank.rerank", *job, "--run", run, "--reranker", "bm25", "--output", output]
+    done = subprocess.run(command, check=False, capture_output=True)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
+    assert read_run(output).keys() == read_run(run).keys()
+    assert Path(f"{output}.json").is_file()
+
+
+def test_a_full_temporary_folder_is_one_line(job, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    with open("texts.jsonl", "w") as file:
+        file.writelines(json.dumps({"id": f"d{n}", "contents": "tea " * 2_000_000}) + "\n" for n in range(1, 6))
+    command = [sys.executable, "-m", "rrarank.rerank", *job, "--reranker", "bm25"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 2
+    assert "error: temporary folder: texts cannot be kept there" in done.stderr
+    assert "set SQLITE_TMPDIR to a folder that has room" in done.stderr

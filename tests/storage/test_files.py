@@ -3,12 +3,13 @@
 import errno
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.storage.files import atomic_write, find, read_lines, sha256, stem
+from rrarank.storage.files import atomic_write, find, read_lines, read_text, sha256, stem
 
 # -- find --------------------------------------------------------------------------------------------------------------
 
@@ -216,3 +217,21 @@ def test_an_error_of_fsync_names_the_file(tmp_path, monkeypatch):
         file.write("x")
     assert error.value.filename == str(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_packed_line_of_any_length_is_refused_before_it_is_held(tmp_path):
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"1 Q0 a 1 9 t\n" + b"a" * 2**27))
+    lines = read_lines(tmp_path / "bomb.gz")
+    assert next(lines) == "1 Q0 a 1 9 t\n"
+    tracemalloc.start()
+    with pytest.raises(RrarankError, match=r"bomb.gz:2: a line of over 67,108,864 bytes"):
+        next(lines)
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+
+
+def test_content_that_is_held_whole_has_a_limit(tmp_path):
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"a\n" * 1000))
+    assert len(read_text(tmp_path / "bomb.gz", 2000)) == 2000
+    with pytest.raises(RrarankError, match="bomb.gz: more than 1,999 characters"):
+        read_text(tmp_path / "bomb.gz", 1999)
