@@ -67,7 +67,9 @@ def read_yaml(path: str | Path) -> Mapping[str, object]:
         line = f":{mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise RrarankError(f"{path}{line}: not YAML ({reason})") from error
-    except (ValueError, OverflowError, RecursionError) as error:  # a date, a number or nesting that Python cannot hold
+    except RrarankError:
+        raise
+    except Exception as error:  # yaml's constructors raise whatever int, datetime and indexing do
         raise RrarankError(f"{path}: YAML with a value that Python cannot hold ({error!s:.80})") from error
     if not isinstance(content, dict):
         raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")

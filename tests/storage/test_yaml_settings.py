@@ -35,6 +35,7 @@ def settings(tmp_path):
         ("a: " + "9" * 5000, "YAML with a value that Python cannot hold"),
         ("a: 2026-99-99", "YAML with a value that Python cannot hold (month"),
         ("a: !!python/object/apply:os.getcwd []", "s.yaml:1: not YAML (could not determine a constructor"),
+        ("a: !!int ''", "YAML with a value that Python cannot hold"),
         ("a: \0", "s.yaml: not YAML (unacceptable character"),
         ("x" * (MOST_CHARACTERS + 1), "more than 1,048,576 characters"),
         ("[1, 2]", "a YAML list, expected keys"),
