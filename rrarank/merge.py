@@ -16,8 +16,7 @@ from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write, is_file, read_lines
-from rrarank.storage.journal import journal_path
-from rrarank.storage.locks import lock
+from rrarank.storage.journal import output_lock
 from rrarank.storage.sidecar import Sidecar, check_output, read_sidecar, write_sidecar
 
 ALIKE = ("inputs", "config", "model", "backend", "precision")  # must be equal in all parts
@@ -59,7 +58,7 @@ def merge_parts(parts: Sequence[str | Path], output: str | Path = "", *, overwri
     used = [*inputs.values(), *(part.path for part in found)]
     check_output(target, overwrite, used)
     keeps = is_file(target)
-    with lock(journal_path(target)) if keeps else nullcontext():
+    with output_lock(target) if keeps else nullcontext():
         check_output(target, overwrite, used)  # again: another job may have written it meanwhile
         with atomic_write(target) as file:
             for part in found:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.merge import main
+from rrarank.errors import RrarankError
+from rrarank.merge import main, merge_parts
 from rrarank.rerank.__main__ import main as rerank
+from rrarank.storage.journal import output_lock
 from rrarank.storage.sidecar import read_sidecar
 
 QUERIES = 41  # six blocks, the last of one query
@@ -106,6 +108,20 @@ def test_a_part_that_was_changed_or_an_input_that_is_gone_is_refused(parts, caps
         file.write("0 Q0 d9 9 -9 x\n")
     assert main(parts) == 2
     assert "sha256 differs" in capsys.readouterr().err
+
+
+def test_a_whole_that_another_job_writes_is_left_alone(parts, capsys):
+    with output_lock("bm25.cross-encoder.trec"):
+        assert main(parts) == 2
+    assert "another job is at work on it" in capsys.readouterr().err
+    assert not Path("bm25.cross-encoder.trec").exists()
+
+
+def test_parts_are_joined_from_python(parts):
+    assert merge_parts(parts, "whole.trec") == ["whole.trec"]
+    with pytest.raises(RrarankError, match="whole.trec: exists already"):
+        merge_parts(parts, "whole.trec")
+    assert merge_parts(parts, "whole.trec", overwrite=True) == ["whole.trec"]
 
 
 def test_an_existing_whole_needs_overwrite_and_a_part_is_never_replaced(parts, capsys):

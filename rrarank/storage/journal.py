@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,11 @@ def _begins(start: bytes, expected: bytes) -> bool:
 
 def journal_path(output: str | Path) -> Path:
     return Path(f"{output}.journal")
+
+
+def output_lock(output: str | Path) -> AbstractContextManager[None]:
+    """The lock of a job that writes `output`, with or without a journal."""
+    return lock(journal_path(output))
 
 
 def is_begun(output: str | Path) -> bool:
