@@ -13,7 +13,6 @@ from rrarank.errors import RrarankError
 from rrarank.storage.files import read_text
 
 _LIKE_GRADES = range(-9, 10)
-MOST_CHARACTERS = 2**29  # of one JSON value, which is held in memory
 
 
 def read_ranx_qrels(path: str | Path) -> Qrels:
@@ -70,7 +69,7 @@ def read_json(path: str | Path) -> object:
     Raises:
         RrarankError: it is not JSON, a key occurs twice in one object, or the file is a sidecar of rrarank.
     """
-    text = read_text(path, MOST_CHARACTERS)
+    text = read_text(path)
     if not text.strip():
         raise RrarankError(f"{path}: empty, expected JSON")
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rrarank.data.documents import field, json_object
 from rrarank.data.trec import columns
 from rrarank.errors import RrarankError, shown
-from rrarank.storage.files import read_lines
+from rrarank.storage.files import read_text
 
 FIELDS = ("title", "description", "narrative", "title+description", "title+description+narrative")
 """The parts of a topic that can be the query."""
@@ -35,7 +35,7 @@ def read_topics(path: str | Path, topic_field: str = "") -> dict[str, str]:
     Args:
         topic_field: one of `FIELDS`, for topics with several; empty: the title, or the only text.
     """
-    return parse_topics(read_lines(path), where=str(path), topic_field=topic_field)
+    return parse_topics(read_text(path), where=str(path), topic_field=topic_field)
 
 
 def parse_topics(lines: str | Iterable[str], where: str = "topics", topic_field: str = "") -> dict[str, str]:

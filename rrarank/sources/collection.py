@@ -13,7 +13,7 @@ from pathlib import Path
 from rrarank.data.beir import CORPUS, in_folder, is_beir
 from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, document_text, field, json_object
 from rrarank.errors import RrarankError, say, shown
-from rrarank.storage.files import find, read_lines
+from rrarank.storage.files import find, join_lines, read_lines
 from rrarank.storage.packed import is_stream, unpacked
 
 _TABLES = (".jsonl", ".json", ".tsv")
@@ -80,12 +80,12 @@ def _documents(path: Path) -> Iterator[Document]:
     name = unpacked(path.name)
     lines = read_lines(path)
     if name.endswith(".txt"):
-        return iter([(Path(name).stem, "".join(lines).strip())])
+        return iter([(Path(name).stem, join_lines(lines, path).strip())])
     first, lines = _first_line(lines)
     if name.endswith(".tsv") or (is_stream(path) and "\t" in first and not first.lstrip().startswith("{")):
         return _tsv_documents(lines, first, path)
     if _opens_array(first):
-        return _array_documents("".join(lines), path)
+        return _array_documents(join_lines(lines, path), path)
     return _line_documents(lines, path)
 
 

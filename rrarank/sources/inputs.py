@@ -198,11 +198,16 @@ def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
     if "collection" in places:
         sources.append(Collection(Path(places["collection"])))
     if "dataset" in places:
-        sources.append(IrDatasetsTexts(str(places["dataset"])))
+        sources.append(IrDatasetsTexts(_id(places["dataset"])))
     if "index" in places:
         index = places["index"]
         sources.append(LuceneTexts(index) if isinstance(index, Path) else IrDatasetsTexts(index))
     return sources
+
+
+def _id(place: str | Path) -> str:
+    """An id as it is: whether a sidecar or a user named it decides whether it may be downloaded."""
+    return place if isinstance(place, str) else str(place)
 
 
 def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.storage.sidecar import RecordedId
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,40 @@ def _is_error(record: logging.LogRecord) -> bool:
 def _reachable(dataset: str) -> Iterator[None]:
     """Turn whatever ir_datasets raises while it loads, downloads or reads into one line."""
     try:
-        yield
+        with _without_downloads(dataset) if isinstance(dataset, RecordedId) else nullcontext():
+            yield
     except RrarankError:
         raise
     except ImportError as error:  # some data sets need a library that ir_datasets does not install
         raise MissingPrerequisite(f"ir_datasets {dataset!r}: {error}; install it") from error
     except Exception as error:  # its download errors are OSErrors, RuntimeErrors and those of HTTP and zip libraries
+        if isinstance(dataset, RecordedId):
+            raise _unasked(dataset) from error
         raise MissingResource(
             f"ir_datasets {dataset!r}: its files are not on disk and could not be downloaded ({_reason(error)}); "
             "fetch them on a connected machine, or give --topics and --collection"
         ) from error
+
+
+@contextmanager
+def _without_downloads(dataset: str) -> Iterator[None]:
+    """Refuse to download: a sidecar names the data set, and anyone may have written it."""
+    from ir_datasets import lazy_libs
+
+    def refuse() -> None:
+        raise _unasked(dataset)
+
+    requests = lazy_libs.requests  # every download calls it
+    lazy_libs.requests = refuse
+    try:
+        yield
+    finally:
+        lazy_libs.requests = requests
+
+
+def _unasked(dataset: str) -> MissingResource:
+    todo = f"to download it, give --dataset {dataset}, with --topics if it has no queries"
+    return MissingResource(f"ir_datasets {dataset!r}: named by the run's sidecar and not on disk; {todo}")
 
 
 def _reason(error: Exception) -> str:

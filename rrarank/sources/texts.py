@@ -17,6 +17,7 @@ from rrarank.data.ranx_json import read_ranx_qrels
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels
 from rrarank.data.types import Qrels
+from rrarank.errors import RrarankError
 from rrarank.sources.collection import Collection as Collection
 from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics
 from rrarank.storage.packed import unpacked

@@ -9,7 +9,7 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import resources
@@ -22,6 +22,7 @@ from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, pac
 
 STDIO = "-"
 MOST_BYTES = 2**26  # of a line: a small packed file can hold a line of any length
+MOST_CHARACTERS = 2**29  # of content that is held whole
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The system's errors when there is no room for a file."""
 
@@ -95,16 +96,20 @@ def _iconv(path: str | Path, encoding: str) -> str:
     return f"type: {command} {shlex.quote(str(path))} > {made}"
 
 
-def read_text(path: str | Path, most: int) -> str:
-    """The whole content of a file, as `read_lines` reads it; more than `most` characters are refused, as a small
-    packed file can hold any number."""
-    lines, left = [], most
-    for line in read_lines(path):
-        lines.append(line)
+def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> str:
+    """The whole content of a file, as `read_lines` reads it, of at most so many characters."""
+    return join_lines(read_lines(path), path, most)
+
+
+def join_lines(lines: Iterable[str], path: str | Path, most: int = MOST_CHARACTERS) -> str:
+    """The lines as one string; more than `most` characters are refused, as a small packed file can hold any number."""
+    kept, left = [], most
+    for line in lines:
+        kept.append(line)
         left -= len(line)
         if left < 0:
             raise RrarankError(f"{path}: more than {most:,} characters; split it, or give another file")
-    return "".join(lines)
+    return "".join(kept)
 
 
 @contextmanager

@@ -345,7 +345,8 @@ def test_names_that_are_not_utf8_do_not_lose_the_work(job, tmp_path):
     run, output = (os.fsdecode(name) for name in (b"b\xe9.trec", b"o\xe9.trec"))
     os.rename("bm25.trec", run)
     command = [sys.executable, "-m", "rrarank.rerank", *job, "--run", run, "--reranker", "bm25", "--output", output]
-    done = subprocess.run(command, check=False, capture_output=True)
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}  # strict, as in most locales
+    done = subprocess.run(command, check=False, capture_output=True, env=environment)
     assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
     assert read_run(output).keys() == read_run(run).keys()
     assert Path(f"{output}.json").is_file()

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,6 +17,7 @@ from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts, ir_dataset, ir_dataset_qrels, ir_dataset_topics
 from rrarank.sources.texts import InlineTexts, Source, TextStore, gather
+from rrarank.storage.sidecar import RecordedId
 
 
 @pytest.fixture
@@ -291,3 +294,47 @@ def test_a_library_that_a_data_set_lacks_is_one_line(dataset, monkeypatch):
     monkeypatch.setattr("ir_datasets.load", lacks)
     with pytest.raises(MissingPrerequisite, match="this data set needs ijson; install it"):
         ir_dataset_topics(dataset)
+
+
+@pytest.fixture
+def remote(dataset, tmp_path):
+    """A data set that a server holds, and the paths that the server was asked for."""
+    import ir_datasets
+    from ir_datasets.datasets.base import Dataset
+    from ir_datasets.formats import TsvDocs, TsvQueries
+    from ir_datasets.util import Cache, RequestsDownload
+
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"a\tabout tea\n")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        docs, queries = (Cache(RequestsDownload(url + name), tmp_path / name) for name in ("docs.tsv", "queries.tsv"))
+        ir_datasets.registry.register(f"{dataset}/remote", Dataset(TsvDocs(docs), TsvQueries(queries)))
+        yield f"{dataset}/remote", asked
+        del ir_datasets.registry._registered[f"{dataset}/remote"]
+        server.shutdown()
+
+
+def test_what_a_sidecar_names_is_not_downloaded_unless_the_user_names_it(remote):
+    name, asked = remote
+    recorded = RecordedId(name)
+    said = f"named by the run's sidecar and not on disk; to download it, give --dataset {name}"
+    with pytest.raises(MissingResource, match=said):
+        ir_dataset_topics(recorded)
+    with pytest.raises(MissingResource, match=said):
+        gather([IrDatasetsTexts(recorded)], {"a"})
+    assert asked == []
+    assert ir_dataset_topics(name) == {"a": "about tea"}
+    assert ir_dataset_topics(recorded) == {"a": "about tea"}  # it is on disk now
+    assert asked == ["/queries.tsv"]
