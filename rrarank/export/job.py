@@ -176,9 +176,8 @@ def _score_sample(job: ExportJob, folder: Path, backend: str, precision: str) ->
 
 def _write(job: ExportJob, source: Path, made: Path, batch: Batch) -> None:
     """Write the file, unless another precision that shares it has written it."""
-    from transformers import AutoTokenizer
-
     from rrarank.export.onnx_graph import write_graph
+    from rrarank.rerankers.checkpoints import Checkpoint
 
     target = made / FILES[job.backend][job.precision]
     if target.is_file():
@@ -186,8 +185,8 @@ def _write(job: ExportJob, source: Path, made: Path, batch: Batch) -> None:
     target.parent.mkdir(exist_ok=True)
     graph = target if job.backend == "onnx" else made.with_name("graph.onnx")
     with loading(job.model, "cpu", job.threads):
-        tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        write_graph(source, job.model, tokenizer, batch, graph, backend=job.backend, precision=job.precision)
+        checkpoint = Checkpoint.open(source, job.model)
+        write_graph(checkpoint, batch, graph, backend=job.backend, precision=job.precision)
     if job.backend == "openvino":
         from rrarank.rerankers.backends.openvino import convert
 
