@@ -51,7 +51,7 @@ class CrossEncoder(Pointwise):
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         with loading(self.config.model, self.config.device, self.config.threads):
             checkpoint = Checkpoint.open(folder, self.config.model)
-            longest = checkpoint.longest(self.config.max_length)
+            self.longest = longest = checkpoint.longest(self.config.max_length)
             self.backend: Backend
             self.encode_pairs: Encoder
             if added := additions(checkpoint):
