@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,7 +80,7 @@ def export_model(job: ExportJob) -> Exported:
     output.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(output, overwrite=True) as made:  # a folder that may not be replaced is refused in `_kept`
         kept = _kept(job, model_fingerprint)
-        shutil.copytree(source, made, ignore=shutil.ignore_patterns(*EXPORTED, *_IGNORED), dirs_exist_ok=True)
+        shutil.copytree(source, made, ignore=partial(_skipped, source), dirs_exist_ok=True)
         for path in {path for export in kept for path in files_of(_target(output, export))}:
             place = made / path.relative_to(output)
             place.parent.mkdir(exist_ok=True)
@@ -88,6 +90,24 @@ def export_model(job: ExportJob) -> Exported:
         manifest = {"format": FORMAT, "source": {"name": _name(job.model), "fingerprint": model_fingerprint}}
         (made / EXPORT_MANIFEST).write_text(json.dumps(manifest | {"exports": exports}, indent=2) + "\n", "utf-8")
     return done
+
+
+def _skipped(source: Path, folder: str, names: list[str]) -> set[str]:
+    """The files that are not copied.
+
+    Raises:
+        RrarankError: a link leads out of the model's folder: its target may be no part of the model.
+    """
+    skipped = shutil.ignore_patterns(*EXPORTED, *_IGNORED)(folder, names)
+    root = source.resolve()
+    cache = [root.parent.parent / "blobs"] if root.parent.name == "snapshots" else []  # where the hub's files lie
+    for path in (Path(folder, name) for name in names if name not in skipped):
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in [root, *cache]):
+            raise RrarankError(
+                f"{path}: a link out of the model's folder, which is not followed; replace it by the file: "
+                f"cp --remove-destination {shlex.quote(str(path.resolve()))} {shlex.quote(str(path))}"
+            )
+    return skipped
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------

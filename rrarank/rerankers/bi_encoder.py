@@ -34,6 +34,7 @@ class BiEncoder(Reranker):
                 model_kwargs={"use_safetensors": None if self.config.allow_pickle else True},
             )
             self._limit_length()
+        self._cut = 0
         self.batch_size = self.config.batch_size or 32  # sentence-transformers' default
         self.model_fingerprint = fingerprint(folder)
 
@@ -51,10 +52,21 @@ class BiEncoder(Reranker):
         elif own is not None and own > most:
             self.model.max_seq_length = most
 
+    @property
+    def cut(self) -> int:
+        return self._cut
+
+    def _count_cut(self, texts: Sequence[str]) -> None:
+        most = self.model.max_seq_length
+        if most and (long := [text for text in texts if len(text) > most - 2]):  # a token has a character or more
+            rows = self.model.tokenizer(long, truncation=False, verbose=False)["input_ids"]
+            self._cut += sum(len(ids) > most for ids in rows)
+
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
         if not texts:
             return list(queries)
+        self._count_cut(texts)
         rows = {text: row for row, text in enumerate(texts)}
         settings = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
         documents = self.model.encode_document(texts, **settings)  # (texts, width)

@@ -63,6 +63,10 @@ class CrossEncoder(Pointwise):
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
         self._fingerprint = f"{fingerprint(folder)} {self.backend.identity}".rstrip()
 
+    @property
+    def cut(self) -> int:
+        return self.encode_pairs.cut
+
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)
 

@@ -73,6 +73,10 @@ class Prompted(Pointwise):
             RrarankError: the answer is not exactly one token.
         """
 
+    @property
+    def cut(self) -> int:
+        return self.encode_pairs.cut
+
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)
 

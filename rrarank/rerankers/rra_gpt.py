@@ -79,6 +79,10 @@ class RRAGPT(Pointwise, Explains):
                 "with one label; use encoders with --reranker cross-encoder"
             )
 
+    @property
+    def cut(self) -> int:
+        return self.encode_pairs.cut
+
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)
 

@@ -122,7 +122,7 @@ def _check_code(folder: Path, model: str) -> None:
     if isinstance(config, dict) and config.get("auto_map"):
         from transformers import CONFIG_MAPPING
 
-        if config.get("model_type") not in CONFIG_MAPPING:
+        if str(config.get("model_type")) not in CONFIG_MAPPING:
             raise own_code(model, ", ".join(sorted(path.name for path in folder.glob("*.py"))))
 
 
