@@ -21,7 +21,7 @@ from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.files import sha256
 from rrarank.storage.folders import replace_folder
-from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate
+from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate, read_json
 from rrarank.storage.sidecar import versions
 
 if TYPE_CHECKING:
@@ -181,7 +181,11 @@ def _score_sample(job: ExportJob, folder: Path, backend: str, precision: str) ->
     """The sample's scores, pairs per second, and a few pairs outside the sample: each query with another's texts."""
     from rrarank.rerankers.cross_encoder import CrossEncoder
 
-    settings = CrossEncoder.Config(str(folder), "cpu", job.threads, 0, job.max_length, backend, precision)
+    labels = (read_json(folder / "config.json") or {}).get("id2label") or {}
+    either = str(labels.get("1", ""))  # of two labels: which one means relevant does not matter here
+    settings = CrossEncoder.Config(
+        str(folder), "cpu", job.threads, 0, job.max_length, backend, precision, relevant=either
+    )
     reranker = CrossEncoder(settings)
     rankings = sample_rankings(DEPTH)
     texts = [[candidate.text for candidate in ranking.candidates] for ranking in rankings]

@@ -16,7 +16,7 @@ from rrarank.storage.model_folders import read_json, read_modules
 
 NO_LIMIT = 2**31 - 1  # tokens; of a model that states no maximum
 _POSITIONS_AFTER_PAD = {  # model types that number positions from the padding id + 1, as RoBERTa does
-    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
 
@@ -50,6 +50,8 @@ def positions(config: Any) -> int:
     count = getattr(text, "max_position_embeddings", None)
     if not isinstance(count, int) or count <= 0:  # relative positions; XLNet says -1
         return NO_LIMIT
+    if text.model_type == "mpnet":  # counts from 2, whatever its padding id is
+        return count - 2
     first = (text.pad_token_id or 0) + 1 if text.model_type in _POSITIONS_AFTER_PAD else 0
     return count - first
 

@@ -13,6 +13,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    FNetForSequenceClassification,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from rrarank import RrarankError, load_reranker
+from rrarank.rerankers import checkpoints
 from rrarank.rerankers.checkpoints import longest_input
 
 QUERY = "why is the cat long"
@@ -112,6 +114,20 @@ def test_the_token_that_a_decoder_scores_by_is_the_same_in_any_batch(models, tok
         assert found == pytest.approx(peers(tmp_path), abs=1e-4)
 
 
+def test_a_model_with_neither_padding_nor_end_of_text_is_scored(tmp_path):
+    tokenizer = make_tokenizer(pad_token=None, eos_token=None)
+    make(tmp_path, tokenizer=tokenizer, pad_token_id=None, eos_token_id=None, bos_token_id=None)
+    assert scores(ours(tmp_path)) == pytest.approx(plain(tmp_path), abs=1e-4)
+
+
+@pytest.mark.parametrize("pad", ["<pad>", "</s>"])
+def test_rra_gpt_scores_by_the_same_token(pad, tmp_path):
+    make(tmp_path, tokenizer=make_tokenizer("<s> $A </s> $B </s>", pad_token=pad), pad_token_id=2)
+    reranker = load_reranker("rra-gpt", model=str(tmp_path), device="cpu")
+    pairs = reranker.encode(QUERY, TEXTS)
+    assert reranker.score(pairs) == pytest.approx(scores(ours(tmp_path)), abs=1e-4)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind", [RobertaForSequenceClassification, LlamaForSequenceClassification])
 def test_the_side_of_the_padding_changes_no_score(kind, side, tmp_path):
@@ -174,6 +190,42 @@ def test_what_only_sentence_transformers_applies_is_refused_elsewhere(tmp_path):
         ours(tmp_path, backend="onnx")
     with pytest.raises(RrarankError, match="has a chat template; use --reranker cross-encoder"):
         load_reranker("rra-gpt", model=str(tmp_path), device="cpu")
+
+
+# -- architectures that padding changes, or that cannot score texts ---------------------------------------------------
+
+
+def test_rows_of_a_model_that_mixes_padding_in_are_not_padded(tmp_path):
+    make(tmp_path, FNetForSequenceClassification)
+    reranker = ours(tmp_path)
+    assert not reranker.backend._forward.side
+    assert scores(reranker) == pytest.approx(peers(tmp_path), abs=1e-4)
+
+
+def test_a_model_that_cannot_score_texts_is_refused(tmp_path):
+    make(tmp_path, RobertaForSequenceClassification, pad_token_id=None)
+    with pytest.raises(
+        RrarankError, match=r"cannot score a pair of texts \(.+\); give another --model, or leave"
+    ) as error:
+        ours(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_scores_that_differ_each_time_are_refused(tmp_path, monkeypatch):
+    make(tmp_path)
+    monkeypatch.setattr(LlamaForSequenceClassification, "eval", LlamaForSequenceClassification.train)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.5}))
+    with pytest.raises(RrarankError, match="scores the same pair differently each time"):
+        ours(tmp_path)
+
+
+def test_positions_that_we_do_not_know_of_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_POSITIONS_AFTER_PAD", set())
+    make(tmp_path, RobertaForSequenceClassification)
+    with pytest.raises(RrarankError, match="cannot read an input of 48 tokens; give --max-length 24"):
+        scores(ours(tmp_path))
+    assert np.isfinite(scores(ours(tmp_path, max_length=24))).all()
 
 
 # -- labels -----------------------------------------------------------------------------------------------------------
