@@ -1,5 +1,7 @@
 """Architectures x {short, over-long, empty text} x {batch of 1, 7}: every score equals CrossEncoder's."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
@@ -31,13 +33,19 @@ def by_cross_encoder(folder, max_length):
     return lambda text: float(peer.predict([(QUERY, text)], activation_fn=torch.nn.Identity())[0])
 
 
-@torch.inference_mode()
 def by_transformers(folder, max_length):
     """The same without sentence-transformers, which asks every tokenizer for a padding token."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     cut = {"truncation": "longest_first", "max_length": max_length, "return_tensors": "pt"}
-    return lambda text: float(model(**tokenizer([QUERY], [text], **cut)).logits[0, 0].detach())
+    takes = signature(model.forward).parameters
+
+    @torch.inference_mode()
+    def score(text):
+        inputs = tokenizer([QUERY], [text], **cut)
+        return float(model(**{name: value for name, value in inputs.items() if name in takes}).logits[0, 0])
+
+    return score
 
 
 def check(folder, texts, peer):
