@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ from transformers import (
 
 from rrarank import RrarankError, load_reranker
 from rrarank.rerankers import checkpoints
+from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.checkpoints import longest_input
+from rrarank.rerankers.cross_encoder import CrossEncoder
 
 QUERY = "why is the cat long"
 TEXTS = [
@@ -37,7 +40,7 @@ TEXTS = [
 ]
 WORDS = "what is a re rank of query document about cats dogs tea bread long short why how the cat dog sat mat".split()
 WORDS += ["yes", "no"]
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+SIZES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 SIZES |= {"max_position_embeddings": 48, "initializer_range": 0.5, "vocab_size": 64}
 TEMPLATE = (
     "{% for m in messages %}{% set c = m['content'] %}{{ m['role'] }} : {{ c if c is string else c[0]['text'] }} "
@@ -66,7 +69,7 @@ def make(folder, kind=LlamaForSequenceClassification, tokenizer=None, **settings
 
 
 def ours(folder, **config):
-    return load_reranker("cross-encoder", model=str(folder), device="cpu", **config)
+    return CrossEncoder(CrossEncoderConfig(model=str(folder), device="cpu", **config))
 
 
 def scores(reranker):
@@ -123,7 +126,7 @@ def test_a_model_with_neither_padding_nor_end_of_text_is_scored(tmp_path):
 @pytest.mark.parametrize("pad", ["<pad>", "</s>"])
 def test_rra_gpt_scores_by_the_same_token(pad, tmp_path):
     make(tmp_path, tokenizer=make_tokenizer("<s> $A </s> $B </s>", pad_token=pad), pad_token_id=2)
-    reranker = load_reranker("rra-gpt", model=str(tmp_path), device="cpu")
+    reranker: Any = load_reranker("rra-gpt", model=str(tmp_path), device="cpu")
     pairs = reranker.encode(QUERY, TEXTS)
     assert reranker.score(pairs) == pytest.approx(scores(ours(tmp_path)), abs=1e-4)
 
@@ -299,14 +302,14 @@ def test_gpt_on_a_model_with_few_positions(decoder_folder, tmp_path, caplog):
     folder = shutil.copytree(decoder_folder, tmp_path / "few")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
-    reranker = load_reranker("gpt", model=str(folder), device="cpu")
+    reranker: Any = load_reranker("gpt", model=str(folder), device="cpu")
     assert max(len(row["input_ids"]) for row in reranker.encode("why cats", ["tea " * 500])) == 64
     assert "max_length 512 is more than the model's 64 positions" in caplog.text
 
 
 def test_a_bi_encoder_is_capped_too(bi_encoder_folder, caplog):
     caplog.set_level("INFO", "rrarank")
-    reranker = load_reranker("bi-encoder", model=str(bi_encoder_folder), device="cpu", max_length=1024)
+    reranker: Any = load_reranker("bi-encoder", model=str(bi_encoder_folder), device="cpu", max_length=1024)
     assert "max_length 1024 is more than the model's 64 positions" in caplog.text
     assert np.isfinite(reranker.embed_documents(["tea " * 500])).all()
     with pytest.raises(RrarankError, match="max_length is 3: a text has 2 special tokens; give 4 or more"):

@@ -39,7 +39,7 @@ def test_the_code_on_its_card_loads_it(monkeypatch):
     [path] = re.findall(r'CrossEncoder\("(.+?)"\)', (FOLDER / "README.md").read_text())
     monkeypatch.chdir(FOLDER.parent)
     pairs = [("why cats", "the cat sat"), ("why cats", "tea")]
-    ours = load_reranker(device="cpu")
+    ours = RRABERT(RRABERTConfig(device="cpu"))
     scores = ours.score([row for query, text in pairs for row in ours.encode(query, [text])])
     assert PeerCrossEncoder(path, device="cpu", local_files_only=True).predict(pairs) == pytest.approx(scores, abs=1e-3)
 

@@ -1,6 +1,7 @@
 """Tiny random checkpoints of many architectures, built from their configurations."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -28,7 +29,7 @@ SIZES = {  # the names that configurations have for the same few sizes
     "vocab_size": 64,
     "type_vocab_size": 1,
 }
-OTHERS = {  # what an architecture needs besides
+OTHERS: dict[str, dict[str, Any]] = {  # what an architecture needs besides
     "bert": {"type_vocab_size": 2},
     "canine": {"type_vocab_size": 2, "num_hash_buckets": 64},
     "ctrl": {"dff": 48},

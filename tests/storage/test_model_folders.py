@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,6 +83,8 @@ def test_a_module_outside_of_the_folder_is_refused(bi_encoder_folder, tmp_path):
 def test_own_code_of_a_type_that_transformers_knows_is_not_needed(folder, cross_encoder_folder):
     (folder / "own.py").write_text(CODE)
     change(folder / "config.json", auto_map={"AutoModelForSequenceClassification": "own.OwnModel"})
+    ours: Any
+    plain: Any
     ours, plain = (
         load_reranker("cross-encoder", model=str(path), device="cpu") for path in (folder, cross_encoder_folder)
     )
@@ -128,7 +131,7 @@ def test_a_pickle_in_one_module_is_not_read_either(bi_encoder_folder, tmp_path):
 
 def typed(error, *, cwd=None):
     """Run the command that an error prints after `type:`; the rest is words."""
-    command = re.search(r"type: (python -c '.*?')(, and give|$)", str(error.value))[1]
+    [(command, _)] = re.findall(r"type: (python -c '.*?')(, and give|$)", str(error.value))
     code = shlex.split(command)[-1]
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=cwd)
 
@@ -150,9 +153,10 @@ def test_an_adapter_is_merged_as_the_error_says(labels, make_cross_encoder, tmp_
         load_reranker("cross-encoder", model=str(tmp_path / "my adapter"))
     typed(error)
     merged = shlex.split(str(error.value).rpartition("give --model ")[2])[0]
-    reranker = load_reranker("cross-encoder", model=merged, device="cpu")
+    reranker: Any = load_reranker("cross-encoder", model=merged, device="cpu")
     pairs = reranker.encode("why", ["tea", "the cat sat"])
-    expected = load_reranker("cross-encoder", model=str(base), device="cpu").score(pairs)
+    plain: Any = load_reranker("cross-encoder", model=str(base), device="cpu")
+    expected = plain.score(pairs)
     assert reranker.score(pairs) != pytest.approx(expected, abs=1e-4)
     with torch.inference_mode():
         words = AutoTokenizer.from_pretrained(base)(
