@@ -23,6 +23,9 @@ def calls(tree):
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
+LOADS = {"from_pretrained", "from_config"}  # and the models of sentence-transformers
+
+
 def found(code):
     """What is unsafe in a file's source, by line."""
     tree = ast.parse(code)
@@ -30,12 +33,17 @@ def found(code):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             yield from (f"{node.lineno}: {name}" for name in names if name.partition(".")[0] in PICKLES)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    models = {alias.name for one in imports if one.module == "sentence_transformers" for alias in one.names}
     for call in calls(tree):
         name, given = ast.unparse(call.func), {one.arg: ast.unparse(one.value) for one in call.keywords}
         if name in NEVER:
             yield f"{call.lineno}: {name}"
-        if given.get("trust_remote_code", "False") != "False" or given.get("shell", "False") != "False":
-            yield f"{call.lineno}: {name}(trust_remote_code or shell)"
+        if given.get("shell", "False") != "False":
+            yield f"{call.lineno}: {name}(shell)"
+        loads = name.rpartition(".")[2] in LOADS or name in models
+        if given.get("trust_remote_code", "" if loads else "False") != "False":
+            yield f"{call.lineno}: {name} without trust_remote_code=False"
         if name == "torch.load" and given.get("weights_only") != "True":
             yield f"{call.lineno}: torch.load without weights_only"
         if name in ("np.load", "numpy.load") and given.get("allow_pickle", "False") != "False":
@@ -57,6 +65,9 @@ def test_no_line_runs_what_a_file_or_a_model_says(path):
         "eval(text)",
         "os.system('x')",
         "AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "AutoModel.from_pretrained(name)",
+        "AutoTokenizer.from_pretrained(name, **settings)",
+        "from sentence_transformers import SentenceTransformer; SentenceTransformer(name)",
         "subprocess.run(command, shell=True)",
         "torch.load(path)",
         "np.load(path, allow_pickle=True)",

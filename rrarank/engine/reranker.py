@@ -95,6 +95,11 @@ class Reranker(ABC):
             offered = ", ".join(self.precisions[backend])
             raise RrarankError(f"{name}: no precision {precision!r} on {backend}; it offers {offered}")
 
+    @property
+    def cut(self) -> int:
+        """How many texts were too long and were cut so far; 0 for rerankers that do not count them."""
+        return 0
+
     def fingerprint(self) -> str:
         """Everything that determines the scores; a reranker with a model adds the sha256 of the model's files."""
         settings = {key: value for key, value in asdict(self.config).items() if key != "model"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +21,7 @@ from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.files import sha256
 from rrarank.storage.folders import replace_folder
-from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate
+from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate, read_json
 from rrarank.storage.sidecar import versions
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def export_model(job: ExportJob) -> Exported:
     output.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(output, overwrite=True) as made:  # a folder that may not be replaced is refused in `_kept`
         kept = _kept(job, model_fingerprint)
-        shutil.copytree(source, made, ignore=shutil.ignore_patterns(*EXPORTED, *_IGNORED), dirs_exist_ok=True)
+        shutil.copytree(source, made, ignore=partial(_skipped, source), dirs_exist_ok=True)
         for path in {path for export in kept for path in files_of(_target(output, export))}:
             place = made / path.relative_to(output)
             place.parent.mkdir(exist_ok=True)
@@ -88,6 +90,24 @@ def export_model(job: ExportJob) -> Exported:
         manifest = {"format": FORMAT, "source": {"name": _name(job.model), "fingerprint": model_fingerprint}}
         (made / EXPORT_MANIFEST).write_text(json.dumps(manifest | {"exports": exports}, indent=2) + "\n", "utf-8")
     return done
+
+
+def _skipped(source: Path, folder: str, names: list[str]) -> set[str]:
+    """The files that are not copied.
+
+    Raises:
+        RrarankError: a link leads out of the model's folder: its target may be no part of the model.
+    """
+    skipped = shutil.ignore_patterns(*EXPORTED, *_IGNORED)(folder, names)
+    root = source.resolve()
+    cache = [root.parent.parent / "blobs"] if root.parent.name == "snapshots" else []  # where the hub's files lie
+    for path in (Path(folder, name) for name in names if name not in skipped):
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in [root, *cache]):
+            raise RrarankError(
+                f"{path}: a link out of the model's folder, which is not followed; replace it by the file: "
+                f"cp --remove-destination {shlex.quote(str(path.resolve()))} {shlex.quote(str(path))}"
+            )
+    return skipped
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -161,7 +181,11 @@ def _score_sample(job: ExportJob, folder: Path, backend: str, precision: str) ->
     """The sample's scores, pairs per second, and a few pairs outside the sample: each query with another's texts."""
     from rrarank.rerankers.cross_encoder import CrossEncoder
 
-    settings = CrossEncoder.Config(str(folder), "cpu", job.threads, 0, job.max_length, backend, precision)
+    labels = (read_json(folder / "config.json") or {}).get("id2label") or {}
+    either = str(labels.get("1", ""))  # of two labels: which one means relevant does not matter here
+    settings = CrossEncoder.Config(
+        str(folder), "cpu", job.threads, 0, job.max_length, backend, precision, relevant=either
+    )
     reranker = CrossEncoder(settings)
     rankings = sample_rankings(DEPTH)
     texts = [[candidate.text for candidate in ranking.candidates] for ranking in rankings]
@@ -176,9 +200,8 @@ def _score_sample(job: ExportJob, folder: Path, backend: str, precision: str) ->
 
 def _write(job: ExportJob, source: Path, made: Path, batch: Batch) -> None:
     """Write the file, unless another precision that shares it has written it."""
-    from transformers import AutoTokenizer
-
     from rrarank.export.onnx_graph import write_graph
+    from rrarank.rerankers.checkpoints import Checkpoint
 
     target = made / FILES[job.backend][job.precision]
     if target.is_file():
@@ -186,8 +209,8 @@ def _write(job: ExportJob, source: Path, made: Path, batch: Batch) -> None:
     target.parent.mkdir(exist_ok=True)
     graph = target if job.backend == "onnx" else made.with_name("graph.onnx")
     with loading(job.model, "cpu", job.threads):
-        tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        write_graph(source, job.model, tokenizer, batch, graph, backend=job.backend, precision=job.precision)
+        checkpoint = Checkpoint.open(source, job.model)
+        write_graph(checkpoint, batch, graph, backend=job.backend, precision=job.precision)
     if job.backend == "openvino":
         from rrarank.rerankers.backends.openvino import convert
 

@@ -16,18 +16,17 @@ from torch import Tensor, nn
 from rrarank.engine.batches import Batch
 from rrarank.errors import RrarankError
 from rrarank.export.int8 import quantize
-from rrarank.rerankers.backends.exported import Padding
+from rrarank.rerankers.backends.exported import Padding, export_padding_id
 from rrarank.rerankers.backends.packed_bert import is_packable
 from rrarank.rerankers.backends.padded_bert import PaddedBert
-from rrarank.rerankers.backends.torch import load_whole, with_pad_token
+from rrarank.rerankers.backends.torch import load_whole
+from rrarank.rerankers.checkpoints import Checkpoint
 
 PROTOBUF_LIMIT = 1_800_000_000  # bytes; an ONNX file cannot exceed 2 GB, so larger weights go into a second file
 
 
-def write_graph(
-    folder: Path, name: str, tokenizer: Any, batch: Batch, target: Path, *, backend: str, precision: str
-) -> None:
-    """Write the model of `folder` as `target`.
+def write_graph(checkpoint: Checkpoint, batch: Batch, target: Path, *, backend: str, precision: str) -> None:
+    """Write the checkpoint's model as `target`.
 
     Args:
         batch: at least two pairs of different lengths; typical ones for int8.
@@ -37,13 +36,14 @@ def write_graph(
     Raises:
         RrarankError: torch cannot export this model.
     """
-    model = load_whole(folder, name).eval()
-    pad = Padding(with_pad_token(tokenizer, model), _inputs(model, batch))
+    model = load_whole(checkpoint.folder, checkpoint.name).eval()
+    fill = model.config.pad_token_id = export_padding_id(model.config, checkpoint.tokenizer)
+    pad = Padding(_inputs(model, batch), fill, checkpoint.tokenizer.padding_side == "left")
     graph: nn.Module = PaddedBert(model) if is_packable(model.config) else _Whole(model)
     inputs = {key: torch.from_numpy(value) for key, value in pad(batch).items()}
     if precision == "int8":
         quantize(graph, _chosen(graph), backend, lambda: graph(**inputs))
-    _export(graph.eval(), inputs, target, name)
+    _export(graph.eval(), inputs, target, checkpoint.name)
 
 
 class _Whole(nn.Module):

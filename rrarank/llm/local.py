@@ -113,11 +113,11 @@ def _load(folder: Path, name: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not tokenizer.chat_template:
         raise RrarankError(f"{name}: the tokenizer has no chat template; give an instruction-tuned model")
     model, report = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, trust_remote_code=False
     )
     if report["missing_keys"]:
         raise RrarankError(f"{name}: incomplete checkpoint; missing {shown(sorted(report['missing_keys']), 3)}")

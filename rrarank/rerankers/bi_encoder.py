@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from rrarank.data.types import Ranking
 from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
+from rrarank.rerankers.checkpoints import NO_LIMIT, capped, positions
 from rrarank.storage.model_folders import MINILM, fingerprint, loading, locate, minilm
 
 
@@ -25,16 +26,47 @@ class BiEncoder(Reranker):
             self.model_name = MINILM
         folder = locate(self.config.model or minilm(), allow_pickle=self.config.allow_pickle)
         with loading(self.model_name, self.config.device, self.config.threads):
-            self.model = SentenceTransformer(str(folder), device=self.config.device or None, local_files_only=True)
-        if self.config.max_length:
-            self.model.max_seq_length = self.config.max_length
+            self.model = SentenceTransformer(
+                str(folder),
+                device=self.config.device or None,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": None if self.config.allow_pickle else True},
+            )
+            self._limit_length()
+        self._cut = 0
         self.batch_size = self.config.batch_size or 32  # sentence-transformers' default
         self.model_fingerprint = fingerprint(folder)
+
+    def _limit_length(self) -> None:
+        """Cut inputs to the length asked for, and never let them be longer than the model's positions."""
+        asked, own = self.config.max_length, self.model.max_seq_length
+        config = getattr(self.model[0], "config", None)
+        most = positions(config) if hasattr(config, "get_text_config") else NO_LIMIT
+        special = self.model.tokenizer.num_special_tokens_to_add() if hasattr(config, "get_text_config") else 0
+        if 0 < asked < special + 2:
+            least = special + 2
+            raise RrarankError(f"max_length is {asked}: a text has {special} special tokens; give {least} or more")
+        if asked:
+            self.model.max_seq_length = capped(asked, most, self.model_name)
+        elif own is not None and own > most:
+            self.model.max_seq_length = most
+
+    @property
+    def cut(self) -> int:
+        return self._cut
+
+    def _count_cut(self, texts: Sequence[str]) -> None:
+        most = self.model.max_seq_length
+        if most and (long := [text for text in texts if len(text) > most - 2]):  # a token has a character or more
+            rows = self.model.tokenizer(long, truncation=False, verbose=False)["input_ids"]
+            self._cut += sum(len(ids) > most for ids in rows)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
         if not texts:
             return list(queries)
+        self._count_cut(texts)
         rows = {text: row for row, text in enumerate(texts)}
         settings = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
         documents = self.model.encode_document(texts, **settings)  # (texts, width)

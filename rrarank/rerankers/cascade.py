@@ -58,6 +58,10 @@ class Cascade(Reranker):
         kept = [Ranking(ranking.query, ranking.candidates[: self.config.keep]) for ranking in ordered]
         return [_append_rest(best, all_) for best, all_ in zip(self.second.rerank_block(kept), ordered, strict=True)]
 
+    @property
+    def cut(self) -> int:
+        return self.first.cut + self.second.cut
+
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} [{self.first.fingerprint()}] [{self.second.fingerprint()}]"
 

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from transformers import AutoConfig, AutoTokenizer
 
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Pointwise
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.exported import FILES
-from rrarank.rerankers.backends.torch import TORCH_DTYPES, CrossEncoderConfig, device_of, load_backend, tokens_at_once
-from rrarank.rerankers.pairs import PairEncoder
+from rrarank.rerankers.backends.torch import (
+    TORCH_DTYPES,
+    Backend,
+    CrossEncoderConfig,
+    device_of,
+    load_backend,
+    tokens_at_once,
+)
+from rrarank.rerankers.checkpoints import Checkpoint, additions, relevant_label
+from rrarank.rerankers.pairs import Encoder, PairEncoder
 from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
+
+if TYPE_CHECKING:
+    from rrarank.rerankers.backends.modular import ModularBackend
 
 
 class CrossEncoder(Pointwise):
-    """Any hub or local checkpoint with one label (scored by its logit) or two (by z1 - z0, the log-odds of `relevant`).
+    """Any hub or local checkpoint with one label (scored by its logit) or two (by the log-odds of the relevant one).
 
     Raises:
         RrarankError: no model given, more than two labels, or a checkpoint without a trained head.
@@ -40,20 +50,30 @@ class CrossEncoder(Pointwise):
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         with loading(self.config.model, self.config.device, self.config.threads):
-            model_config = AutoConfig.from_pretrained(folder)
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self.backend = load_backend(folder, self.config.model, tokenizer, self.config)
-            _check_labels(self.config.model, model_config.num_labels)
+            checkpoint = Checkpoint.open(folder, self.config.model)
+            self.longest = longest = checkpoint.longest(self.config.max_length)
+            self.backend: Backend
+            self.encode_pairs: Encoder
+            if added := additions(checkpoint):
+                self.backend = self.encode_pairs = _load_modular(checkpoint, longest, self.config, added)
+            else:
+                self.encode_pairs = PairEncoder(checkpoint.tokenizer, longest)
+                self.backend = load_backend(checkpoint, self.config)
+            self.relevant = relevant_label(checkpoint.config, self.config.model, self.config.relevant)
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
-        self.encode_pairs = PairEncoder(tokenizer, self.config.max_length or longest_input(tokenizer, model_config))
         self._fingerprint = f"{fingerprint(folder)} {self.backend.identity}".rstrip()
+
+    @property
+    def cut(self) -> int:
+        return self.encode_pairs.cut
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)
 
     def score(self, batch: Batch) -> np.ndarray:
         logits = self.backend.logits(batch)  # (batch, 1 or 2)
-        return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]  # (batch,)
+        own = logits[:, self.relevant]
+        return own if logits.shape[1] == 1 else own - logits[:, 1 - self.relevant]  # (batch,)
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
@@ -85,14 +105,10 @@ class RRABERT(CrossEncoder):
     Config = RRABERTConfig
 
 
-def _check_labels(name: str, labels: int) -> None:
-    if labels > 2:
-        raise RrarankError(f"{name}: {labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)")
+def _load_modular(checkpoint: Checkpoint, longest: int, config: CrossEncoderConfig, added: str) -> ModularBackend:
+    """The back end for a checkpoint with `added`, which only sentence-transformers applies."""
+    if config.backend != "torch":
+        raise RrarankError(f"{checkpoint.name}: has {added}, which {config.backend} cannot run; use --backend torch")
+    from rrarank.rerankers.backends.modular import ModularBackend  # takes seconds to import
 
-
-def longest_input(tokenizer: Any, config: Any) -> int:
-    """The most tokens that the model reads; a tokenizer without a limit of its own says 1e30."""
-    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if "roberta" in config.model_type:
-        positions -= config.pad_token_id + 1  # RoBERTa counts positions from there
-    return int(min(tokenizer.model_max_length, positions))
+    return ModularBackend(checkpoint, longest, config)

@@ -55,7 +55,7 @@ class GPT(Prompted):
     def load_model(self, folder: Path, **settings: Any) -> Any:
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(folder, **settings)
+        return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **settings)
 
     def answer_token(self, text: str) -> int:
         return only_token(self.tokenizer, self.config.model, text)

@@ -37,7 +37,7 @@ class MonoT5(Prompted):
     def load_model(self, folder: Path, **settings: Any) -> Any:
         from transformers import T5ForConditionalGeneration
 
-        return T5ForConditionalGeneration.from_pretrained(folder, **settings)
+        return T5ForConditionalGeneration.from_pretrained(folder, trust_remote_code=False, **settings)
 
     def answer_token(self, text: str) -> int:
         number: int = self.tokenizer.convert_tokens_to_ids(text)

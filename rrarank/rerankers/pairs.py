@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,14 @@ from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError
 
 KEPT_CHARACTERS = 16_000_000  # of texts whose ids are cached: about ten megabytes of ids
+
+
+class Encoder(Protocol):
+    """(query, texts) to the ids of each pair."""
+
+    cut: int  # pairs that were too long
+
+    def __call__(self, query: str, texts: Sequence[str]) -> list[Ids]: ...
 
 
 class PairEncoder:
@@ -23,6 +31,9 @@ class PairEncoder:
     Args:
         template: the tokens around the two texts; None takes the tokenizer's own (see `prompt_template`).
         shares: add `shared`, (1,), to each pair: the number of tokens before the text.
+
+    Raises:
+        RrarankError: `max_length` leaves no room for two texts.
     """
 
     def __init__(
@@ -32,7 +43,11 @@ class PairEncoder:
         self._shares = shares
         self._max_length = max_length
         self._template = template or _find_template(tokenizer)
-        self._prompt = template.size if template else 0  # tokens
+        own = self._template.size if self._template else tokenizer.num_special_tokens_to_add(pair=True)
+        if max_length < own + 2:
+            what = "the prompt alone has" if template else "the special tokens of a pair are"
+            raise RrarankError(f"max_length is {max_length}: {what} {own} tokens; give --max-length {own + 2} or more")
+        self.cut = 0
         self._known: dict[str, np.ndarray] = {}
         self._characters = 0
 
@@ -40,15 +55,15 @@ class PairEncoder:
         """The ids of each (query, text): `input_ids` and, if the tokenizer gives segments, `token_type_ids`."""
         if not texts:
             return []
-        if self._prompt and self._prompt + 2 > self._max_length:
-            raise RrarankError(f"max_length is {self._max_length}: the prompt alone has {self._prompt} tokens")
         if self._template is None:
             rows = self._tokenizer(
                 [query] * len(texts), list(texts), truncation="longest_first", max_length=self._max_length
             )
             names = [name for name in rows if name != "attention_mask"]
+            self.cut += sum(len(ids) >= self._max_length for ids in rows["input_ids"])
             return [{name: rows[name][i] for name in names} for i in range(len(texts))]
         asked, *found = self._ids([query, *texts])
+        self.cut += sum(len(asked) + len(ids) + self._template.size > self._max_length for ids in found)
         return [self._template.pair(asked, ids, self._max_length, shares=self._shares) for ids in found]
 
     def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from transformers import AutoTokenizer
-
 from rrarank.engine.batches import Ids
 from rrarank.engine.reranker import Pointwise, RerankerConfig
 from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, tokens_at_once
+from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.rerankers.pairs import PairEncoder, prompt_template
 from rrarank.storage.model_folders import fingerprint, loading, locate
 
@@ -43,7 +42,8 @@ class Prompted(Pointwise):
         self.device = device_of(self.config)
         self.batch_tokens = tokens_at_once(self.device)
         with loading(self.config.model, self.config.device, self.config.threads):
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            checkpoint = Checkpoint.open(folder, self.config.model)
+            self.tokenizer: Any = checkpoint.tokenizer
             self.model = self.load_model(
                 folder,
                 dtype=TORCH_DTYPES[self.config.precision],
@@ -52,7 +52,8 @@ class Prompted(Pointwise):
         self.model.eval()
         self.answers = [self.answer_token(text) for text in (self.config.no, self.config.yes)]
         template = prompt_template(self.tokenizer, self.prompt)
-        self.encode_pairs = PairEncoder(self.tokenizer, self.config.max_length, template, shares=self.shares)
+        longest = checkpoint.longest(self.config.max_length)
+        self.encode_pairs = PairEncoder(self.tokenizer, longest, template, shares=self.shares)
         self._fingerprint = fingerprint(folder)
 
     @property
@@ -71,6 +72,10 @@ class Prompted(Pointwise):
         Raises:
             RrarankError: the answer is not exactly one token.
         """
+
+    @property
+    def cut(self) -> int:
+        return self.encode_pairs.cut
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)

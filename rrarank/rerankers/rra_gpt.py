@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Explains, Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
+from rrarank.rerankers.backends.exported import padding_id
 from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, load_whole, tokens_at_once
-from rrarank.rerankers.cross_encoder import longest_input
+from rrarank.rerankers.checkpoints import Checkpoint, additions
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.pairs import PairEncoder
 from rrarank.storage.model_folders import LANGUAGE_HEAD, fingerprint, loading, locate
@@ -56,12 +57,15 @@ class RRAGPT(Pointwise, Explains):
         self.folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         self.device = device_of(self.config)
         with loading(self.model_name, self.config.device, self.config.threads):
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder)
+            checkpoint = Checkpoint.open(self.folder, self.model_name)
+            self.tokenizer: Any = checkpoint.tokenizer
+            if added := additions(checkpoint):
+                raise RrarankError(f"{self.model_name}: has {added}; use --reranker cross-encoder")
             model = load_whole(self.folder, self.model_name, self.config.allow_pickle)
         self._check_decoder(model)
         self.model = model.to(self.device, TORCH_DTYPES[self.config.precision]).eval()
-        longest = self.config.max_length or longest_input(self.tokenizer, self.model.config)
-        self.encode_pairs = PairEncoder(self.tokenizer, longest, shares=True)
+        self.encode_pairs = PairEncoder(self.tokenizer, checkpoint.longest(self.config.max_length), shares=True)
+        self._pad = padding_id(checkpoint.config)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
         self.batch_tokens = tokens_at_once(self.device)
         self.writer: Any = None  # loaded when reasons are asked for
@@ -75,6 +79,10 @@ class RRAGPT(Pointwise, Explains):
                 "with one label; use encoders with --reranker cross-encoder"
             )
 
+    @property
+    def cut(self) -> int:
+        return self.encode_pairs.cut
+
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
         return self.encode_pairs(query, texts)
 
@@ -83,7 +91,14 @@ class RRAGPT(Pointwise, Explains):
 
     @torch.inference_mode()
     def score(self, batch: Batch) -> np.ndarray:
-        return np.asarray(self.model.score(self.last_states(batch))[:, 0].float().cpu().numpy())
+        rows = [self._without_padding(row) for row in batch]
+        return np.asarray(self.model.score(self.last_states(rows))[:, 0].float().cpu().numpy())
+
+    def _without_padding(self, row: Ids) -> Ids:
+        """Without a padding token at the end, such as an end of text: transformers scores by the token before it."""
+        ids = np.asarray(row["input_ids"])
+        own = np.flatnonzero(ids != self._pad)
+        return row if self._pad is None or not len(own) else {**row, "input_ids": ids[: own[-1] + 1]}
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
@@ -107,11 +122,13 @@ def load_writer(folder: Path, name: str, device: str) -> Any:
     Raises:
         RrarankError: the model was trained without reasons.
     """
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     trained = (getattr(config, "rrarank", {}).get("recipe", {}).get("reasoning") or {}).get("reasons", 0)
     if not trained:
         raise RrarankError(f"{name}: was trained without reasons, so it cannot explain; give a model trained with them")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
     if not config.tie_word_embeddings:
         if not (folder / LANGUAGE_HEAD).is_file():
             raise RrarankError(f"{name}: has no {LANGUAGE_HEAD}, so it cannot explain; copy it from the training")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 
 _WEIGHTS = "weights (*.safetensors)"
 _NEEDED = {
     "config.json": ["config.json"],
-    _WEIGHTS: ["*.safetensors"],
+    _WEIGHTS: ["model*.safetensors"],
     "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
 }
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
@@ -43,10 +45,9 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
     """
     path = Path(model).expanduser()
     folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
+    _check_code(folder, model)
     if lack := _lacks(folder, allow_pickle):
-        pickles = any(folder.glob(_PICKLES[0]))
-        hint = "; pickled weights are not loaded without --allow-pickle" if pickles else ""
-        raise RrarankError(f"{model}: the folder has no {lack}{hint}")
+        raise RrarankError(f"{model}: {_advice(folder, model) or f'the folder has no {lack}'}")
     _check_newer(folder, model)
     return folder
 
@@ -80,22 +81,114 @@ def _shipped(model: str) -> Path | None:
 
 def _check_newer(folder: Path, model: str) -> None:
     """Refuse a model of ours in a newer format."""
-    try:
-        ours = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("rrarank", {})
-    except (OSError, ValueError, AttributeError):
-        return  # loading it will say what is wrong
+    config = read_json(folder / "config.json")
+    ours = config.get("rrarank") if isinstance(config, dict) else None
     if ours and ours.get("format") != FORMAT:
         raise RrarankError(f"{model}: format {ours.get('format')!r}, this version reads {FORMAT!r}; update rrarank")
 
 
 def _lacks(folder: Path, allow_pickle: bool) -> str:
-    """The first thing that a model folder needs and does not have."""
+    """The first thing that a model folder needs and does not have. Modules may lie in folders of their own."""
+    find = folder.rglob if (folder / "modules.json").is_file() else folder.glob
+    pickled = {path.parent for path in find(_PICKLES[0])}
+    only_pickled = any(not any(part.glob("model*.safetensors")) for part in pickled) and not allow_pickle
     for what, patterns in _NEEDED.items():
-        if allow_pickle and what == _WEIGHTS:
-            patterns = patterns + _PICKLES
-        if not any(path for pattern in patterns for path in folder.glob(f"**/{pattern}")):
-            return what
+        patterns = patterns + _PICKLES if allow_pickle and what == _WEIGHTS else patterns
+        if not any(path for pattern in patterns for path in find(pattern)) or (what == _WEIGHTS and only_pickled):
+            hint = (
+                "; pickled weights are not loaded without --allow-pickle" if only_pickled and what == _WEIGHTS else ""
+            )
+            return f"{what}{hint}"
     return ""
+
+
+def read_json(path: Path) -> Any:  # any JSON value
+    """A file's content; None if there is no such file or it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _check_code(folder: Path, model: str) -> None:
+    """Refuse a model that needs Python code of its own, before anything of it is loaded."""
+    for module in read_modules(folder):
+        name, path = str(module.get("type")), str(module.get("path", ""))
+        if not name.startswith("sentence_transformers."):
+            raise own_code(model, name.rpartition(".")[0])
+        if not (folder / path).resolve().is_relative_to(folder.resolve()):
+            raise RrarankError(f"{model}: modules.json names {path!r}, outside of the folder; copy that module into it")
+    config = read_json(folder / "config.json")
+    if isinstance(config, dict) and config.get("auto_map"):
+        from transformers import CONFIG_MAPPING
+
+        if str(config.get("model_type")) not in CONFIG_MAPPING:
+            raise own_code(model, ", ".join(sorted(path.name for path in folder.glob("*.py"))))
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """The modules of a sentence-transformers model; empty for any other model."""
+    found = read_json(folder / "modules.json")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def own_code(model: str, files: str = "") -> RrarankError:
+    """The error for a model that needs Python code of its own."""
+    named = f" ({files})" if files else ""
+    return RrarankError(
+        f"{model}: needs Python code of its own{named}, which is never run here; give a model of a type that "
+        "transformers knows, such as the one that ships: leave out --reranker and --model"
+    )
+
+
+def _advice(folder: Path, model: str) -> str:
+    """What to do with a folder that is not a model, but holds one or a part of one."""
+    if (folder / "adapter_config.json").is_file():
+        return _merging(folder, model)
+    inner = sorted((path.parent.name for path in folder.glob("*/config.json")), key=_by_number)
+    if (folder / "config.json").is_file() or not inner:
+        return ""
+    return (
+        f"the folder has no config.json, but {inner[-1]}/ in it has; give --model {shlex.quote(f'{model}/{inner[-1]}')}"
+    )
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    """checkpoint-500 comes before checkpoint-1000."""
+    number = re.search(r"\d+$", name)
+    return int(number[0]) if number else -1, name
+
+
+def _merging(folder: Path, model: str) -> str:
+    """How to make a model of a LoRA adapter."""
+    settings = read_json(folder / "adapter_config.json") or {}
+    kind = {"SEQ_CLS": "ForSequenceClassification", "CAUSAL_LM": "ForCausalLM"}.get(str(settings.get("task_type")), "")
+    labels = f", num_labels={_adapter_labels(folder)}" if kind == "ForSequenceClassification" else ""
+    base = str(settings.get("base_model_name_or_path"))
+    words = model if any(folder.glob("tokenizer*.json")) else base
+    merged = f"{model}-merged"
+    code = (
+        f"from peft import AutoPeftModel{kind} as M; from transformers import AutoTokenizer as T; "
+        f"M.from_pretrained({json.dumps(model)}{labels}).merge_and_unload().save_pretrained({json.dumps(merged)}); "
+        f"T.from_pretrained({json.dumps(words)}).save_pretrained({json.dumps(merged)})"
+    )
+    return (
+        f"a LoRA adapter of {base}, not a whole model; with peft installed, type: python -c {shlex.quote(code)}, "
+        f"and give --model {shlex.quote(merged)}"
+    )
+
+
+def _adapter_labels(folder: Path) -> int:
+    """The labels of an adapter's own head; 1 if it has none."""
+    from safetensors import safe_open
+
+    path = folder / "adapter_model.safetensors"
+    if not path.is_file():
+        return 1
+    with safe_open(path, "np") as weights:
+        sizes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+    heads = [size[0] for key, size in sizes.items() if re.search(r"(score|classifier|out_proj)\.weight$", key)]
+    return int(heads[-1]) if heads else 1
 
 
 def _from_hub(model: str, allow_pickle: bool) -> Path:
@@ -157,6 +250,8 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
     except RrarankError:
         raise
     except Exception as error:  # transformers, safetensors and tokenizers have no common base
+        if "trust_remote_code" in str(error):
+            raise own_code(name) from None
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
 
@@ -181,8 +276,14 @@ def _check_device(device: str) -> None:
     import torch
 
     try:
-        kind = torch.device(device or "cpu").type
+        kind = torch.device(device or "cpu")
     except RuntimeError:
-        raise RrarankError(f"--device {device!r}: no such device; expected cpu, cuda, cuda:1, …") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise MissingPrerequisite(f"--device {device}: this machine, or this build of torch, has no CUDA; use cpu")
+        kind = torch.device("meta")  # holds no numbers
+    if kind.type == "meta":
+        raise RrarankError(f"--device {device!r}: no such device; expected cpu, cuda, cuda:1, mps, …")
+    try:
+        torch.empty(1, device=kind)
+    except Exception:  # each kind of device has its own
+        raise MissingPrerequisite(
+            f"--device {device}: this machine, or this build of torch, has no such device; use cpu"
+        ) from None

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.torch import with_pad_token
-from rrarank.rerankers.cross_encoder import longest_input
+from rrarank.rerankers.checkpoints import longest_input
 from rrarank.storage.model_folders import loading, locate, minilm
 from rrarank.train.config import TrainConfig
 from rrarank.train.lists import check_fast_tokenizer
@@ -26,14 +26,14 @@ def load_base(config: TrainConfig, threads: int) -> tuple[Any, Any, Any]:
     folder = locate(config.base or minilm())
     changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
-        _check_unfit(config, AutoConfig.from_pretrained(folder))
+        _check_unfit(config, AutoConfig.from_pretrained(folder, trust_remote_code=False))
         changes = changes if config.dropout >= 0 else {}
         if config.prompt:
             tokenizer, base, head = prompted(folder, config.base, config.prompt, **changes)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             base = AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes
+                folder, trust_remote_code=False, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes
             )
     check_fast_tokenizer(tokenizer)
     with_pad_token(tokenizer, base)

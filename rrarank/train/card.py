@@ -29,7 +29,8 @@ A cross-encoder that scores how well a passage answers a query, trained by `rrar
 python -m rrarank.rerank --run bm25.trec --reranker cross-encoder --model {name}
 ```
 
-or as any sequence classifier with one label: `sentence_transformers.CrossEncoder("{name}")` gives the same scores.
+or as any sequence classifier with one label, from the folder that holds this one:
+`sentence_transformers.CrossEncoder("./{name}")` gives the same scores.
 Pairs longer than {longest} tokens are cut, the longer of the two texts first; training saw {max_length}.
 
 ## Training

@@ -53,7 +53,7 @@ def train_model(job: TrainJob) -> Path:
     from accelerate import PartialState
 
     from rrarank.measures.figures import training_curves
-    from rrarank.rerankers.cross_encoder import longest_input
+    from rrarank.rerankers.checkpoints import longest_input
     from rrarank.storage.model_folders import quiet
     from rrarank.train.card import model_card
     from rrarank.train.saved_model import check_output_folder, save_model

@@ -60,8 +60,10 @@ def prompted(folder: Path, name: str, config: PromptConfig, **changes: object) -
     Raises:
         RrarankError: not a causal language model with one output matrix, or a prompt or answers that do not fit it.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **changes)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=False, dtype=torch.float32, use_safetensors=True, **changes
+    )
     head = model.get_output_embeddings()
     yes, no = first_tokens(tokenizer, config)
     base = _classifier(model)
@@ -89,7 +91,7 @@ def _classifier(model: Any) -> Any:
     config = deepcopy(model.config)
     config.num_labels = 1
     with torch.device("meta"):
-        base = AutoModelForSequenceClassification.from_config(config)
+        base = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     setattr(base, base.base_model_prefix, model.base_model)
     return base
 

@@ -1,6 +1,7 @@
 """Exporting as a user types it; what the exported folder then does is tested beside the back ends."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,30 @@ def test_a_model_that_the_exporter_cannot_write_is_one_line(tmp_path):
     with pytest.raises(RrarankError, match="choosy: torch cannot export this model to ONNX") as error:
         _export(Choosy(), {"input_ids": torch.ones(2, 3, dtype=torch.long)}, tmp_path / "m.onnx", "choosy")
     assert "\n" not in str(error.value)
+
+
+def test_a_link_out_of_the_folder_is_not_followed_and_the_remedy_holds(steady_folder, tmp_path, capsys):
+    secret, model = tmp_path / "secret key", shutil.copytree(steady_folder, tmp_path / "model")
+    secret.write_text("private")
+    (model / "notes.txt").symlink_to(secret)
+    assert main(flags(model, tmp_path / "out")) == 2
+    err = capsys.readouterr().err
+    assert f"{model / 'notes.txt'}: a link out of the model's folder, which is not followed" in err
+    assert not (tmp_path / "out").exists()
+    subprocess.run(shlex.split(err.strip().rpartition("the file: ")[2]), check=True)
+    assert main(flags(model, tmp_path / "out")) == 0
+    assert (tmp_path / "out" / "notes.txt").read_text() == "private"
+
+
+def test_links_inside_the_folder_and_to_the_hubs_own_files_are_copied(steady_folder, tmp_path):
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "f00", tmp_path / "models--a--b" / "blobs"
+    shutil.copytree(steady_folder, blobs)
+    snapshot.mkdir(parents=True)
+    for path in blobs.iterdir():
+        (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
+    (snapshot / "again.txt").symlink_to("config.json")
+    assert main(flags(snapshot, tmp_path / "out")) == 0
+    assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
 
 
 def test_help_loads_nothing_heavy():

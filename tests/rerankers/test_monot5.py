@@ -27,7 +27,7 @@ def plain(folder, text):
 def test_log_p_of_true_where_only_true_and_false_can_be_said(t5_folder):
     reranker = monot5(t5_folder)
     scores = reranker.score(reranker.encode(QUERY, TEXTS))
-    assert scores == pytest.approx([plain(t5_folder, text) for text in TEXTS], abs=1e-5)
+    assert scores == pytest.approx([plain(t5_folder, text) for text in TEXTS], abs=2e-5)
     assert len({round(float(score), 4) for score in scores}) == len(TEXTS)
 
 
@@ -40,9 +40,9 @@ def test_the_document_is_cut_and_never_the_prompt(t5_folder):
 
 
 def test_a_prompt_that_leaves_no_room_is_one_line(t5_folder):
-    reranker = monot5(t5_folder, max_length=6)
-    with pytest.raises(RrarankError, match="max_length is 6: the prompt alone has 7 tokens"):
-        reranker.encode(QUERY, TEXTS)
+    with pytest.raises(RrarankError, match="max_length is 6: the prompt alone has 7 tokens; give --max-length 9 or"):
+        monot5(t5_folder, max_length=6)
+    assert monot5(t5_folder, max_length=9).encode(QUERY, TEXTS)
 
 
 def test_other_answers_must_be_known(t5_folder):

@@ -16,6 +16,7 @@ import numpy as np
 from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.storage.files import sha256
 
 FILES: Mapping[str, Mapping[str, str]] = {
@@ -37,14 +38,15 @@ class ExportedBackend(ABC):
         library: the module that runs the file.
     """
 
-    def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig, library: Any) -> None:
-        path = exported_file(folder, name, config)
+    def __init__(self, checkpoint: Checkpoint, config: RerankerConfig, library: Any) -> None:
+        path = exported_file(checkpoint.folder, checkpoint.name, config)
         try:
             inputs = self._open(path, config)
         except Exception as error:  # onnxruntime has a class per kind of failure, without a common base
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise RrarankError(f"{path}: cannot be read ({reason}); export it again, into another folder") from error
-        self._pad = Padding(tokenizer, inputs)
+        tokenizer = checkpoint.tokenizer
+        self._pad = Padding(inputs, export_padding_id(checkpoint.config, tokenizer), tokenizer.padding_side == "left")
         self.identity = " ".join([library.__name__, library.__version__, *(sha256(file) for file in files_of(path))])
 
     def logits(self, batch: Batch) -> np.ndarray:
@@ -90,13 +92,27 @@ def lacking(backend: str) -> MissingPrerequisite:
     )
 
 
-class Padding:
-    """Pad rows of ids to (rows, length) arrays, on the tokenizer's side."""
+def padding_id(config: Any) -> int | None:  # transformers is untyped
+    """The id that a model skips when it looks for the last token of a row; None if its configuration names none.
 
-    def __init__(self, tokenizer: Any, names: Sequence[str]) -> None:
-        pad = tokenizer.pad_token_id
-        self.fill = {"input_ids": tokenizer.eos_token_id if pad is None else pad}  # as `torch.with_pad_token`
-        self.names, self.left = names, tokenizer.padding_side == "left"
+    A tokenizer may name another one. The model's counts: it is what the scores depend on.
+    """
+    text = config.get_text_config()
+    pad = text.pad_token_id
+    return pad if isinstance(pad, int) and 0 <= pad < getattr(text, "vocab_size", pad + 1) else None
+
+
+def export_padding_id(config: Any, tokenizer: Any) -> int:
+    """The same for an exported model, which must have one."""
+    known = (padding_id(config), tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(number for number in known if number is not None)
+
+
+class Padding:
+    """Pad rows of ids to (rows, length) arrays."""
+
+    def __init__(self, names: Sequence[str], pad: int, left: bool) -> None:
+        self.fill, self.names, self.left = {"input_ids": pad}, names, left
 
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
         """Input name -> (rows, length) int64."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.rerankers.backends.exported import ExportedBackend, lacking
+from rrarank.rerankers.checkpoints import Checkpoint
 
 try:
     import onnxruntime
@@ -23,8 +23,8 @@ FATAL = 4  # log level; errors are raised as well
 class OnnxBackend(ExportedBackend):
     """The file that `python -m rrarank.export --backend onnx` wrote, or another tool's `onnx/model.onnx`."""
 
-    def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> None:
-        super().__init__(folder, name, tokenizer, config, onnxruntime)
+    def __init__(self, checkpoint: Checkpoint, config: RerankerConfig) -> None:
+        super().__init__(checkpoint, config, onnxruntime)
 
     def _open(self, path: Path, config: RerankerConfig) -> list[str]:
         options = onnxruntime.SessionOptions()

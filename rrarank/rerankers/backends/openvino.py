@@ -11,6 +11,7 @@ import numpy as np
 
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.rerankers.backends.exported import ExportedBackend, lacking
+from rrarank.rerankers.checkpoints import Checkpoint
 
 try:
     import openvino
@@ -23,8 +24,8 @@ GROUP = 128  # activations of a token that share an int8 scale; the default, 32,
 class OpenvinoBackend(ExportedBackend):
     """The file that `python -m rrarank.export --backend openvino` wrote."""
 
-    def __init__(self, folder: Path, name: str, tokenizer: Any, config: RerankerConfig) -> None:
-        super().__init__(folder, name, tokenizer, config, openvino)
+    def __init__(self, checkpoint: Checkpoint, config: RerankerConfig) -> None:
+        super().__init__(checkpoint, config, openvino)
 
     def _open(self, path: Path, config: RerankerConfig) -> list[str]:
         model = _core().compile_model(path, "CPU", _settings(config))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,14 +16,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig
 
 from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.packed_bert import PackedBert, Rows, is_packable
+from rrarank.rerankers.backends.steady import SteadyBatches
+from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.rerankers.pairs import PairEncoder
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PROBES = ("what is a cat", ["tea", "the cat sat on a mat", "a long document about cats and dogs " * 3])
 _Forward = Callable[[Batch], Tensor]
 
 
@@ -32,9 +36,11 @@ class CrossEncoderConfig(RerankerConfig):
 
     Args:
         batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
+        relevant: of two labels, the name of the one that means relevant; empty to tell by the names.
     """
 
     batch_tokens: int = 0
+    relevant: str = ""
 
 
 class Backend(Protocol):
@@ -53,14 +59,10 @@ _CLASSES = {
 }
 
 
-def load_backend(folder: Path, name: str, tokenizer: Any, config: CrossEncoderConfig) -> Backend:
-    """The back end that `config` names, with the model of `folder`.
-
-    Args:
-        name: of the model, for messages.
-    """
+def load_backend(checkpoint: Checkpoint, config: CrossEncoderConfig) -> Backend:
+    """The back end that `config` names, with the checkpoint's model."""
     module, _, attribute = _CLASSES[config.backend].partition(":")
-    return getattr(import_module(module), attribute)(folder, name, tokenizer, config)  # type: ignore[no-any-return]
+    return getattr(import_module(module), attribute)(checkpoint, config)  # type: ignore[no-any-return]
 
 
 def device_of(config: RerankerConfig) -> str:
@@ -79,33 +81,44 @@ class TorchBackend:
 
     identity = ""
 
-    def __init__(self, folder: Path, name: str, tokenizer: Any, config: CrossEncoderConfig) -> None:
+    def __init__(self, checkpoint: Checkpoint, config: CrossEncoderConfig) -> None:
         self.device, self.allow_pickle = device_of(config), config.allow_pickle
-        precision = TORCH_DTYPES[config.precision]
-        model_config = AutoConfig.from_pretrained(folder)
-        load = self._load_packed if is_packable(model_config) else self._load_padded
-        self._forward = load(folder, name, tokenizer, model_config, precision)
+        load = self._load_packed if is_packable(checkpoint.config) else self._load_padded
+        self._forward = load(checkpoint, TORCH_DTYPES[config.precision])
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> np.ndarray:
         return np.asarray(self._forward(batch).float().cpu().numpy())
 
-    def _load_packed(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
-        weights = _plain_weights(folder)
+    def _load_packed(self, checkpoint: Checkpoint, precision: torch.dtype) -> _Forward:
+        weights = _plain_weights(checkpoint.folder)
         try:
             state = {key: value.to(self.device) for key, value in weights.items()}
-            model = PackedBert(config, state, precision)
+            model = PackedBert(checkpoint.config, state, precision)
         except KeyError:  # transformers also reads older layouts and names missing weights, but takes seconds to import
-            state = load_whole(folder, name, self.allow_pickle).to(self.device).state_dict()
-            model = PackedBert(config, state, precision)
+            state = load_whole(checkpoint.folder, checkpoint.name, self.allow_pickle).to(self.device).state_dict()
+            model = PackedBert(checkpoint.config, state, precision)
         return lambda batch: model(Rows.pack(batch, self.device))
 
-    def _load_padded(self, folder: Path, name: str, tokenizer: Any, config: Any, precision: torch.dtype) -> _Forward:
-        from transformers import DataCollatorWithPadding
-
-        model = load_whole(folder, name, self.allow_pickle).to(self.device).eval().to(precision)
-        pad = DataCollatorWithPadding(with_pad_token(tokenizer, model))
-        return lambda batch: model(**pad(list(batch)).to(self.device)).logits
+    def _load_padded(self, checkpoint: Checkpoint, precision: torch.dtype) -> _Forward:
+        model = load_whole(checkpoint.folder, checkpoint.name, self.allow_pickle).to(self.device).eval()
+        takes = signature(model.forward).parameters
+        tokenizer = checkpoint.tokenizer
+        probes = PairEncoder(tokenizer, checkpoint.longest(0))(*PROBES)
+        names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in takes]
+        names = [name for name in names if name != "token_type_ids" or name in probes[0]]
+        with torch.inference_mode():
+            batches = SteadyBatches(
+                lambda inputs: model(**inputs).logits,
+                model.config,
+                tokenizer,
+                names,
+                self.device,
+                checkpoint.name,
+                probes,
+            )
+        model.to(precision)
+        return batches
 
 
 def _plain_weights(folder: Path) -> dict[str, Tensor]:
@@ -121,14 +134,28 @@ def load_whole(folder: Path, name: str, allow_pickle: bool = False) -> Any:
     from transformers import AutoModelForSequenceClassification  # takes seconds to import
 
     model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=None if allow_pickle else True, output_loading_info=True
+        folder,
+        dtype=torch.float32,
+        use_safetensors=None if allow_pickle else True,
+        output_loading_info=True,
+        trust_remote_code=False,
     )
     if report["missing_keys"]:
         raise RrarankError(
             f"{name}: not a trained reranker, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}; "
-            "use an embedding model with --reranker bi-encoder"
+            f"{_other_use(model.config)}"
         )
     return model
+
+
+def _other_use(config: Any) -> str:
+    """How a checkpoint without a classifier can re-rank."""
+    kinds = " ".join(config.architectures or ())
+    if "CausalLM" in kinds:
+        return "use a language model with --reranker gpt"
+    if "ConditionalGeneration" in kinds and config.model_type == "t5":
+        return "use a MonoT5 with --reranker monot5"
+    return "use an embedding model with --reranker bi-encoder"
 
 
 def with_pad_token(tokenizer: Any, model: Any) -> Any:

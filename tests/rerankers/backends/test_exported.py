@@ -7,11 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from transformers import BertConfig
 
 from rrarank import RerankerConfig, RrarankError
 from rrarank.engine.agreement import agreement
 from rrarank.errors import MissingPrerequisite, MissingResource
-from rrarank.rerankers.backends.exported import Padding, exported_file
+from rrarank.rerankers.backends.exported import Padding, export_padding_id, exported_file
 from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
@@ -128,12 +129,15 @@ def test_padding_is_the_tokenizers(side, tokenizer):
     batch = [{name: row[name] for name in ("input_ids", "token_type_ids")} for row in rows]
     names = ["input_ids", "attention_mask", "token_type_ids"]
     expected = tokenizer.pad({name: [row[name] for row in rows] for name in names}, return_tensors="np")
-    padded = Padding(tokenizer, names)(batch)
+    padded = Padding(names, tokenizer.pad_token_id, side == "left")(batch)
     assert all((padded[name] == expected[name]).all() for name in names)
 
 
-def test_a_tokenizer_without_padding_pads_with_its_end(tokenizer):
+def test_the_models_padding_counts_then_the_tokenizers_then_its_end(tokenizer):
     tokenizer = copy.deepcopy(tokenizer)
+    assert export_padding_id(BertConfig(pad_token_id=7), tokenizer) == 7
+    assert export_padding_id(BertConfig(pad_token_id=None), tokenizer) == tokenizer.pad_token_id
     tokenizer.eos_token, tokenizer.pad_token = "[SEP]", None
-    padded = Padding(tokenizer, ["input_ids"])([{"input_ids": [7]}, {"input_ids": [7, 8]}])
+    pad = export_padding_id(BertConfig(pad_token_id=-1), tokenizer)
+    padded = Padding(["input_ids"], pad, False)([{"input_ids": [7]}, {"input_ids": [7, 8]}])
     assert padded["input_ids"].tolist() == [[7, tokenizer.sep_token_id], [7, 8]]
