@@ -119,7 +119,7 @@ def rerank_job(job: RerankJob) -> list[str]:
             _let_go(journal)
     rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
-    cut = f", {work.reranker.cut:,} cut to the model's length" if work.reranker.cut else ""
+    cut = f", {work.reranker.cut:,} cut at the maximum length" if work.reranker.cut else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
     if counts := answers.total(inputs.run):
         say(f"{counts.total():,} answers ({described(counts)})")

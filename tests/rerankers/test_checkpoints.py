@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from rrarank import RrarankError, load_reranker
+from rrarank.rerank.__main__ import main as rerank
 from rrarank.rerankers import checkpoints
 from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.checkpoints import longest_input
@@ -326,3 +327,12 @@ def test_texts_that_were_cut_are_counted(tmp_path):
     before = reranker.encode_pairs.cut
     reranker.encode(QUERY, TEXTS)
     assert reranker.encode_pairs.cut - before == 1
+
+
+def test_a_job_says_how_many_texts_were_cut(make_job, capsys):
+    flags = make_job(1)  # five texts, of one to five words and one more
+    assert rerank([*flags, "--output", "whole.trec"]) == 0
+    assert " cut " not in capsys.readouterr().err
+    assert rerank([*flags, "--output", "cut.trec", "--max-length", "13"]) == 0
+    assert "0 without text, " in (err := capsys.readouterr().err)
+    assert " cut at the maximum length" in err
