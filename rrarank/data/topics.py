@@ -82,6 +82,8 @@ def _line_topics(line: str, place: str, wanted: str) -> Iterator[Topic]:
     qid, tab, text = line.partition("\t")
     if not tab:
         raise RrarankError(f"{place}: no tab; expected qid<TAB>query")
+    if wanted:
+        raise RrarankError(f"{place}: qid<TAB>query has no {wanted}; leave --topic-field out")
     yield place, qid.strip(), text.strip()
 
 
@@ -141,10 +143,9 @@ def _row_topic(row: Mapping[str, object], place: str, wanted: str) -> Topic:
 
 
 def _text(row: Mapping[str, object], names: Sequence[str], place: str) -> str:
-    """The first of these fields that has a value; empty if the fields that are there are null."""
-    if any(row.get(name) is not None for name in names) or not row.keys() & set(names):
-        return field(row, names, place).strip()
-    return ""
+    """The first of these fields that is not empty; empty if all that are there are."""
+    filled = [name for name in names if row.get(name) not in (None, "")]
+    return field(row, filled or names, place).strip() if filled or not row.keys() & set(names) else ""
 
 
 # -- TREC -------------------------------------------------------------------------------------------------------------
@@ -152,11 +153,12 @@ def _text(row: Mapping[str, object], names: Sequence[str], place: str) -> str:
 
 def _trec_topics(text: str, where: str, wanted: str) -> Iterator[Topic]:
     """From `<top>` with `<num>`, `<title>`, `<desc>`, `<narr>`, closed or not, or from `<topic number="1">`."""
-    blocks = re.split(r"</top(?:ic)?\s*>", text, flags=re.IGNORECASE)[:-1]  # what follows the last one is no topic
-    for number, block in enumerate(blocks, start=1):
-        if not (start := re.search(r"<top(?:ic)?\b([^>]*)>", block, re.IGNORECASE)):
-            continue
-        body = block[start.end() :]
+    starts = list(re.finditer(r"<top(?:ic)?\b([^>]*)>", text, re.IGNORECASE))
+    stops = [start.start() for start in starts[1:]] + [len(text)]
+    for number, (start, stop) in enumerate(zip(starts, stops, strict=True), start=1):
+        body, *closed = re.split(r"</top(?:ic)?\s*>", text[start.end() : stop], maxsplit=1, flags=re.IGNORECASE)
+        if not closed:
+            raise RrarankError(f"{where}: topic {number}: <top> without </top>; the file may be cut off")
         tags = list(re.finditer(_TAG, body, re.IGNORECASE))
         ends = [tag.start() for tag in tags[1:]] + [len(body)]
         parts: dict[str, str] = {}
@@ -173,6 +175,6 @@ def _trec_topics(text: str, where: str, wanted: str) -> Iterator[Topic]:
 
 def _plain(text: str) -> str:
     """Without tags, the label that TREC repeats (`Number:`), line breaks and entities."""
-    text = re.sub(r"<[^>]*>", " ", text).strip()
+    text = re.sub(r"</?[A-Za-z][^>]*>", " ", text).strip()
     label = _LABEL.match(text)
     return " ".join(html.unescape(text[label.end() :] if label else text).split())

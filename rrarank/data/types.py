@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
+_UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}  # spaces, line ends, controls, zero-width characters
 
 
 class Hit(NamedTuple):
@@ -124,10 +126,15 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 
 def ranking_of(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:
-    """The query with its hits that have a text other than white space; without hits if the query has no topic."""
-    found = ((hit, texts.get(hit.docid)) for hit in (hits if qid in topics else ()))
-    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if text and not text.isspace())
+    """The query with its hits whose text is not blank; without hits if the query has no topic."""
+    found = ((hit, texts.get(hit.docid, "")) for hit in (hits if qid in topics else ()))
+    candidates = (Candidate(hit.docid, text, hit.score) for hit, text in found if not is_blank(text))
     return Ranking(Query(qid, topics.get(qid, "")), tuple(candidates))
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: it is empty, or only spaces, controls and zero-width characters."""
+    return all(unicodedata.category(char) in _UNSEEN for char in text)
 
 
 def blocks(things: Iterable[T], size: int) -> Iterator[list[T]]:

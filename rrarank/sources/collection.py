@@ -150,16 +150,22 @@ def _tsv_row(line: str, where: str) -> Document:
 
 
 def _csv_documents(lines: Iterable[str], header: list[str], path: Path) -> Iterator[Document]:
-    """With a header and quotes, as DPR's `psgs_w100.tsv`."""
+    """With a header and quotes, as DPR's `psgs_w100.tsv`. A line is a document: a stray quote cannot join two."""
     csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(lines, delimiter="\t")
-    try:
-        for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if row == header or not row:
-                continue
-            if len(row) != len(header):
-                raise RrarankError(f"{where}: {len(row)} columns, expected {len(header)} ({' '.join(header)})")
-            yield _document(dict(zip(header, row, strict=True)), where)
-    except csv.Error as error:
-        raise RrarankError(f"{path}:{rows.line_num}: not TSV ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        row = [_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")]
+        if row == header or not line.strip():
+            continue
+        if len(row) != len(header):  # a quoted cell may contain a tab
+            row = next(csv.reader([line], delimiter="\t"), [])
+        if len(row) != len(header):
+            raise RrarankError(f"{where}: {len(row)} columns, expected {len(header)} ({' '.join(header)})")
+        yield _document(dict(zip(header, row, strict=True)), where)
+
+
+def _unquoted(cell: str) -> str:
+    """Without the quotes around a cell in which inner quotes are doubled; any other cell as it is."""
+    inner = cell[1:-1]
+    is_quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if is_quoted else cell

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rrarank.data.beir import is_beir
 from rrarank.data.run_files import RunFile, read_run_file
-from rrarank.data.types import Run
+from rrarank.data.types import Run, is_blank
 from rrarank.errors import RrarankError, say, shown
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts
@@ -88,7 +88,7 @@ def load_inputs(
     wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
     texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))
-    empty = [docid for docid, text in texts.items() if not text or text.isspace()]
+    empty = [docid for docid, text in texts.items() if is_blank(text)]
     if not skip_missing:
         without = [qid for qid in hits if qid not in asked]
         _check_missing(without, "topic, or an empty one," if set(without) & topics.keys() else "topic", path, places)

@@ -89,7 +89,7 @@ def _reachable(dataset: str) -> Iterator[None]:
             raise _unasked(dataset) from error
         raise MissingResource(
             f"ir_datasets {dataset!r}: its files are not on disk and could not be downloaded ({_reason(error)}); "
-            "fetch them on a connected machine, or give --topics and --collection"
+            "fetch them on a connected machine, or give local files instead"
         ) from error
 
 

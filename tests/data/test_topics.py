@@ -42,7 +42,7 @@ def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
         ('{"1": ["a", "b"]}', "topics:1: topic '1': field 'text' is a list, expected a string"),
         ("[1, 2]", "topics: topic 1: a JSON int, expected an object"),
         ("<top>\n<title> a\n</top>", "topics: topic 1: an empty qid"),
-        ("<top>\n<num> 1\n<title> a", "topics: no queries"),
+        ("<top>\n<num> 1\n<title> a", "topics: topic 1: <top> without </top>; the file may be cut off"),
         ('{"id": "1", "text": "a"', "topics:1: not JSON (Expecting ',' delimiter at column 24)"),
         ('{"text": "a"}', "topics:1: fields 'text'; expected one of 'qid', '_id', 'id'"),
         ('{"id": "1", "body": "a"}', "topics:1: fields 'id', 'body'; expected one of 'text', 'query', 'title'"),
@@ -152,5 +152,25 @@ def test_a_qid_stays_as_it_is_written():
 
 def test_many_topics_are_read_in_linear_time():
     assert len(parse_topics("".join(f"<top><num>{n}<title>t</top>" for n in range(20_000)))) == 20_000
-    with pytest.raises(RrarankError, match="no queries"):
+    with pytest.raises(RrarankError, match="without <.top>"):
         parse_topics("<top><num>1<title>" * 50_000)
+
+
+@pytest.mark.parametrize("end", ["", "\n<top>\n<num> 2\n<title> b\n</top>"])
+def test_a_trec_topic_that_is_not_closed_is_refused(end):
+    with pytest.raises(RrarankError, match="topics: topic 2: <top> without </top>; the file may be cut off"):
+        parse_topics(f"<top>\n<num> 0\n<title> z\n</top>\n<top>\n<num> 1\n<title> a{end}")
+
+
+def test_comparisons_in_a_trec_title_are_not_tags():
+    text = "<top><num>1</num><title>is 3 < 5 and 7 > 2</title></top>"
+    assert parse_topics(text) == {"1": "is 3 < 5 and 7 > 2"}
+
+
+def test_a_topic_field_that_lines_do_not_have_is_refused():
+    with pytest.raises(RrarankError, match="topics:1: qid<TAB>query has no description; leave --topic-field out"):
+        parse_topics("1\ta", topic_field="description")
+
+
+def test_an_empty_field_gives_way_to_one_with_text():
+    assert parse_topics('{"id": "1", "title": "keep bread fresh", "text": ""}') == {"1": "keep bread fresh"}

@@ -338,3 +338,11 @@ def test_what_a_sidecar_names_is_not_downloaded_unless_the_user_names_it(remote)
     assert ir_dataset_topics(name) == {"a": "about tea"}
     assert ir_dataset_topics(recorded) == {"a": "about tea"}  # it is on disk now
     assert asked == ["/queries.tsv"]
+
+
+def test_a_stray_quote_in_a_table_swallows_no_document(tmp_path):
+    rows = ['d1\t"Fresh" bread\tBread', 'd2\t"Cats sleep\tCats', "d3\tFreeze\tCold", 'd4\tstale"\tFridge']
+    (tmp_path / "psgs.tsv").write_text("\n".join(["id\ttext\ttitle", *rows]) + "\n")
+    assert dict(Collection(tmp_path / "psgs.tsv")) == {
+        "d1": 'Bread "Fresh" bread', "d2": 'Cats "Cats sleep', "d3": "Cold Freeze", "d4": 'Fridge stale"'
+    }  # fmt: skip
