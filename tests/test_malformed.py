@@ -189,7 +189,13 @@ FLAGS = [
     ("model out of reach", {}, "encode --model owner/absent", 4, "model 'owner/absent' is not on disk"),
     ("model no id", {}, "encode --model ./no/such", 4, "./no/such: no such folder, and no hub"),
     ("no model", {}, "encode", 2, "cross-encoder: no model; give --model"),
-    ("pickled model", {"m/pytorch_model.bin": b""}, "encode --model m", 2, "pickled weights are not loaded"),
+    (
+        "pickled model",
+        {"m/pytorch_model.bin": b"", "m/config.json": b"{}"},
+        "encode --model m",
+        2,
+        "pickled weights are not loaded",
+    ),
 ]
 DOCS_ENTRY = ("docs.jsonl", DOCS)
 SIDECARS = [

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -135,6 +135,13 @@ def ranking_of(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: 
 def is_blank(text: str) -> bool:
     """Whether nothing of a text can be seen: it is empty, or only spaces, controls and zero-width characters."""
     return all(unicodedata.category(char) in _UNSEEN for char in text)
+
+
+def blank_last(texts: Sequence[str], scores: Sequence[float]) -> list[float]:
+    """The scores, one a text, with every blank text a whole score below the one before it and below all others."""
+    seen = [score for text, score in zip(texts, scores, strict=True) if not is_blank(text)]
+    below = count(min(seen, default=0.0) - 1, -1)
+    return [next(below) if is_blank(text) else score for text, score in zip(texts, scores, strict=True)]
 
 
 def blocks(things: Iterable[T], size: int) -> Iterator[list[T]]:

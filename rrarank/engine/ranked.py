@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from rrarank.data.documents import ID_FIELDS, document_text
 from rrarank.data.trec import best_first, falling_docid, place_of
-from rrarank.data.types import Candidate, Hit, Query, Ranking
+from rrarank.data.types import Candidate, Hit, Query, Ranking, blank_last
 from rrarank.errors import RrarankError
 
 _EXPECTED = "expected a string, an object with a text field, or (id, text)"
@@ -92,7 +92,9 @@ class Given:
 
     def ranked(self, ranking: Ranking, top_k: int | None) -> RankedDocuments:
         """What a reranker made of `ranking`, as results."""
-        hits = best_first(Hit(c.docid, c.score) for c in ranking.candidates)[:top_k]
+        scores = {place_of(c.docid): c.score for c in ranking.candidates}
+        kept = blank_last(self.texts, [scores[place] for place in range(len(self.texts))])
+        hits = best_first(Hit(falling_docid(place), score) for place, score in enumerate(kept))[:top_k]
         order = [(place_of(hit.docid), hit.score) for hit in hits]
         return RankedDocuments(
             RankedDocument(rank, score, self.ids[place], self.texts[place], self.documents[place])

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from rrarank.data.trec import best_first, falling_docid, place_of
-from rrarank.data.types import Hit, Run
+from rrarank.data.types import Hit, Run, blank_last
 from rrarank.engine.batches import Ids
 from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.reranker import Pointwise, Reranker
@@ -155,7 +155,8 @@ class PairScorer:
             raise RrarankError(f"{type(self._reranker).__name__}: scores are not finite; the model is broken")
         scores = dict(zip(job.texts, job.scores, strict=True))
         tokens = dict(zip(job.texts, (len(pair["input_ids"]) for pair in job.pairs), strict=True))
-        hits = [Hit(falling_docid(place), scores[text]) for place, text in enumerate(job.asked.texts)]
+        kept = blank_last(job.asked.texts, [scores[text] for text in job.asked.texts])
+        hits = [Hit(falling_docid(place), score) for place, score in enumerate(kept)]
         order = [(place_of(hit.docid), hit.score) for hit in best_first(hits)]
         return Ranked(order, sum(tokens[text] for text in job.asked.texts), together)
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sleeper import Sleeper  # type: ignore[import-not-found]  # pytest finds it beside this file
 
+from rrarank.data.types import blank_last
 from rrarank.serve.app import create_app
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.intake import LargeBodies, Service
@@ -72,7 +73,8 @@ near = st.recursive(
 
 def by_length(texts):
     """The places as `Sleeper` ranks them."""
-    return sorted(range(len(texts)), key=lambda place: (-len(texts[place]), place))
+    scores = blank_last(texts, [float(len(text)) for text in texts])
+    return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
 
 
 # -- promises ---------------------------------------------------------------------------------------------------------
