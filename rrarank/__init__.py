@@ -52,11 +52,12 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.fuse import fuse_job as fuse_job
     from rrarank.generate.job import GenerateJob as GenerateJob
     from rrarank.generate.job import generate_queries as generate_queries
+    from rrarank.label.ensemble import EnsembleConfig as EnsembleConfig
     from rrarank.label.job import LabelJob as LabelJob
     from rrarank.label.job import LLMTeacherConfig as LLMTeacherConfig
-    from rrarank.label.job import ScorerConfig as ScorerConfig
     from rrarank.label.job import label_run as label_run
     from rrarank.label.selection import Selection as Selection
+    from rrarank.label.teacher import ScorerConfig as ScorerConfig
     from rrarank.llm.base import LLMConfig as LLMConfig
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
@@ -107,8 +108,10 @@ _HOMES = {
     "export.job": ("ExportJob", "export_model"),
     "fuse": ("FuseJob", "fuse_job"),
     "generate.job": ("GenerateJob", "generate_queries"),
-    "label.job": ("LLMTeacherConfig", "LabelJob", "ScorerConfig", "label_run"),
+    "label.ensemble": ("EnsembleConfig",),
+    "label.job": ("LLMTeacherConfig", "LabelJob", "label_run"),
     "label.selection": ("Selection",),
+    "label.teacher": ("ScorerConfig",),
     "llm.base": ("LLMConfig",),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),

@@ -120,6 +120,25 @@ def bi_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sparse_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
+    """A tiny SPLADE as sentence-transformers saves it."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.sparse_encoder.modules import SpladePooling, Transformer
+    from transformers import BertForMaskedLM
+
+    torch.manual_seed(0)
+    model = BertForMaskedLM(tiny_bert)
+    torch.nn.init.normal_(model.cls.predictions.bias, 0.0, 0.5)  # a fresh model's are noughts
+    backbone, folder = tmp_path_factory.mktemp("masked-lm"), tmp_path_factory.mktemp("sparse-encoder")
+    model.save_pretrained(backbone)
+    tokenizer.save_pretrained(backbone)
+    modules = [Transformer(str(backbone), transformer_task="fill-mask"), SpladePooling()]
+    SparseEncoder(modules=modules, device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def t5_folder(tmp_path_factory) -> Path:
     """A tiny T5 that knows the words of MonoT5's prompt and answers."""
     import torch

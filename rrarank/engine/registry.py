@@ -27,6 +27,7 @@ _CLASSES: dict[str, str | type[Reranker]] = {
     "monot5": "rrarank.rerankers.monot5:MonoT5",
     "rra-bert": "rrarank.rerankers.cross_encoder:RRABERT",
     "rra-gpt": "rrarank.rerankers.rra_gpt:RRAGPT",
+    "sparse-encoder": "rrarank.rerankers.sparse_encoder:SparseEncoder",
 }
 
 

@@ -14,8 +14,10 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.distillation_set import read_set
 from rrarank.errors import RrarankError
 from rrarank.label.audit import audit, table
-from rrarank.label.job import LabelJob, LLMTeacherConfig, ScorerConfig, label_run
+from rrarank.label.ensemble import EnsembleConfig
+from rrarank.label.job import LabelJob, LLMTeacherConfig, label_run
 from rrarank.label.selection import Selection
+from rrarank.label.teacher import ScorerConfig
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find
@@ -55,8 +57,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_teacher(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--teacher", default="llm", metavar="llm|runs|RERANKER", help="who ranks the list")
+    group.add_argument("--teacher", default="llm", metavar="llm|runs|ensemble|RERANKER", help="who ranks the list")
     group.add_argument("--teacher-runs", nargs="+", metavar="RUN", help="for runs: TREC runs")
+    group.add_argument(
+        "--teachers", nargs="+", metavar="RERANKER[=MODEL]", help="for ensemble: rerankers, or first-stage"
+    )
+    group.add_argument(
+        "--teacher-weights", nargs="+", type=float, metavar="W", help="for ensemble (default: all equal)"
+    )
     group.add_argument(
         "--model", default="", metavar="NAME", help="llm: a model folder or a name at the endpoint; RERANKER: its model"
     )
@@ -109,9 +117,12 @@ def _label(flags: argparse.Namespace) -> None:
         print(path)
 
 
-def _teacher(flags: argparse.Namespace) -> LLMTeacherConfig | list[str] | ScorerConfig:
+def _teacher(flags: argparse.Namespace) -> LLMTeacherConfig | list[str] | ScorerConfig | EnsembleConfig:
     if flags.teacher == "runs":
         return list(flags.teacher_runs or ())
+    if flags.teacher == "ensemble":
+        named = (text.partition("=") for text in flags.teachers or ())
+        return EnsembleConfig([ScorerConfig(name, model) for name, _, model in named], flags.teacher_weights or ())
     if flags.teacher != "llm":
         return ScorerConfig(flags.teacher, flags.model, flags.teacher_index)
     if not flags.model:

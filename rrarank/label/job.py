@@ -24,9 +24,10 @@ from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import PartialSuccess, RrarankError, did_you_mean, shown
 from rrarank.label.audit import audit
+from rrarank.label.ensemble import FIRST_STAGE, Ensemble, EnsembleConfig, FirstStageScores
 from rrarank.label.llm_teacher import TOKENS_A_REASON, LLMTeacher
 from rrarank.label.selection import Selection, StoredEmbeddings, choose_lists
-from rrarank.label.teacher import FusedRuns, RerankerTeacher, Teacher
+from rrarank.label.teacher import FusedRuns, RerankerTeacher, ScorerConfig, Teacher
 from rrarank.llm.base import LLMConfig, public_name
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
@@ -36,21 +37,6 @@ from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import find, is_file, stem
 from rrarank.storage.journal import Journal
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
-
-
-@dataclass(frozen=True)
-class ScorerConfig:
-    """A reranker that scores candidates, as pre-ranker or as teacher.
-
-    Args:
-        name: a registered reranker; as pre-ranker, `bm25` keeps the order of the run.
-        model: folder or hub id; empty: the reranker's default.
-        index: for a bi-encoder, a dense index with its embeddings of the collection.
-    """
-
-    name: str
-    model: str = ""
-    index: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +66,7 @@ class LabelJob:
 
     Args:
         run: the first stage, as `load_inputs` takes it.
-        teacher: an LLM, the paths of TREC runs, or a reranker.
+        teacher: an LLM, the paths of TREC runs, a reranker, or several rerankers.
         origins: queries and texts; empty: as the run's sidecar says.
         preranker: orders the candidates from which `selection` takes the list.
         output: the set to write, JSONL; empty: `<run>.<teacher>.jsonl`; `-` is stdout.
@@ -93,7 +79,7 @@ class LabelJob:
     """
 
     run: str
-    teacher: LLMTeacherConfig | Sequence[str] | ScorerConfig
+    teacher: LLMTeacherConfig | Sequence[str] | ScorerConfig | EnsembleConfig
     origins: Origins = field(default_factory=Origins)
     preranker: ScorerConfig = field(default_factory=lambda: ScorerConfig("bi-encoder"))
     selection: Selection = field(default_factory=Selection)
@@ -110,7 +96,9 @@ class LabelJob:
 
     @property
     def teacher_name(self) -> str:
-        """`llm`, `runs`, or the reranker's name."""
+        """`llm`, `runs`, `ensemble`, or the reranker's name."""
+        if isinstance(self.teacher, EnsembleConfig):
+            return Ensemble.kind
         if isinstance(self.teacher, ScorerConfig):
             return self.teacher.name
         return "llm" if isinstance(self.teacher, LLMTeacherConfig) else "runs"
@@ -137,7 +125,7 @@ def label_run(job: LabelJob) -> list[str]:
         is_kept = is_file(job.output) and not job.dry_run
         folder = Path(job.output).parent if is_kept else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         journal = stack.enter_context(locked_journal(folder / Path(job.output).name, "records"))
-        teacher = _load_teacher(job, journal)
+        teacher = _load_teacher(job, journal, inputs.run)
         lists = _lists(job, inputs, teacher, journal)
         if job.dry_run:
             _say_estimate(job, teacher, lists)
@@ -167,7 +155,7 @@ def _check(job: LabelJob) -> None:
         raise RrarankError(
             "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use --teacher llm"
         )
-    known = ["llm", "runs", *registry.names()]
+    known = ["llm", "runs", *registry.names(), Ensemble.kind]
     if job.teacher_name not in known:
         hint = did_you_mean(job.teacher_name, known)
         raise RrarankError(f"no teacher named {job.teacher_name!r}{hint} (known: {', '.join(known)})")
@@ -184,6 +172,9 @@ def _config(job: LabelJob) -> dict[str, object]:
     if isinstance(job.teacher, LLMTeacherConfig):
         model, reasons = public_name(job.teacher.llm.model), job.teacher.explainer is not None
         return config | {"model": model, "prompt": job.teacher.prompt, "reasons": reasons}
+    if isinstance(job.teacher, EnsembleConfig):
+        names = [[member.name, public_name(member.model)] for member in job.teacher.members]
+        return config | {"teachers": names, "weights": list(job.teacher.weights)}
     return config | ({"model": public_name(job.teacher.model)} if isinstance(job.teacher, ScorerConfig) else {})
 
 
@@ -196,14 +187,20 @@ def _files(job: LabelJob) -> dict[str, str]:
             paths["reason-prompt"] = job.teacher.explainer_prompt
     elif isinstance(job.teacher, ScorerConfig):
         paths["teacher-index"] = job.teacher.index
-    else:
+    elif not isinstance(job.teacher, EnsembleConfig):
         paths |= {f"teacher-run-{number}": str(find(run, "runs")) for number, run in enumerate(job.teacher, start=1)}
     return {name: path for name, path in paths.items() if path and Path(path).exists()}
 
 
-def _load_teacher(job: LabelJob, journal: Journal) -> Teacher:
+def _load_teacher(job: LabelJob, journal: Journal, run: Run) -> Teacher:
+    if isinstance(job.teacher, EnsembleConfig):
+        members = [
+            FirstStageScores(run) if member.name == FIRST_STAGE else _reranker_teacher(job, member, journal)
+            for member in job.teacher.members
+        ]
+        return Ensemble(members, job.teacher.weights)
     if isinstance(job.teacher, ScorerConfig):
-        return RerankerTeacher(_load(job, job.teacher), job.teacher.name, journal, _remote(job, job.teacher))
+        return _reranker_teacher(job, job.teacher, journal)
     if isinstance(job.teacher, LLMTeacherConfig):
         config = job.teacher
         ranker = _prompted(config, config.llm, config.prompt)
@@ -213,6 +210,10 @@ def _load_teacher(job: LabelJob, journal: Journal) -> Teacher:
     if twice := [name for name, count in names.items() if count > 1]:
         raise RrarankError(f"--teacher-runs: several are named {shown(twice)}; rename one")
     return FusedRuns({stem(run): read_run_file(find(run, "runs")).run for run in job.teacher})
+
+
+def _reranker_teacher(job: LabelJob, scorer: ScorerConfig, journal: Journal) -> RerankerTeacher:
+    return RerankerTeacher(_load(job, scorer), scorer.name, journal, _remote(job, scorer))
 
 
 def _prompted(config: LLMTeacherConfig, llm: LLMConfig, prompt: str) -> PromptedLLM:

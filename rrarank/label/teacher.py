@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rrarank.data.types import Hit, LabelledRanking, Ranking, Run, blocks
 from rrarank.engine.blocks import RemoteScorer, rank_block
@@ -77,6 +77,21 @@ class FusedRuns(Teacher):
         missing = tuple(docid for docid in docids if 3 * held[docid] < len(answering))
         unknown = tuple(docid for docid in docids if docid not in missing and docid not in listed)
         return replace(shown, listed=tuple(listed), missing=missing, unknown=unknown, provenance=provenance)
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """A reranker that scores candidates, as pre-ranker or as teacher.
+
+    Args:
+        name: a registered reranker; as pre-ranker, `bm25` keeps the order of the run.
+        model: folder or hub id; empty: the reranker's default.
+        index: for a bi-encoder, a dense index with its embeddings of the collection.
+    """
+
+    name: str
+    model: str = ""
+    index: str = ""
 
 
 class RerankerTeacher(Teacher):

@@ -30,6 +30,7 @@ from rrarank import (
     ScorerConfig,
     Selection,
     label_run,
+    read_run,
 )
 from rrarank.data.distillation_set import read_set
 from rrarank.label.__main__ import main
@@ -323,6 +324,23 @@ def test_a_reranker_labels_every_candidate(job, cross_encoder_folder, capsys):
         assert label.provenance["model"] == cross_encoder_folder.name
 
 
+def test_an_ensemble_labels_by_all_its_members(job, cross_encoder_folder, sparse_encoder_folder, capsys):
+    members = [f"cross-encoder={cross_encoder_folder}", f"sparse-encoder={sparse_encoder_folder}", "first-stage"]
+    flags = [*INPUTS, "--preranker", "bm25", "--teacher", "ensemble", "--teachers", *members, "--device", "cpu"]
+    assert main([*flags, "--teacher-weights", "1", "2", "0.5"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "bm25.ensemble.jsonl\n"
+    assert "6 of 6 queries labelled (ok 6): 36 listed, 0 missing, 0 unknown\n" in err
+    run = read_run("bm25.trec")
+    for label in read_set("bm25.ensemble.jsonl"):
+        scores, teachers = label.provenance["scores"], label.provenance["teachers"]
+        assert isinstance(scores, dict)
+        assert isinstance(teachers, list)
+        assert list(label.listed) == sorted(scores, key=lambda docid: -scores[docid])
+        assert [teacher["weight"] for teacher in teachers] == [1.0, 2.0, 0.5]
+        assert teachers[2]["scores"] == {hit.docid: hit.score for hit in run[label.query.qid]}
+
+
 @pytest.fixture
 def dense(job, bi_encoder_folder, capsys):
     """Flags of a pre-ranker that is a bi-encoder, and of its index of the collection."""
@@ -597,6 +615,7 @@ def test_an_audit_needs_a_set(job, capsys):
             ["--teacher", "runs", "--teacher-runs", "bm25.trec", "./bm25.trec"],
             "--teacher-runs: several are named 'bm25'",
         ),
+        (["--teacher", "ensemble"], "--teacher ensemble needs members; give --teachers"),
         (["--preranker", "bm52"], "no reranker named 'bm52'; did you mean 'bm25'?"),
         (["--prompt", "rank-al"], "rank-al: no such file or shipped name; did you mean 'rank-all'?"),
         (["--reasons", "--reason-prompt", "reason"], "reason: no such file or shipped name; did you mean 'reasons'?"),

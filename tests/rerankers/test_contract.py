@@ -31,7 +31,9 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def build(cross_encoder_folder, bi_encoder_folder, t5_folder, decoder_folder, rra_gpt_folder, server):
+def build(
+    cross_encoder_folder, bi_encoder_folder, sparse_encoder_folder, t5_folder, decoder_folder, rra_gpt_folder, server
+):
     """Load a reranker by name on a tiny model of its kind."""
     models = {
         "bm25": None,
@@ -44,6 +46,7 @@ def build(cross_encoder_folder, bi_encoder_folder, t5_folder, decoder_folder, rr
         "monot5": t5_folder,
         "rra-bert": cross_encoder_folder,
         "rra-gpt": rra_gpt_folder,
+        "sparse-encoder": sparse_encoder_folder,
     }
 
     def load(name, **config):

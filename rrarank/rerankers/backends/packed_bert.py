@@ -83,20 +83,18 @@ class PackedBert:
     """
 
     def __init__(self, config: Any, weights: Mapping[str, Tensor], precision: torch.dtype = torch.float32) -> None:
-        part = _Part(weights, "", precision, config.layer_norm_eps)
-        embeddings = part / "bert.embeddings"
-        self.embeddings = [(embeddings / f"{kind}_embeddings")["weight"] for kind in ("word", "token_type", "position")]
-        self.norm = (embeddings / "LayerNorm").norm()
+        part = Part(weights, "", precision, config.layer_norm_eps)
+        self.embeddings = Embeddings(part / "bert.embeddings")
         exact = replace(part, precision=torch.float32)  # the last layer is cheap and sensitive
         top = part if part.weights["classifier.weight"].is_cuda else exact  # the CUDA kernel needs half precision
         last = config.num_hidden_layers - 1
-        self.layers = [_Layer(part / f"bert.encoder.layer.{n}", config) for n in range(last)]
+        self.layers = [Layer(part / f"bert.encoder.layer.{n}", config) for n in range(last)]
         self.last = _LastLayer(top / f"bert.encoder.layer.{last}", config)
         self.pooler, self.classifier = (exact / "bert.pooler.dense").linear(), (exact / "classifier").linear()
 
     def __call__(self, rows: Rows) -> Tensor:
         """(rows, labels) float32."""
-        states = self._embed(rows)  # (tokens, width)
+        states = self.embeddings(rows)  # (tokens, width)
         for layer in self.layers:
             states = layer(states, rows)
         return self._score(self.last(states, rows))
@@ -105,16 +103,9 @@ class PackedBert:
         """(rows, width) of [CLS] -> (rows, labels)."""
         return self.classifier(torch.tanh(self.pooler(first))).float()
 
-    def _embed(self, rows: Rows) -> Tensor:
-        """(tokens, width)."""
-        words, segments, positions = (
-            F.embedding(kind, table) for kind, table in zip(rows.tokens, self.embeddings, strict=True)
-        )
-        return self.norm(words + segments + positions)
-
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """The weights below a name, and functions that compute with them."""
 
     weights: Mapping[str, Tensor]
@@ -122,7 +113,7 @@ class _Part:
     precision: torch.dtype
     eps: float
 
-    def __truediv__(self, name: str) -> _Part:
+    def __truediv__(self, name: str) -> Part:
         return replace(self, name=f"{self.name}{name}.")
 
     def __getitem__(self, name: str) -> Tensor:
@@ -158,10 +149,24 @@ def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
     return linear
 
 
-class _Layer:
+class Embeddings:
+    """A batch -> (tokens, width)."""
+
+    def __init__(self, part: Part) -> None:
+        self.tables = [(part / f"{kind}_embeddings")["weight"] for kind in ("word", "token_type", "position")]
+        self.norm = (part / "LayerNorm").norm()
+
+    def __call__(self, rows: Rows) -> Tensor:
+        words, segments, positions = (
+            F.embedding(kind, table) for kind, table in zip(rows.tokens, self.tables, strict=True)
+        )
+        return self.norm(words + segments + positions)
+
+
+class Layer:
     """(tokens, width) -> (tokens, width)."""
 
-    def __init__(self, part: _Part, config: Any) -> None:
+    def __init__(self, part: Part, config: Any) -> None:
         self.heads, self.activation = config.num_attention_heads, ACTIVATIONS[config.hidden_act]
         self._read(part / "attention.self")
         out = part / "attention.output"
@@ -169,7 +174,7 @@ class _Layer:
         self.up, self.down = (part / "intermediate.dense").linear(), (part / "output.dense").linear()
         self.norm = (part / "output.LayerNorm").norm()
 
-    def _read(self, part: _Part) -> None:
+    def _read(self, part: Part) -> None:
         self.qkv = part.linear("query", "key", "value")
 
     def __call__(self, states: Tensor, rows: Rows) -> Tensor:
@@ -185,10 +190,10 @@ class _Layer:
         return self.norm(states + self.down(self.activation(self.up(states))))
 
 
-class _LastLayer(_Layer):
+class _LastLayer(Layer):
     """(tokens, width) -> (rows, width): the output for each row's first token."""
 
-    def _read(self, part: _Part) -> None:
+    def _read(self, part: Part) -> None:
         self.q, self.kv = part.linear("query"), part.linear("key", "value")
 
     def __call__(self, states: Tensor, rows: Rows) -> Tensor:

@@ -91,7 +91,7 @@ class TorchBackend:
         return np.asarray(self._forward(batch).float().cpu().numpy())
 
     def _load_packed(self, checkpoint: Checkpoint, precision: torch.dtype) -> _Forward:
-        weights = _plain_weights(checkpoint.folder)
+        weights = plain_weights(checkpoint.folder)
         try:
             state = {key: value.to(self.device) for key, value in weights.items()}
             model = PackedBert(checkpoint.config, state, precision)
@@ -121,7 +121,7 @@ class TorchBackend:
         return batches
 
 
-def _plain_weights(folder: Path) -> dict[str, Tensor]:
+def plain_weights(folder: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint in one file, in float32; empty for any other layout."""
     path = folder / "model.safetensors"
     if not path.is_file():

@@ -1,0 +1,131 @@
+"""Sparse encoders: query and document as weights of the vocabulary's terms, compared by their inner product (SPLADE).
+
+A term's weight is the largest over tokens of log(1 + relu(logit)) (Formal et al., 2021). Of a document, only the
+weights of the query's terms are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rrarank.engine.batches import Batch, Ids
+from rrarank.engine.reranker import Pointwise, RerankerConfig
+from rrarank.errors import RrarankError
+from rrarank.rerankers.backends.language_heads import load_language_head
+from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, tokens_at_once
+from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.storage.model_folders import fingerprint, loading, locate, read_json, read_modules
+
+KEPT_QUERIES = 1024  # whose terms are remembered
+_ACTIVATIONS = {"relu": 1, "log1p_relu": 2}  # how often log(1 + x) is taken; twice in OpenSearch's models
+
+
+@dataclass(frozen=True)
+class SparseEncoderConfig(RerankerConfig):
+    """Beyond the shared settings.
+
+    Args:
+        batch_tokens: most tokens scored at once; 0: 4,096 on a CPU, 65,536 on a GPU.
+    """
+
+    batch_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A query: the vocabulary's rows that it weighs above zero, and their weights, both (terms,)."""
+
+    rows: Tensor
+    weights: Tensor
+
+
+class SparseEncoder(Pointwise):
+    """A sentence-transformers `SparseEncoder` with SPLADE's max pooling, or a plain `…ForMaskedLM` folder.
+
+    Raises:
+        RrarankError: no model given, another kind of sparse encoder, or a checkpoint without a language-model head.
+    """
+
+    name = "sparse-encoder"
+
+    Config = SparseEncoderConfig
+    config: SparseEncoderConfig
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
+
+    def __init__(self, config: SparseEncoderConfig | None = None) -> None:
+        super().__init__(config)
+        if not self.config.model:
+            raise RrarankError("sparse-encoder: no model; give --model, a folder or hub id of a SPLADE model")
+        folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
+        self._logarithms = _logarithms(folder, self.config.model)
+        with loading(self.config.model, self.config.device, self.config.threads):
+            checkpoint = Checkpoint.open(folder, self.config.model)
+            self.head = load_language_head(checkpoint, TORCH_DTYPES[self.config.precision], self.config)
+        self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
+        self._tokenizer, self._longest = checkpoint.tokenizer, checkpoint.longest(self.config.max_length)
+        self._cut = 0
+        self._known: dict[bytes, Terms] = {}
+        self._fingerprint = fingerprint(folder)
+
+    @property
+    def cut(self) -> int:
+        return self._cut
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text, and those of the query beside them."""
+        if not texts:
+            return []
+        settings = {"truncation": True, "padding": False, "max_length": self._longest}
+        asked, *found = (np.array(ids, np.int32) for ids in self._tokenizer([query, *texts], **settings)["input_ids"])
+        self._cut += sum(len(ids) >= self._longest for ids in found)
+        return [{"input_ids": ids, "query_ids": asked} for ids in found]
+
+    @torch.inference_mode()
+    def score(self, batch: Batch) -> np.ndarray:
+        asked = [self._terms(np.asarray(pair["query_ids"])) for pair in batch]
+        logits = self.head.largest([pair["input_ids"] for pair in batch], [terms.rows for terms in asked])
+        scores = [self._weights(found) @ terms.weights for found, terms in zip(logits, asked, strict=True)]
+        return torch.stack(scores).cpu().numpy()  # (batch,)
+
+    def _terms(self, ids: np.ndarray) -> Terms:
+        """Of one query; each is encoded by itself, so that what else is asked does not change its weights."""
+        key = ids.tobytes()
+        if key not in self._known:
+            if len(self._known) >= KEPT_QUERIES:
+                self._known.clear()
+            weights = self._weights(self.head.largest([ids], [None])[0])  # (vocabulary,)
+            rows = weights.nonzero()[:, 0]
+            self._known[key] = Terms(rows, weights[rows])
+        return self._known[key]
+
+    def _weights(self, logits: Tensor) -> Tensor:
+        weights = torch.relu(logits)
+        for _ in range(self._logarithms):
+            weights = torch.log1p(weights)
+        return weights
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self._fingerprint}"
+
+
+def _logarithms(folder: Path, name: str) -> int:
+    """How often log(1 + x) is taken, as sentence-transformers' files say; a plain checkpoint is taken as SPLADE."""
+    modules = read_modules(folder)
+    if not modules:
+        return 1
+    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
+    found = read_json(folder / str(modules[-1].get("path", "")) / "config.json")
+    pooling = found if isinstance(found, dict) else {}
+    activation = pooling.get("activation_function", "relu")
+    is_splade = kinds[1:] == ["SpladePooling"] and pooling.get("pooling_strategy", "max") == "max"
+    if not is_splade or activation not in _ACTIVATIONS:
+        seen = ", ".join([*kinds, *(f"{key}={value}" for key, value in pooling.items() if isinstance(value, str))])
+        raise RrarankError(f"{name}: a model of {seen}; expected SPLADE: a masked language model and max pooling")
+    return _ACTIVATIONS[activation]

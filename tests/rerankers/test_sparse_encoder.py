@@ -1,0 +1,83 @@
+import json
+import shutil
+
+import pytest
+import torch
+from sentence_transformers import SparseEncoder
+
+from rrarank import Candidate, Query, Ranking, RrarankError, load_reranker
+
+TEXTS = ["the cat sat", "tea", "a document about dogs " * 30, ""]
+
+
+def ranking(query, texts=TEXTS):
+    return Ranking(Query("1", query), tuple(Candidate(f"d{i}", text, 0.0) for i, text in enumerate(texts)))
+
+
+def scores(folder, queries, **config):
+    reranker = load_reranker("sparse-encoder", model=str(folder), device="cpu", **config)
+    ranked = reranker.rerank_block([ranking(query) for query in queries])
+    return [{c.docid: c.score for c in one.candidates} for one in ranked]
+
+
+@pytest.mark.parametrize("activation", ["relu", "log1p_relu"])
+def test_scores_are_the_models_own_similarity(activation, sparse_encoder_folder, tmp_path):
+    folder = shutil.copytree(sparse_encoder_folder, tmp_path / "model")
+    [pooling] = folder.glob("*/config.json")
+    settings = json.loads(pooling.read_text())
+    pooling.write_text(json.dumps(settings | {"activation_function": activation}))
+    model = SparseEncoder(str(folder), device="cpu")
+    queries = ["why cats", "how long is the tea"]
+    for query, found in zip(queries, scores(folder, queries), strict=True):
+        expected = model.similarity(model.encode_query(query), model.encode_document(TEXTS))[0]
+        assert [found[f"d{i}"] for i in range(len(TEXTS))] == pytest.approx(expected.tolist(), abs=1e-4, rel=1e-5)
+
+
+def test_a_plain_masked_language_model_is_taken_as_splade(sparse_encoder_folder, tmp_path):
+    folder = shutil.copytree(sparse_encoder_folder, tmp_path / "model")
+    (folder / "modules.json").unlink()
+    assert scores(folder, ["why cats"]) == scores(sparse_encoder_folder, ["why cats"])
+
+
+def test_models_that_are_not_bert_run_as_transformers_has_them(tokenizer, tmp_path):
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 64}
+    config = DistilBertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)
+    model = DistilBertForMaskedLM(config).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    @torch.inference_mode()
+    def weights(text):
+        rows = tokenizer(text, truncation=True, return_tensors="pt")
+        return torch.log1p(torch.relu(model(rows["input_ids"]).logits[0].amax(0)))
+
+    [found] = scores(tmp_path, ["why cats"])
+    expected = [float(weights("why cats") @ weights(text)) for text in TEXTS]
+    assert [found[f"d{i}"] for i in range(len(TEXTS))] == pytest.approx(expected, rel=1e-4)
+
+
+def test_half_precision_is_near(sparse_encoder_folder):
+    [exact], [half] = (scores(sparse_encoder_folder, ["why cats"], precision=name) for name in ("fp32", "bf16"))
+    assert half != exact
+    assert half == pytest.approx(exact, rel=0.05)
+
+
+def test_texts_that_are_too_long_are_counted(sparse_encoder_folder):
+    reranker = load_reranker("sparse-encoder", model=str(sparse_encoder_folder), device="cpu")
+    reranker.rerank_block([ranking("why cats")])
+    assert reranker.cut == 1
+
+
+def test_an_embedding_model_is_refused(bi_encoder_folder, cross_encoder_folder):
+    with pytest.raises(RrarankError, match=r"a model of Transformer, Pooling.*; expected SPLADE"):
+        load_reranker("sparse-encoder", model=str(bi_encoder_folder))
+    with pytest.raises(RrarankError, match=r"not a sparse encoder, its checkpoint lacks 'cls\.predictions"):
+        load_reranker("sparse-encoder", model=str(cross_encoder_folder))
+
+
+def test_a_model_must_be_named():
+    with pytest.raises(RrarankError, match="no model; give --model"):
+        load_reranker("sparse-encoder")
