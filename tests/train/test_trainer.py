@@ -242,7 +242,7 @@ def test_grades_and_scores_are_numbers(config, tmp_path, told):
 
 
 def test_a_loss_that_is_no_number_stops_the_training(config, tmp_path):
-    stage = replace(config.stages[0], loss=LossConfig(options={"temperature": 0.0}))
+    stage = replace(config.stages[0], loss=LossConfig(options={"mu": float("nan")}))
     with pytest.raises(RrarankError, match="step 1: the loss is nan"):
         train_stages(replace(config, stages=(stage,)), tmp_path)
 
