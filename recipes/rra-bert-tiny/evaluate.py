@@ -44,7 +44,7 @@ def main() -> None:
                     scores = student.scores([[tokenizer(asked[qid])["input_ids"]]], [ids])[0, 0].numpy()
                 found[qid] = [Hit(docids[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")]
             judged = {qid: grades for qid, grades in rrarank.read_qrels(flags.data / qrels).items() if qid in found}
-            [result] = rrarank.evaluate_runs(judged, {"own": Run(found, "own")}, measures=[measure], threads=1).rows
+            [result] = rrarank.evaluate_runs(judged, {"own": Run(found, "own")}, measures=[measure]).rows
             row[f"{name} {measure}"] = round(result.means[measure], 4)
         print(json.dumps(row), flush=True)
 

@@ -71,7 +71,7 @@ class Lists:
             mixed = sum(weight * self.scores[qid][name] for name, weight in mix.items())
             order = np.argsort(-mixed, kind="stable")
             run[qid] = [Hit(docids[place], float(mixed[place])) for place in order]
-        [row] = rrarank.evaluate_runs(self.qrels, {"mix": Run(run, "mix")}, measures=[self.measured], threads=1).rows
+        [row] = rrarank.evaluate_runs(self.qrels, {"mix": Run(run, "mix")}, measures=[self.measured]).rows
         return row.means[self.measured]
 
 
