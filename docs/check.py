@@ -222,6 +222,9 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
                     return
             if "background" in block.marks:
                 servers.append(_start(typed, folder, environment, port))
+                if (code := servers[-1].poll()) is not None:
+                    yield f"{block.where}: the server ended by itself, exit {code}"
+                    return
                 continue
             started = time.monotonic()
             code, printed = _run(typed, folder, environment)
@@ -233,7 +236,7 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
                 yield f"{block.where}: other output than shown\n--- shown\n{block.output}\n--- printed\n{printed}"
                 return
     finally:
-        for server in servers:
+        for server in (server for server in servers if server.poll() is None):
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
 
