@@ -7,7 +7,8 @@ anything. HTML comments on the lines above a block change that:
     <!-- not run: needs an endpoint -->   it is listed instead; its flags are checked all the same
     <!-- run by: tests/test_x.py -->      a test runs it
     <!-- background -->                   it is a server: started here, stopped at the end of the page
-    <!-- setup: cp $MADE/bm25.trec* . --> run this first; $MADE holds the first stage of the part of the sample
+    <!-- setup: cp $MADE/bm25.trec* . --> run this first; $MADE holds the first stage of the part of the sample, and
+                                          $ROOT is the checkout
 """
 
 from __future__ import annotations
@@ -203,6 +204,7 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MADE": str(made),
+        "ROOT": str(ROOT),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",  # two pages are run at once
         "PYTHONWARNINGS": "ignore",
@@ -222,6 +224,9 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
                     return
             if "background" in block.marks:
                 servers.append(_start(typed, folder, environment, port))
+                if (code := servers[-1].poll()) is not None:
+                    yield f"{block.where}: the server ended by itself, exit {code}"
+                    return
                 continue
             started = time.monotonic()
             code, printed = _run(typed, folder, environment)
@@ -233,7 +238,7 @@ def run_page(page: str, made: Path, folder: Path) -> Iterator[str]:
                 yield f"{block.where}: other output than shown\n--- shown\n{block.output}\n--- printed\n{printed}"
                 return
     finally:
-        for server in servers:
+        for server in (server for server in servers if server.poll() is None):
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
 

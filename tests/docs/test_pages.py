@@ -113,3 +113,8 @@ def test_blocks_share_a_folder_and_setup_comes_first(tmp_path, monkeypatch):
         )
         == []
     )
+
+
+def test_a_server_that_ends_by_itself_is_named(tmp_path, monkeypatch):
+    lines = ("<!-- background -->", "```sh", "exit 3", "```")
+    assert run(tmp_path, monkeypatch, *lines) == ["page.md:2: the server ended by itself, exit 3"]
