@@ -26,9 +26,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import fidelity  # type: ignore[import-not-found]
-
 from benchmarks.common import conclude, interleaved, load_rankings, machine, percentile, show
+from benchmarks.speed import fidelity
 from benchmarks.speed.sides import (
     OURS,
     Job,

@@ -32,8 +32,6 @@ from pathlib import Path
 from statistics import fmean, median, pstdev
 from typing import Any
 
-import fidelity  # type: ignore[import-not-found]
-
 from benchmarks.common import (
     TOOLS,
     Channel,
@@ -48,6 +46,7 @@ from benchmarks.common import (
     spread,
     without_repeats,
 )
+from benchmarks.speed import fidelity
 from benchmarks.speed.flops import Shape, ceiling
 from benchmarks.speed.sides import NAMES, OURS, Predict, Setting, Side, load_side, seconds, token_counts
 from rrarank.cli.flags import positive
