@@ -29,6 +29,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from tabulate import tabulate
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from benchmarks.common import conclude, machine
 
 SERVING = Path(__file__).resolve().parents[1] / "serve"

@@ -19,6 +19,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from benchmarks.common import conclude, machine
 from rrarank.cli.flags import positive
 from rrarank.cli.verbs import say
