@@ -108,8 +108,11 @@ class _Stderr(logging.Handler):
     """Write each message as a line on stderr; a closed stderr does not stop the job."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, ValueError):
+        try:
             print(self.format(record), file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):  # what is left in its buffer would fail again at exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @contextmanager
