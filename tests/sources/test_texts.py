@@ -234,9 +234,7 @@ def test_a_data_set_without_queries_is_refused_for_topics(dataset):
 
 
 def test_a_data_set_whose_files_are_out_of_reach_says_what_to_do(dataset):
-    with pytest.raises(
-        MissingResource, match="not on disk and could not be downloaded.*give --topics and --collection"
-    ):
+    with pytest.raises(MissingResource, match="not on disk and could not be downloaded.*give local files instead"):
         ir_dataset_topics(f"{dataset}/gone")
     with pytest.raises(MissingResource, match="not on disk"):
         gather([IrDatasetsTexts(f"{dataset}/gone")], {"a"})
