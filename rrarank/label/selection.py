@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rrarank.data.distillation_set import collapse_equal_texts
-from rrarank.data.types import Candidate, LabelledRanking, Query, Ranking, Run
+from rrarank.data.types import Candidate, LabelledRanking, Query, Ranking, Run, is_blank
 from rrarank.engine.blocks import RemoteScorer, RerankConfig, rerank_queries
 from rrarank.engine.reranker import Reranker, reorder
 from rrarank.errors import RrarankError
@@ -51,7 +51,7 @@ def choose_lists(
         found = [
             Candidate(hit.docid, texts[hit.docid], hit.score) for hit in hits[: selection.depth] if hit.docid in texts
         ]
-        kept, dropped[qid] = collapse_equal_texts(c for c in found if c.text.strip())
+        kept, dropped[qid] = collapse_equal_texts(c for c in found if not is_blank(c.text))
         if kept and qid in topics:
             docids = {candidate.docid for candidate in kept}
             distinct[qid] = [hit for hit in hits if hit.docid in docids]
