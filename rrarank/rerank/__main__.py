@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from rrarank.cli.flags import (
@@ -75,23 +76,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _milliseconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
+    if not 0 <= (value := _number(text)) < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r}, expected milliseconds from 0")
     return value
 
 
 def _weight(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
+    if not 0 <= (value := _number(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a number from 0 to 1")
     return value
+
+
+def _number(text: str) -> float:
+    """NaN, which lies within no bounds, for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _rerank(flags: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.packed_bert import ACTIVATIONS, Embeddings, Layer, Part, Rows, is_packable
-from rrarank.rerankers.backends.torch import device_of, plain_weights
+from rrarank.rerankers.backends.torch import device_of, load_checkpoint, plain_weights
 from rrarank.rerankers.checkpoints import Checkpoint
 
 TokenIds = Sequence[int] | np.ndarray
@@ -97,15 +97,7 @@ def load_masked_lm(folder: Path, name: str, allow_pickle: bool = False) -> Any:
     """The masked language model in float32; a weight that the checkpoint lacks would be random, so it is an error."""
     from transformers import AutoModelForMaskedLM  # takes seconds to import
 
-    model, report = AutoModelForMaskedLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=None if allow_pickle else True,
-        output_loading_info=True,
-        trust_remote_code=False,
-    )
-    if report["missing_keys"]:
-        raise RrarankError(
-            f"{name}: not a sparse encoder, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}"
-        )
+    model, lacking = load_checkpoint(AutoModelForMaskedLM, folder, allow_pickle)
+    if lacking:
+        raise RrarankError(f"{name}: not a sparse encoder, its checkpoint lacks {shown(lacking, 3)}")
     return model

@@ -133,19 +133,28 @@ def load_whole(folder: Path, name: str, allow_pickle: bool = False) -> Any:
     """Load the classifier in float32. A missing weight is an error, because transformers would draw it at random."""
     from transformers import AutoModelForSequenceClassification  # takes seconds to import
 
-    model, report = AutoModelForSequenceClassification.from_pretrained(
+    model, lacking = load_checkpoint(AutoModelForSequenceClassification, folder, allow_pickle)
+    if lacking:
+        raise RrarankError(
+            f"{name}: not a trained reranker, its checkpoint lacks {shown(lacking, 3)}; {_other_use(model.config)}"
+        )
+    return model
+
+
+def load_checkpoint(kind: Any, folder: Path, allow_pickle: bool) -> tuple[Any, list[str]]:
+    """The model in float32, and the weights that its checkpoint lacks, which transformers drew at random.
+
+    Args:
+        kind: a class of transformers' such as `AutoModelForMaskedLM`.
+    """
+    model, report = kind.from_pretrained(
         folder,
         dtype=torch.float32,
         use_safetensors=None if allow_pickle else True,
         output_loading_info=True,
         trust_remote_code=False,
     )
-    if report["missing_keys"]:
-        raise RrarankError(
-            f"{name}: not a trained reranker, its checkpoint lacks {shown(sorted(report['missing_keys']), 3)}; "
-            f"{_other_use(model.config)}"
-        )
-    return model
+    return model, sorted(report["missing_keys"])
 
 
 def _other_use(config: Any) -> str:
