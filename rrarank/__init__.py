@@ -52,6 +52,9 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.fuse import fuse_job as fuse_job
     from rrarank.generate.job import GenerateJob as GenerateJob
     from rrarank.generate.job import generate_queries as generate_queries
+    from rrarank.judge.inputs import Pooling as Pooling
+    from rrarank.judge.job import JudgeJob as JudgeJob
+    from rrarank.judge.job import judge_run as judge_run
     from rrarank.label.ensemble import EnsembleConfig as EnsembleConfig
     from rrarank.label.job import LabelJob as LabelJob
     from rrarank.label.job import LLMTeacherConfig as LLMTeacherConfig
@@ -108,6 +111,8 @@ _HOMES = {
     "export.job": ("ExportJob", "export_model"),
     "fuse": ("FuseJob", "fuse_job"),
     "generate.job": ("GenerateJob", "generate_queries"),
+    "judge.inputs": ("Pooling",),
+    "judge.job": ("JudgeJob", "judge_run"),
     "label.ensemble": ("EnsembleConfig",),
     "label.job": ("LLMTeacherConfig", "LabelJob", "label_run"),
     "label.selection": ("Selection",),

@@ -10,6 +10,7 @@ VERBS = {
     "reproduce": "fill a table of systems and test sets",
     "label": "have a teacher rank lists: make a distillation set",
     "sets": "check, count, convert, extend distillation sets",
+    "judge": "have an LLM grade documents that nobody judged",
     "generate": "have an LLM write queries for passages",
     "train": "train a student on distillation sets",
     "export": "export a cross-encoder for a faster back end",

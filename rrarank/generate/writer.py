@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from string import Formatter
-from typing import ClassVar
 
 from rrarank.errors import RrarankError, shown
 from rrarank.llm.base import LLM, Answer, Failure, Messages
 from rrarank.llm.prompts import cut, estimate_tokens, neutralise
 from rrarank.llm.questions import ask_unrecorded, recorded_answer
+from rrarank.llm.text_prompt import TextPrompt, load_text_prompt
 from rrarank.sources.texts import Collection
 from rrarank.storage.files import read_lines
 from rrarank.storage.journal import Journal, work_key
-from rrarank.storage.yaml_settings import checked, read_yaml, shipped_or_file
 
 
-@dataclass(frozen=True)
-class QueryPrompt:
-    """A prompt: its body contains `{passage}`; doubled braces are literal."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    body: str
-    system_message: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the texts, not of the file: comments do not matter."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-def load_query_prompt(name: str | Path = "query") -> QueryPrompt:
-    """A shipped prompt by its name, or a YAML file with the keys `body` and, optionally, `system_message`.
-
-    Raises:
-        RrarankError: no such prompt, not YAML, unknown keys, or a body with other placeholders than `{passage}`.
-    """
-    prompt = checked(QueryPrompt, read_yaml(shipped_or_file(name, "query-prompts")), str(name))
-    if (placeholders := _placeholders(prompt.body, name)) != {"passage"}:
-        found = shown(f"{{{placeholder}}}" for placeholder in sorted(placeholders)) or "no placeholder"
-        raise RrarankError(f"{name}: the body contains {found}, expected {{passage}} alone")
-    return prompt
-
-
-def _placeholders(body: str, where: str | Path) -> set[str]:
-    try:
-        parts = [part for part in Formatter().parse(body) if part[1] is not None]
-    except ValueError as error:
-        raise RrarankError(f"{where}: body: {error}; double literal braces") from error
-    return {
-        f"{name}{(conversion and f'!{conversion}') or ''}{spec and f':{spec}'}" for _, name, spec, conversion in parts
-    }
+def load_query_prompt(name: str | Path = "query") -> TextPrompt:
+    """A prompt that shows one passage and asks for a query, as `load_text_prompt` finds it."""
+    return load_text_prompt(name, "query-prompts", {"passage"})
 
 
 @dataclass(frozen=True)
@@ -96,7 +59,7 @@ class QueryWriter:
     """
 
     llm: LLM
-    prompt: QueryPrompt
+    prompt: TextPrompt
     examples: Sequence[Example] = ()
     passage_tokens: int = 300
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rrarank.data.judges import Judgments, read_judgments
 from rrarank.data.ranx_json import read_ranx_qrels
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels
@@ -106,3 +107,9 @@ def load_qrels(place: str | Path) -> Qrels:
     if not isinstance(place, Path):
         return ir_dataset_qrels(place)
     return read_ranx_qrels(place) if unpacked(place.name).endswith(".json") else read_qrels(place)
+
+
+def load_judgments(place: str | Path) -> Judgments:
+    """The same by who judged: only TREC qrels can mark an LLM's judgments."""
+    is_trec = isinstance(place, Path) and not unpacked(place.name).endswith(".json")
+    return read_judgments(place) if is_trec else Judgments(load_qrels(place), {})

@@ -15,9 +15,10 @@ from openai_server import (  # type: ignore[import-not-found]  # pytest finds it
 
 from rrarank.errors import RrarankError
 from rrarank.generate.queries import Attempt, read_attempts, read_query, round_trip, sample_passages
-from rrarank.generate.writer import Example, QueryPrompt, QueryWriter, load_query_prompt, read_examples
+from rrarank.generate.writer import Example, QueryWriter, load_query_prompt, read_examples
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig
 from rrarank.llm.load import load_llm
+from rrarank.llm.text_prompt import TextPrompt
 from rrarank.sources.lucene import LuceneIndex, build_index
 from rrarank.sources.texts import Collection
 from rrarank.storage.journal import Journal
@@ -103,7 +104,7 @@ def writer(url="http://localhost:1/v1", prompt=None, examples=(), longest=300, *
 
 def test_a_question_is_a_dialogue_in_which_the_examples_were_answered():
     examples = [Example("who drinks tea", "d1", "All do."), Example("tea price", "d2", "Two coins.")]
-    _, messages = writer(prompt=QueryPrompt("P: {passage} Q:", "Be brief."), examples=examples).question("A  new\none")
+    _, messages = writer(prompt=TextPrompt("P: {passage} Q:", "Be brief."), examples=examples).question("A  new\none")
     assert [(message["role"], message["content"]) for message in messages] == [
         ("system", "Be brief."),
         ("user", "P: All do. Q:"),
@@ -121,7 +122,7 @@ def test_the_prompt_that_ships_holds_the_passage():
 
 
 def test_braces_in_a_passage_stay_and_doubled_ones_in_a_prompt_are_single():
-    _, [user] = writer(prompt=QueryPrompt("{{x}} {passage}")).question("{passage} {0} {{")
+    _, [user] = writer(prompt=TextPrompt("{{x}} {passage}")).question("{passage} {0} {{")
     assert user["content"] == "{x} {passage} {0} {{"
 
 
@@ -137,7 +138,7 @@ class Letters(LLM):
 
 
 def test_a_long_passage_is_cut_by_the_models_own_tokens_and_an_examples_too():
-    letters = QueryWriter(Letters(LLMConfig("any")), QueryPrompt("{passage}"), [Example("q", "d", TEA)], 17)
+    letters = QueryWriter(Letters(LLMConfig("any")), TextPrompt("{passage}"), [Example("q", "d", TEA)], 17)
     _, messages = letters.question(TEA)
     assert [message["content"] for message in messages] == ["Tea is a drink", "q", "Tea is a drink"]
     assert letters.tokens(TEA) == 29
@@ -152,7 +153,7 @@ def test_the_key_hangs_on_all_that_determines_the_answer():
         {"passage": "other"},
         {"temperature": 0.7},
         {"max_tokens": 7},
-        {"prompt": QueryPrompt("{passage}?")},
+        {"prompt": TextPrompt("{passage}?")},
         {"examples": [Example("q", "d", "p")]},
         {"longest": 5},
     ]
@@ -175,9 +176,9 @@ def test_provenance_names_what_determined_the_answers_and_no_place():
 def test_a_prompt_of_a_users_own(tmp_path):
     (tmp_path / "mine.yaml").write_text('# brief\nbody: "{passage}\\n질문:"\n')
     found = load_query_prompt(tmp_path / "mine.yaml")
-    assert found == QueryPrompt("{passage}\n질문:")
-    assert found.sha256 != QueryPrompt("{passage}").sha256
-    assert found.sha256 == QueryPrompt("{passage}\n질문:", "").sha256
+    assert found == TextPrompt("{passage}\n질문:")
+    assert found.sha256 != TextPrompt("{passage}").sha256
+    assert found.sha256 == TextPrompt("{passage}\n질문:", "").sha256
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Runs and their texts in, an LLM's judgments out."""
