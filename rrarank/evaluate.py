@@ -7,15 +7,17 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rrarank.cli.flags import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.data.judges import Judgments, joined, model_of, read_llm_qrels
 from rrarank.data.run_files import read_run_file
-from rrarank.data.types import Run
-from rrarank.errors import RrarankError, shown
+from rrarank.data.types import Qrels, Run
+from rrarank.errors import RrarankError, printable, shown
+from rrarank.measures.conclusions import EvaluationByTwo, by_two, two_judges_tables
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
 from rrarank.measures.measure import at_level, label, level_note
@@ -23,7 +25,7 @@ from rrarank.measures.numbers import comparison_cells, figure
 from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs, tukey_hsd
 from rrarank.measures.significance import SEED, Comparison, rests_on
 from rrarank.sources.names import TOPICS, file_or_id
-from rrarank.sources.texts import load_qrels
+from rrarank.sources.texts import load_judgments
 from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, stem
 from rrarank.storage.sidecar import check_output, read_sidecar
 
@@ -45,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
         "--qrels",
         required=True,
         help="TREC, BEIR or ranx qrels; a bare name is looked up in ./, ./qrels/, the package and Pyserini's names",
+    )
+    parser.add_argument(
+        "--llm-qrels", nargs="+", default=[], metavar="FILE", help="an LLM's judgments, as rrarank.judge writes them"
     )
     parser.add_argument(
         "--runs", required=True, nargs="+", metavar="RUN", help="runs of any format; bare names also in ./runs/"
@@ -92,6 +97,8 @@ class EvaluateJob:
         intersection: measure only the queries that every run answers.
         tukey: add Tukey's HSD over all pairs of systems.
         output: files, written by their suffix; `-` is stdout.
+        llm_qrels: an LLM's judgments; every conclusion is then given by people's alone and by both. Lines of `qrels`
+            that an LLM's mark stands in count as such too.
     """
 
     qrels: str | Path
@@ -104,41 +111,75 @@ class EvaluateJob:
     seed: int = SEED
     output: Sequence[str | Path] = ()
     overwrite: bool = False
+    llm_qrels: Sequence[str | Path] = ()
 
 
 def evaluate_job(job: EvaluateJob) -> Evaluation:
-    """Measure the runs and write every output.
+    """Measure the runs and write every output; an `EvaluationByTwo` if an LLM judged some of the documents.
 
     Raises:
         RrarankError: an output exists, a file is malformed, or as `evaluate_runs` does.
     """
     qrels = file_or_id(job.qrels, TOPICS, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
+    by_llm = [find(path, "qrels") for path in job.llm_qrels]
     for output in job.output:
-        check_output(output, job.overwrite, [qrels, *paths])
+        check_output(output, job.overwrite, [qrels, *paths, *by_llm])
         check_suffix(output, SUFFIXES)
     if any(Path(output).suffix in FIGURES for output in job.output) and len(paths) < 2:
         raise RrarankError("--output: a plot of differences needs a second run")
     runs, teachers = _named_runs(paths)
-    judgments = load_qrels(qrels)
-    found = evaluate_runs(
-        judgments,
+    judgments = joined(load_judgments(qrels), map(read_llm_qrels, by_llm))
+    found = _measured(job, judgments.people or judgments.llm, runs)
+    if job.rel_level is None and (note := level_note(job.measures, judgments.people or judgments.llm)):
+        say(note)
+    for name, qids in found.unanswered.items():
+        treated = "left out" if job.intersection else "counted as 0"
+        say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
+    judges = [qrels, *by_llm] if isinstance(qrels, Path) else by_llm
+    found = _with_llm(job, found, judgments, runs, judges)
+    teaching = {f"llm: {model_of(mark)}" for mark in judgments.judges}  # as sidecars name it
+    teaching |= {teacher for path in judges for teacher in _teacher(path).split("; ")} - {""}
+    circular = {name for name, teacher in teachers.items() if teaching & set(teacher.split("; "))}
+    for output in job.output:
+        _write(output, found, circular, job.tukey)
+    return found
+
+
+def _measured(job: EvaluateJob, qrels: Qrels, runs: Mapping[str, Run]) -> Evaluation:
+    return evaluate_runs(
+        qrels,
         runs,
         measures=at_level(job.measures, job.rel_level or 1),
         baseline=stem(job.baseline) if job.baseline else "",
         intersection=job.intersection,
         seed=job.seed,
     )
-    if job.rel_level is None and (note := level_note(job.measures, judgments)):
-        say(note)
-    for name, qids in found.unanswered.items():
-        treated = "left out" if job.intersection else "counted as 0"
-        say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
-    judge = set(_teacher(qrels).split("; ")) - {""} if isinstance(qrels, Path) else set()
-    circular = {name for name, teacher in teachers.items() if judge & set(teacher.split("; "))}
-    for output in job.output:
-        _write(output, found, circular, job.tukey)
-    return found
+
+
+def _with_llm(
+    job: EvaluateJob, found: Evaluation, judgments: Judgments, runs: Mapping[str, Run], paths: Sequence[Path]
+) -> Evaluation:
+    """The evaluation by both people and LLM, where both judged."""
+    if not judgments.judges:
+        return found
+    agreement = [sentence for path in paths if (sentence := _agreement(path))]
+    if not judgments.people:
+        judges = ", ".join(judgments.judges)
+        for line in [f"{judges} made every judgment; no person's are given", *agreement]:
+            say(line)
+        return found
+    unknown = "How far it agrees with people is not recorded; rrarank judge --sample 100 measures it."
+    return by_two(found, _measured(job, judgments.both, runs), judgments, agreement or [unknown])
+
+
+def _agreement(path: Path) -> str:
+    """From the sidecar of an LLM's judgments: how far it agrees with people."""
+    sidecar = read_sidecar(path)
+    recorded = sidecar.content.get("agreement") if sidecar else None
+    if not sidecar or not isinstance(recorded, dict):
+        return ""
+    return printable(f"{sidecar.content.get('judge')}: {recorded.get('sentence')}.")
 
 
 def _named_runs(paths: Sequence[Path]) -> tuple[dict[str, Run], dict[str, str]]:
@@ -210,6 +251,8 @@ def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: st
         rows = [[f"{a} - {b}", *(figure(pairs[m][a, b], ".2g") for m in measures)] for a, b in pairs[measures[0]]]
         parts.append(_table(["Tukey's HSD, p", *names], rows, style))
         parts.append(f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure.")
+    for table in two_judges_tables(found, circular) if isinstance(found, EvaluationByTwo) else ():
+        parts += [_table(table.head, table.rows, style), table.note]
     if style == "latex_booktabs":
         parts[1::2] = [f"% {note}" for note in parts[1::2]]
     return "\n\n".join(parts) + "\n"
