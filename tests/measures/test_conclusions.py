@@ -21,8 +21,8 @@ RUNS = {"base": run("ab"), "found": run("cab"), "worse": run("dba"), "same": run
 
 def evaluated(llm=LLM):
     judgments = Judgments(PEOPLE, llm, ("LLM:m",))
-    evaluations = [evaluate_runs(qrels, RUNS, measures=["ndcg@10"]) for qrels in (PEOPLE, judgments.both)]
-    return by_two(*evaluations, judgments, ["LLM:m: it agrees."])
+    alone, both = (evaluate_runs(qrels, RUNS, measures=["ndcg@10"]) for qrels in (PEOPLE, judgments.both))
+    return by_two(alone, both, judgments, ["LLM:m: it agrees."])
 
 
 def test_what_a_judge_changes_is_named():
