@@ -2,15 +2,14 @@
 
     python -m benchmarks quality judge_answers MODEL BASE_URL ANSWERS.jsonl [--documents 100]
 
-It asks as `rrarank judge --qrels sample.txt --runs bm25.trec --sample 100` does. ANSWERS.jsonl may exist: what it holds is
-not asked again.
+It asks as `rrarank judge --qrels sample.txt --runs bm25.trec --sample 100` does. Answers that ANSWERS.jsonl holds are not
+asked for again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from rrarank.judge.inputs import Pooling, load_judge_inputs
@@ -21,6 +20,7 @@ from rrarank.llm.grader import Grader, load_grade_prompt
 from rrarank.llm.load import load_llm
 from rrarank.llm.questions import is_complete
 from rrarank.sources.inputs import Origins
+from rrarank.storage.files import read_lines
 
 
 def main() -> None:
@@ -33,26 +33,21 @@ def main() -> None:
     flags = parser.parse_args()
     pooling = Pooling(unjudged=False, sample=flags.documents)
     inputs = load_judge_inputs("sample.txt", ["bm25.trec"], Origins(), pooling)
-    config = LLMConfig(
-        flags.model, flags.base_url, max_tokens=flags.max_tokens, in_flight=1, timeout_s=300, total_s=600
-    )
-    grader = Grader(load_llm(config), load_grade_prompt())
-    known = (
-        {(one["qid"], one["docid"]) for one in map(json.loads, open(flags.answers))} if flags.answers.exists() else ()
-    )
-    asked: dict[str, Pair] = {}
-    for pair in inputs.pairs:
-        if pair not in known:
-            asked.setdefault(grader.question(inputs.topics[pair.qid], inputs.texts[pair.docid])[0], pair)
-    questions = (
-        (key, grader.question(inputs.topics[pair.qid], inputs.texts[pair.docid])[1]) for key, pair in asked.items()
-    )
-    with open(flags.answers, "a", encoding="utf-8") as file:
-        for key, outcome in grader.llm.answers(questions):
+    bounds = {"max_tokens": flags.max_tokens, "in_flight": 1, "timeout_s": 300, "total_s": 600}
+    grader = Grader(load_llm(LLMConfig(flags.model, flags.base_url, **bounds)), load_grade_prompt())
+    lines = read_lines(flags.answers) if flags.answers.exists() else ()
+    known = {(one["qid"], one["docid"]) for one in map(json.loads, lines)}
+    questions = {
+        pair: grader.question(inputs.topics[pair.qid], inputs.texts[pair.docid])[1]
+        for pair in inputs.pairs
+        if pair not in known
+    }
+    with flags.answers.open("a", encoding="utf-8") as file:
+        for key, outcome in grader.llm.answers((" ".join(pair), chat) for pair, chat in questions.items()):
             if isinstance(outcome, Answer):
-                said = {name: value for name, value in asdict(outcome).items() if name in ("text", "finish_reason")}
-                print(json.dumps({**asked[key]._asdict(), **said}, ensure_ascii=False), file=file, flush=True)
-                print(*asked[key], read_grade(outcome.text, finished=is_complete(outcome)))
+                said = {"answer": outcome.text, "finish_reason": outcome.finish_reason}
+                print(json.dumps({**Pair(*key.split())._asdict(), **said}, ensure_ascii=False), file=file, flush=True)
+                print(key, read_grade(outcome.text, finished=is_complete(outcome)))
 
 
 if __name__ == "__main__":
