@@ -2,7 +2,7 @@
 
     python -m benchmarks quality judge_answers MODEL BASE_URL ANSWERS.jsonl [--documents 100]
 
-It asks as `rrarank judge --qrels sample.txt --runs bm25.trec --sample 100` does. Answers that ANSWERS.jsonl holds are not
+It asks as `rrarank judge --qrels sample.txt --runs bm25.trec --sample 100` does. What ANSWERS.jsonl holds is not
 asked for again.
 """
 
