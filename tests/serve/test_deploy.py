@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 from rrarank.serve.config import PREFIX, ServeConfig
@@ -33,7 +33,7 @@ def test_every_query_of_the_dashboard_and_its_labels_are_in_the_metrics(tmp_path
     with serving(tmp_path, "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
         assert server.post({"query": "q", "documents": ["one", "two"]}).status_code == 200
         lines = server.get("/metrics").text.splitlines()
-    there = {re.match(r"\w+", line)[0]: line for line in lines if line and not line.startswith("#")}
+    there = {re.split(r"\W", line)[0]: line for line in lines if not line.startswith("#")}
     panels = json.loads(read("grafana/dashboards/rrarank.json"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     named = {name for query in queries for name in re.findall(r"\brrarank_\w+", query)}
