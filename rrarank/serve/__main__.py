@@ -14,7 +14,7 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.serve.config import PREFIX, ServeConfig
 from rrarank.serve.job import ServeJob, check_extra, serve_reranker
 
-WHERE = ("host", "port", "keys", "no_keys", "index")
+WHERE = ("host", "port", "keys", "no_keys", "cors", "index")
 LIMITS = tuple(name for name in ServeConfig.model_fields if name not in WHERE)
 
 
@@ -45,7 +45,7 @@ def _add_setting(group: argparse._ArgumentGroup, name: str) -> None:
     if field.annotation is bool:
         group.add_argument(flag, action="store_true", help=field.description)
     else:
-        metavar = {"keys": "FILE", "index": "DIR"}.get(name)
+        metavar = {"keys": "FILE", "index": "DIR", "cors": "ORIGINS"}.get(name)
         group.add_argument(flag, default=field.default, metavar=metavar, help=f"{field.description}{default}")
 
 
