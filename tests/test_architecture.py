@@ -34,7 +34,7 @@ OWNERS = {
     "asgi_correlation_id": {"serve"},
     "prometheus_client": {"serve"},
     "prometheus_fastapi_instrumentator": {"serve"},
-    "pydantic_settings": {"serve"},
+    "pydantic_settings": {"cli"},
     "httpx2": {"llm/http", "llm/endpoint"},
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},

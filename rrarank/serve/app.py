@@ -12,12 +12,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from rrarank.errors import did_you_mean
 from rrarank.serve.intake import Service
 from rrarank.serve.routes import keyed, open_to_all
 from rrarank.serve.watch import Watch
 from rrarank.serve.wire import first_fault
+
+ASKED = ("authorization", "content-type", "x-api-key", "x-request-id")  # headers that another site's page may send
 
 
 def create_app(service: Service) -> FastAPI:
@@ -39,6 +42,9 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Watch, log=service.log)  # the last added is the outermost
     service.metrics.instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
+    if origins := service.config.cors.split():
+        # No cookies are used, so none are allowed; a page sends its key in a header.
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=ASKED)
     return app
 
 

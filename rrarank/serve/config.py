@@ -25,6 +25,9 @@ class ServeConfig(BaseModel):
     keys: str = Field(default="", description=f"file of API keys, one a line (default: the variable {KEYS_VARIABLE})")
     no_keys: bool = Field(default=False, description="accept requests from everyone who reaches --host")
     index: Path | None = Field(default=None, description="Lucene index with stored texts, for /v1/search")
+    cors: str = Field(
+        default="", description="origins whose pages may ask, such as https://a.example, separated by spaces; * for all"
+    )
     queue: Count = Field(default=64, description="most requests that wait")
     # Cohere advises at most 1,000 documents, and a first stage gives as many.
     max_documents: Count = Field(default=1_000, description="most documents of a request")

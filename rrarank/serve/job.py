@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -91,6 +92,11 @@ def check_extra() -> None:
 def _check_access(config: ServeConfig, keys: Keys) -> None:
     if keys and config.no_keys:
         raise RrarankError(f"--no-keys with API keys in {config.keys or KEYS_VARIABLE}: give one of the two")
+    for origin in config.cors.split():
+        if not re.fullmatch(r"\*|https?://[^/\s*]+", origin):
+            raise RrarankError(f"--cors {origin}: expected an origin such as https://a.example, without a path, or *")
+        if origin == "*" and not keys:
+            raise RrarankError("--cors *: without API keys every page that a user opens could ask; name the origins")
     if not (is_loopback(config.host) or keys or config.no_keys):
         raise RrarankError(
             f"--host {config.host}: without API keys everyone who reaches it could ask; give --keys FILE, "

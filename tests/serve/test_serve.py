@@ -387,6 +387,8 @@ def test_a_page_of_another_site_is_refused_and_our_page_is_not(sleeper):
         (["--host", "127.0.0.1", "--port", "{taken}"], 2, "Address already in use; give another"),
         (["--port", "0", "--reranker", "bm25", "--index", "{tmp}"], 2, "not a Lucene index"),
         (["--port", "99999"], 2, "--port 99999: input should be less than 65536"),
+        (["--cors", "https://a.example/path"], 2, "--cors https://a.example/path: expected an origin such as"),
+        (["--cors", "*"], 2, "--cors *: without API keys every page that a user opens could ask; name the origins"),
         (["--timeout", "soon"], 2, "--timeout soon: input should be a valid number"),
     ],
 )
@@ -430,6 +432,23 @@ def test_a_setting_of_the_environment_holds_unless_a_flag_is_given(tmp_path, sle
     monkeypatch.setenv("RRARANK_QUEUE", "none")
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("error: RRARANK_QUEUE none: input should be a valid integer")
+
+
+def test_only_pages_of_named_origins_may_ask(sleeper):
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    allowed = "access-control-allow-origin"
+    with sleeper("--cors", "https://a.example http://b.example:80") as server:
+        for origin, answer in (("https://a.example", "https://a.example"), ("https://evil.example", None)):
+            asked = server.client.options("/v1/rerank", headers={"origin": origin} | preflight)
+            assert (asked.status_code, asked.headers.get(allowed)) == (200 if answer else 400, answer)
+            reply = server.post(sleep(0), headers={"origin": origin})
+            assert (reply.status_code, reply.headers.get(allowed)) == (200, answer)
+            assert "access-control-allow-credentials" not in reply.headers
+    with sleeper() as server:
+        assert (
+            server.client.options("/v1/rerank", headers={"origin": "https://a.example"} | preflight).status_code == 405
+        )
+        assert allowed not in server.post(sleep(0), headers={"origin": "https://a.example"}).headers
 
 
 def test_a_request_keeps_the_id_that_its_client_gave(server):

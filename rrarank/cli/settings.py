@@ -1,0 +1,139 @@
+"""Flags from a file and from the environment: the command line wins, then the variables, then the file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from rrarank.cli.parser import Parser, positive
+from rrarank.errors import RrarankError, did_you_mean
+from rrarank.storage.files import read_text
+from rrarank.storage.yaml_settings import MOST_CHARACTERS, read_yaml
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
+COMMAND_LINE = "the command line"
+ONLY_FLAGS = ("help", "config", "show_config")  # they say what to do, not how to serve
+
+
+class SettingsParser(Parser):
+    """A parser whose flags may also be set by variables of the environment and by the file of --config.
+
+    The namespace gets `sources`: where each setting that is not a default comes from.
+
+    Args:
+        prefix: of the variables' names.
+        config: gives the types of the flags that are its fields.
+        check: raises if what reads settings is not installed.
+    """
+
+    def __init__(
+        self, verb: str, description: str, prefix: str, config: type[BaseModel], check: Callable[[], None]
+    ) -> None:
+        super().__init__(verb, description)
+        self.prefix, self.config, self.check = prefix, config, check
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        if {"-h", "--help"} & set(given):  # help needs no settings, nor the library that reads them
+            return super().parse_known_args(given, namespace)
+        typed = super().parse_known_args(given, argparse.Namespace(**dict.fromkeys(_settable(self))))[0]
+        self.check()
+        found, sources = _found(self, getattr(typed, "config", None))
+        sources |= {name: COMMAND_LINE for name in _settable(self) if getattr(typed, name) is not None}
+        start = argparse.Namespace(**found, sources=sources)
+        return super().parse_known_args(given, start)
+
+
+def _settable(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    return {action.dest: action for action in parser._actions if action.dest not in ONLY_FLAGS}
+
+
+def _found(parser: SettingsParser, path: str | None) -> tuple[dict[str, object], dict[str, str]]:
+    """The settings of file and environment, by the names of their flags, and where each stands.
+
+    Raises:
+        RrarankError: the file cannot be read, a setting is unknown, or a value is not of its kind.
+    """
+    from pydantic_settings import SettingsConfigDict
+
+    of_file = _read(path, _settable(parser)) if path else {}
+    of_environment = {
+        name for name in _settable(parser) if f"{parser.prefix}{name}".upper() in {key.upper() for key in os.environ}
+    }
+    sources = dict.fromkeys(of_file, str(path)) | {name: f"{parser.prefix}{name.upper()}" for name in of_environment}
+    kind = _settings(parser, SettingsConfigDict(env_prefix=parser.prefix, extra="forbid"))
+    try:
+        # What is given to the constructor wins over the environment, so the file leaves out what is there.
+        settings = kind(**{name: value for name, value in of_file.items() if name not in of_environment})
+    except ValidationError as error:
+        raise fault_of(error, sources) from None
+    return {name: getattr(settings, name) for name in settings.model_fields_set}, sources
+
+
+def _settings(parser: SettingsParser, config: Any) -> Callable[..., BaseSettings]:
+    """A class with a field for each flag; those of `config` have its types."""
+    from pydantic_settings import BaseSettings
+
+    own = {name: action for name, action in _settable(parser).items() if name not in parser.config.model_fields}
+    fields: dict[str, Any] = {name: (_type(action) | None, None) for name, action in own.items()}
+    base = type("Base", (BaseSettings, parser.config), {"model_config": config})
+    return cast("Callable[..., BaseSettings]", create_model("Settings", __base__=base, **fields))
+
+
+def _type(action: argparse.Action) -> Any:
+    if action.choices:
+        return Literal[tuple(action.choices)]
+    if isinstance(action.default, bool):
+        return bool
+    if isinstance(action.default, list):
+        return list[str]
+    return Annotated[int, Field(ge=1, lt=2**31)] if action.type is positive else str
+
+
+def _read(path: str, known: Mapping[str, object]) -> dict[str, object]:
+    """The settings of a TOML or YAML file; `max-documents` and `max_documents` are the same."""
+    content = _toml(path) if Path(path).suffix.lower() == ".toml" else read_yaml(path)
+    read = {str(name).replace("-", "_"): value for name, value in content.items()}
+    if odd := next((name for name in read if name not in known), ""):
+        raise RrarankError(f"{path}: no setting {odd!r}{did_you_mean(odd, known)} (known: {', '.join(known)})")
+    return read
+
+
+def _toml(path: str) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(read_text(path, MOST_CHARACTERS))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RrarankError(f"{path}: not TOML ({error!s:.100})") from None
+
+
+def fault_of(error: ValidationError, sources: Mapping[str, str]) -> RrarankError:
+    """One line that names the flag, the variable or the file's setting."""
+    fault = error.errors()[0]
+    name = str(fault["loc"][0])
+    flag, source = f"--{name.replace('_', '-')}", sources.get(name, COMMAND_LINE)
+    where = flag if source == COMMAND_LINE else f"{source}: {flag[2:]}" if Path(source).suffix else source
+    return RrarankError(f"{where} {fault['input']}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
+
+
+def shown_config(settings: Mapping[str, object], sources: Mapping[str, str]) -> str:
+    """Every setting with its value and source, as YAML that --config reads. It names files of keys, never a key."""
+    import yaml  # type: ignore[import-untyped]
+
+    lines = []
+    for name, value in sorted(settings.items()):
+        if name in (*ONLY_FLAGS, "sources"):
+            continue
+        plain = str(value) if isinstance(value, Path) else value
+        text = yaml.safe_dump({name.replace("_", "-"): plain}, default_flow_style=True, width=10**6).strip()[1:-1]
+        is_set = plain not in (None, "", [])
+        lines.append(f"{'' if is_set else '# '}{text}  # {sources.get(name, 'the default')}")
+    return "\n".join(lines)
