@@ -10,7 +10,7 @@ from rrarank.cli.verbs import VERBS
 
 ROOT = Path(rrarank.__file__).parent
 ORDER = [  # low to high: a room imports from itself and from rooms of lower lines
-    {"errors"},
+    {"errors", "extras"},
     {"storage"},
     {"data"},
     {"llm", "measures", "sources", "engine"},

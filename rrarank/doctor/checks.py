@@ -10,7 +10,7 @@ import hashlib
 import platform
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -74,12 +74,12 @@ def _package(requirement: Requirement) -> Check:
 
 def extras() -> Iterator[Check]:
     for extra in metadata.metadata("rrarank").get_all("Provides-Extra") or ():
-        yield _extra(extra)
+        if parts := [_package(requirement) for requirement in _requirements(extra)]:  # `all` only names others
+            yield _extra(extra, parts)
 
 
-def _extra(extra: str) -> Check:
+def _extra(extra: str, parts: Sequence[Check]) -> Check:
     """A missing extra is no fault; only its own flags need it."""
-    parts = [_package(requirement) for requirement in _requirements(extra)]
     name, todo = f"extra {extra}", f"pip install 'rrarank[{extra}]'"
     if lacking := [part.name for part in parts if part.state == FAIL]:
         return Check(name, OK, f"not installed (lacks {', '.join(lacking)})", f"if you want it: {todo}")
@@ -114,6 +114,10 @@ def _version(package: str) -> str:
 
 
 def java() -> Iterator[Check]:
+    if not _version("pyserini"):
+        todo = "if you want it: pip install 'rrarank[retrieve]'"
+        yield Check("java", OK, "not needed, as Pyserini is not installed", todo)
+        return
     try:
         home = lucene.find_java()
     except RrarankError as error:
@@ -126,6 +130,8 @@ def java() -> Iterator[Check]:
 
 
 def anserini() -> Iterator[Check]:
+    if not _version("pyserini"):
+        return
     try:
         jar = lucene.anserini_jar()
     except RrarankError as error:

@@ -11,6 +11,7 @@ from rrarank.data.documents import ID_FIELDS, document_text
 from rrarank.data.trec import best_first, falling_docid, place_of
 from rrarank.data.types import Candidate, Hit, Query, Ranking, blank_last
 from rrarank.errors import RrarankError
+from rrarank.extras import importing
 
 _EXPECTED = "expected a string, an object with a text field, or (id, text)"
 
@@ -65,7 +66,8 @@ class RankedDocuments(Sequence[RankedDocument]):
 
     def to_pandas(self) -> Any:  # pandas has no types here
         """A DataFrame with the columns rank, score, id, text, document."""
-        import pandas
+        with importing():
+            import pandas
 
         names = [field.name for field in fields(RankedDocument)]
         return pandas.DataFrame([[getattr(one, name) for name in names] for one in self._documents], columns=names)

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from rrarank.data.types import Candidate, Hit, Query, Ranking
 from rrarank.engine.blocks import rank_block
 from rrarank.engine.passages import WHOLE, Passages
 from rrarank.engine.registry import load_reranker
-from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.errors import MissingResource, RrarankError
+from rrarank.extras import check_installed
 
 CONNECT_S = 5.0
 
@@ -48,8 +48,7 @@ class RayConfig:
 
 
 def check_ray() -> None:
-    if find_spec("ray") is None:
-        raise MissingPrerequisite("--engine ray needs Ray; type: pip install 'rrarank[ray]'")
+    check_installed("ray")
 
 
 class RayBlocks:

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrarank.cli.verbs import say
 from rrarank.engine.agreement import Agreement, Lists, agreement
-from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.files import sha256
@@ -119,11 +119,7 @@ def _check_libraries(job: ExportJob) -> None:
         raise RrarankError(f"--backend {job.backend}: expected {' or '.join(FILES)}")
     if job.precision not in FILES[job.backend]:
         raise RrarankError(f"--precision {job.precision}: {job.backend} offers {', '.join(FILES[job.backend])}")
-    import_module(f"rrarank.rerankers.backends.{job.backend}")  # raises if its library is not installed
-    if lacking := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
-        raise MissingPrerequisite(
-            f"to export needs {' and '.join(lacking)}; type: pip install 'rrarank[{job.backend}]'"
-        )
+    check_installed(LIBRARIES[job.backend], "onnx", "onnxscript", extra=job.backend)
 
 
 def _kept(job: ExportJob, model_fingerprint: str) -> Sequence[Mapping[str, Any]]:
@@ -202,14 +198,16 @@ def _write(job: ExportJob, source: Path, made: Path, batch: Batch) -> None:
     """Write the file, unless another precision that shares it has written it."""
     from rrarank.export.onnx_graph import write_graph
     from rrarank.rerankers.checkpoints import Checkpoint
+    from rrarank.rerankers.reading import keep_reading
 
     target = made / FILES[job.backend][job.precision]
-    if target.is_file():
-        return
     target.parent.mkdir(exist_ok=True)
     graph = target if job.backend == "onnx" else made.with_name("graph.onnx")
     with loading(job.model, "cpu", job.threads):
         checkpoint = Checkpoint.open(source, job.model)
+        keep_reading(checkpoint, made)
+        if target.is_file():
+            return
         write_graph(checkpoint, batch, graph, backend=job.backend, precision=job.precision)
     if job.backend == "openvino":
         from rrarank.rerankers.backends.openvino import convert

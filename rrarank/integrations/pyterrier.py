@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyterrier as pt
-
 from rrarank.data.trec import best_first, read_run, written_scores
 from rrarank.data.types import Hit, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError, shown
+from rrarank.extras import importing
 from rrarank.sources.inputs import Origins, places_of, sources_of
 from rrarank.sources.texts import gather
+
+with importing():
+    import pyterrier as pt
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rerankers.documents import Document
-from rerankers.models.ranker import BaseRanker
-from rerankers.results import RankedResults, Result
-from rerankers.utils import prep_docs
-
 from rrarank.data.trec import falling_docid, place_of
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine import registry
 from rrarank.engine.blocks import rank_block
 from rrarank.engine.reranker import Reranker
+from rrarank.extras import importing
+
+with importing():
+    from rerankers.documents import Document
+    from rerankers.models.ranker import BaseRanker
+    from rerankers.results import RankedResults, Result
+    from rerankers.utils import prep_docs
 
 
 class RrarankRanker(BaseRanker):  # type: ignore[misc]  # the library has no types

@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError, printable
+from rrarank.extras import check_installed
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages, public_name
 from rrarank.llm.http import BadReply, Reply, address_of, open_client, post
 
@@ -40,6 +41,7 @@ class Endpoint(LLM):
     """A model behind an OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, OpenAI, CLOVA Studio, …"""
 
     def __init__(self, config: LLMConfig) -> None:
+        check_installed("httpx2")
         super().__init__(config)
         base_url = config.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
         self._address = address_of(base_url)

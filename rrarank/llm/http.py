@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.extras import importing
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
@@ -111,8 +112,8 @@ def open_client(address: Address, headers: Mapping[str, str], timeout_s: float, 
     Raises:
         RrarankError: the URL, the proxy or the certificates of the environment cannot be used.
     """
-    import httpx2
-
+    with importing():
+        import httpx2
     try:
         return httpx2.AsyncClient(
             headers={**headers, "Accept-Encoding": "identity", "Content-Type": "application/json"},

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import RrarankError, shown
+from rrarank.extras import importing
 from rrarank.measures.measure import label
 from rrarank.measures.significance import interval_of_values
 from rrarank.storage.files import atomic_write_bytes
@@ -164,8 +165,8 @@ _NOT_PLOTTED = {"pairs_per_second", "train_loss"}
 
 def new_figure(width: float, height: float) -> Any:
     """An empty matplotlib figure, in inches."""
-    from matplotlib.figure import Figure  # without pyplot: no global state, no display
-
+    with importing():
+        from matplotlib.figure import Figure  # without pyplot: no global state, no display
     return Figure(figsize=(width, height), layout="constrained")
 
 

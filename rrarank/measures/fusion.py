@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
 from rrarank.errors import MissingPrerequisite, RrarankError, did_you_mean
+from rrarank.extras import importing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,10 +176,13 @@ def _import_ranx(*, again: bool = False) -> ModuleType:
     """ranx, with a temporary folder for numba's cache where no other place is writable.
 
     Raises:
-        MissingPrerequisite: ranx cannot be imported.
+        MissingPrerequisite: ranx is not installed, or cannot be imported.
     """
     try:
-        import ranx
+        with importing():
+            import ranx
+    except MissingPrerequisite:
+        raise
     except Exception as error:  # whatever numba raises on this machine
         if again or "no locator available" not in str(error):
             reason = str(error).partition("\n")[0]

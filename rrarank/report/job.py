@@ -10,6 +10,7 @@ from rrarank.cli.verbs import say
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.measures.measure import at_level, level_note
 from rrarank.measures.report_page import Material, PageConfig, write_report
 from rrarank.measures.scores import Evaluation
@@ -57,8 +58,10 @@ def make_report(job: ReportJob) -> Evaluation:
     """Measure the runs, and write the page and its sidecar.
 
     Raises:
+        MissingPrerequisite: matplotlib is not installed.
         RrarankError: the output exists, an input is absent or malformed, or as `evaluate_runs` does.
     """
+    check_installed("matplotlib")
     qrels = file_or_id(job.qrels, TOPICS, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     files, places = _load_runs(paths, Origins(job.topics, job.collection, job.index, job.dataset))

@@ -11,6 +11,7 @@ from rrarank.cli.verbs import say
 from rrarank.data.trec import read_run
 from rrarank.data.types import Run
 from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
+from rrarank.extras import check_installed
 from rrarank.measures.figures import Estimate, System, plot_differences, plot_efficiency
 from rrarank.measures.measure import label
 from rrarank.measures.report_page import Material, PageConfig, write_report
@@ -64,8 +65,10 @@ def reproduce_table(job: ReproduceJob) -> Table:
     """Fill the table and write it. A cell that cannot be filled says why; `conclude` raises for it.
 
     Raises:
+        MissingPrerequisite: matplotlib is not installed.
         RrarankError: an unknown table, row, column or model.
     """
+    check_installed("matplotlib")
     config, folder = _chosen(load_table(str(job.table)), job), job.folder
     if folder != Path(job.output):
         say(f"{job.output}: holds other files; the table is written to {folder}")

@@ -14,7 +14,7 @@ from rrarank.engine.blocks import with_tail
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder, RRABERTConfig
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from transformers import AutoConfig, AutoTokenizer
 
 from rrarank.cli.verbs import say
 from rrarank.errors import RrarankError, did_you_mean
@@ -32,6 +30,8 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path, name: str) -> Checkpoint:
+        from transformers import AutoConfig, AutoTokenizer  # takes seconds to import
+
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return cls(folder, name, config, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
@@ -78,26 +78,34 @@ _IRRELEVANT |= {
 }
 
 
-def relevant_label(config: Any, name: str, asked: str = "") -> int:
+def label_names(config: Any, name: str) -> list[str]:
+    """The names of the one or two labels.
+
+    Raises:
+        RrarankError: there are more.
+    """
+    if config.num_labels > 2:
+        raise RrarankError(f"{name}: {config.num_labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)")
+    return [str(config.id2label.get(place, f"LABEL_{place}")) for place in range(config.num_labels)]
+
+
+def relevant_label(labels: Sequence[str], name: str, asked: str = "") -> int:
     """Which of one or two labels means relevant.
 
     Args:
         asked: the label's name; empty to tell by the names.
 
     Raises:
-        RrarankError: more than two labels, or names that do not tell.
+        RrarankError: the names do not tell.
     """
-    if config.num_labels > 2:
-        raise RrarankError(f"{name}: {config.num_labels} labels, expected 1 (a score) or 2 (irrelevant, relevant)")
-    labels = {place: str(config.id2label.get(place, f"LABEL_{place}")) for place in range(config.num_labels)}
     if asked:
-        if asked not in labels.values():
-            known = ", ".join(labels.values())
+        if asked not in labels:
+            known = ", ".join(labels)
             raise RrarankError(
-                f"{name}: no label {asked!r}{did_you_mean(asked, labels.values())} (known: {known}); "
+                f"{name}: no label {asked!r}{did_you_mean(asked, labels)} (known: {known}); "
                 "give one of them by --option relevant=…"
             )
-        return next(place for place, label in labels.items() if label == asked)
+        return labels.index(asked)
     if len(labels) == 1:
         return 0
     senses = [_sense(labels[0]), _sense(labels[1])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,17 +12,12 @@ import numpy as np
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Pointwise
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.exported import FILES
-from rrarank.rerankers.backends.torch import (
-    TORCH_DTYPES,
-    Backend,
-    CrossEncoderConfig,
-    device_of,
-    load_backend,
-    tokens_at_once,
-)
-from rrarank.rerankers.checkpoints import Checkpoint, additions, relevant_label
+from rrarank.extras import check_installed
+from rrarank.rerankers.backends.base import TORCH_PRECISIONS, Backend, CrossEncoderConfig, device_of, tokens_at_once
+from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id, load_exported
+from rrarank.rerankers.checkpoints import Checkpoint, additions, label_names, relevant_label
 from rrarank.rerankers.pairs import Encoder, PairEncoder
+from rrarank.rerankers.reading import kept_reading
 from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
 if TYPE_CHECKING:
@@ -40,7 +36,7 @@ class CrossEncoder(Pointwise):
     Config = CrossEncoderConfig
     config: CrossEncoderConfig
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {
-        "torch": tuple(TORCH_DTYPES),
+        "torch": TORCH_PRECISIONS,
         **{backend: tuple(files) for backend, files in FILES.items()},
     }
 
@@ -49,19 +45,13 @@ class CrossEncoder(Pointwise):
         if not self.config.model:
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
-        with loading(self.config.model, self.config.device, self.config.threads):
-            checkpoint = Checkpoint.open(folder, self.config.model)
-            self.longest = longest = checkpoint.longest(self.config.max_length)
-            self.backend: Backend
-            self.encode_pairs: Encoder
-            if added := additions(checkpoint):
-                self.backend = self.encode_pairs = _load_modular(checkpoint, longest, self.config, added)
-            else:
-                self.encode_pairs = PairEncoder(checkpoint.tokenizer, longest)
-                self.backend = load_backend(checkpoint, self.config)
-            self.relevant = relevant_label(checkpoint.config, self.config.model, self.config.relevant)
+        model = fingerprint(folder)
+        parts = _open_export(folder, model, self.config) or _open_checkpoint(folder, self.config)
+        self.encode_pairs, self.backend = parts.encode_pairs, parts.backend
+        self.longest = parts.longest
+        self.relevant = relevant_label(parts.labels, self.config.model, self.config.relevant)
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
-        self._fingerprint = f"{fingerprint(folder)} {self.backend.identity}".rstrip()
+        self._fingerprint = f"{model} {self.backend.identity}".rstrip()
 
     @property
     def cut(self) -> int:
@@ -103,6 +93,48 @@ class RRABERT(CrossEncoder):
     name = "rra-bert"
 
     Config = RRABERTConfig
+
+
+@dataclass(frozen=True)
+class _Parts:
+    encode_pairs: Encoder
+    backend: Backend
+    labels: Sequence[str]
+    longest: int  # tokens of a pair
+
+
+def _open_export(folder: Path, model: str, config: CrossEncoderConfig) -> _Parts | None:
+    """An export that holds all it needs: imports neither torch nor transformers. None for any other folder."""
+    if config.backend not in FILES:
+        return None
+    check_installed(LIBRARIES[config.backend])
+    reading = kept_reading(folder, model)
+    if reading is None:
+        return None
+    backend = load_exported(folder, config.model, config, reading.fill, reading.left)
+    longest = reading.most(config.max_length, config.model)
+    return _Parts(reading.encoder(longest), backend, reading.labels, longest)
+
+
+def _open_checkpoint(folder: Path, config: CrossEncoderConfig) -> _Parts:
+    with loading(config.model, config.device, config.threads):
+        checkpoint = Checkpoint.open(folder, config.model)
+        longest = checkpoint.longest(config.max_length)
+        labels = label_names(checkpoint.config, config.model)
+        if added := additions(checkpoint):
+            modular = _load_modular(checkpoint, longest, config, added)
+            return _Parts(modular, modular, labels, longest)
+        return _Parts(PairEncoder(checkpoint.tokenizer, longest), _load_backend(checkpoint, config), labels, longest)
+
+
+def _load_backend(checkpoint: Checkpoint, config: CrossEncoderConfig) -> Backend:
+    if config.backend in FILES:
+        tokenizer = checkpoint.tokenizer
+        fill, left = export_padding_id(checkpoint.config, tokenizer), tokenizer.padding_side == "left"
+        return load_exported(checkpoint.folder, checkpoint.name, config, fill, left)
+    from rrarank.rerankers.backends.torch import TorchBackend  # takes seconds to import
+
+    return TorchBackend(checkpoint, config)
 
 
 def _load_modular(checkpoint: Checkpoint, longest: int, config: CrossEncoderConfig, added: str) -> ModularBackend:

@@ -42,10 +42,10 @@ class PairEncoder:
         self._tokenizer = tokenizer
         self._shares = shares
         self._max_length = max_length
-        self._template = template or _find_template(tokenizer)
+        self._template = template or find_template(tokenizer)
         own = self._template.size if self._template else tokenizer.num_special_tokens_to_add(pair=True)
         if max_length < own + 2:
-            what = "the prompt alone has" if template else "the special tokens of a pair are"
+            what = "the prompt alone has" if template and template.is_prompt else "the special tokens of a pair are"
             raise RrarankError(f"max_length is {max_length}: {what} {own} tokens; give --max-length {own + 2} or more")
         self.cut = 0
         self._known: dict[str, np.ndarray] = {}
@@ -88,6 +88,7 @@ class Template:
 
     Args:
         lead: put before each text when it is tokenized, such as the space after a prompt's `Query:`.
+        is_prompt: it holds a prompt, not only special tokens.
     """
 
     before: Sequence[int]
@@ -95,6 +96,7 @@ class Template:
     behind: Sequence[int]
     segments: tuple[Sequence[int], int, Sequence[int], int, Sequence[int]] | None = None
     lead: str = ""
+    is_prompt: bool = False
 
     @property
     def size(self) -> int:
@@ -147,13 +149,14 @@ def prompt_template(tokenizer: Any, prompt: str) -> Template:
     [inner] = _tokenise(tokenizer, ["x"])
     whole = tokenizer("x")["input_ids"]  # with the tokenizer's special tokens
     at = _find(whole, list(inner), 0)
-    return Template(whole[:at] + parts[0], parts[1], parts[2] + whole[at + len(inner) :], lead=lead)
+    behind = parts[2] + whole[at + len(inner) :]
+    return Template(whole[:at] + parts[0], parts[1], behind, lead=lead, is_prompt=True)
 
 
 _PROBES = [("what is a cat", "a long story"), ("one two three four five six", "seven"), ("x", "y z")]
 
 
-def _find_template(tokenizer: Any) -> Template | None:
+def find_template(tokenizer: Any) -> Template | None:
     """The tokenizer's own template, if one is found that gives the right ids for every probe."""
     if not getattr(tokenizer, "is_fast", False) or tokenizer.truncation_side != "right":
         return None

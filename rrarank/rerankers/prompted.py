@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from rrarank.engine.batches import Ids
 from rrarank.engine.reranker import Pointwise, RerankerConfig
-from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, tokens_at_once
+from rrarank.rerankers.backends.base import device_of, tokens_at_once
+from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.rerankers.pairs import PairEncoder, prompt_template
 from rrarank.storage.model_folders import fingerprint, loading, locate

@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Explains, Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
+from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.exported import padding_id
-from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, load_whole, tokens_at_once
+from rrarank.rerankers.backends.torch import TORCH_DTYPES, load_whole
 from rrarank.rerankers.checkpoints import Checkpoint, additions
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.pairs import PairEncoder

@@ -18,8 +18,9 @@ from torch import Tensor
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
+from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.language_heads import load_language_head
-from rrarank.rerankers.backends.torch import TORCH_DTYPES, device_of, tokens_at_once
+from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.storage.model_folders import fingerprint, loading, locate, read_json, read_modules
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rrarank.data.types import Run
 from rrarank.engine import registry
 from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.sources.dense import DenseIndex, build_dense_index, check_same_model
 from rrarank.sources.lucene import BM25, LuceneIndex, build_index, start_java
 
@@ -89,6 +90,7 @@ class DenseStage:
     name, holds_texts = "dense", False
 
     def __init__(self, given: Mapping[str, Any]) -> None:
+        check_installed("faiss")
         self.given = given
         self.ranking: dict[str, Any] = {}
 

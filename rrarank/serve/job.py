@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rrarank.cli.verbs import say
 from rrarank.engine import registry
-from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.serve.config import KEYS_VARIABLE, ServeConfig
 from rrarank.serve.keys import Keys, is_loopback, read_keys
 
@@ -85,8 +85,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
 
 
 def check_extra() -> None:
-    if lacking := [name for name in LIBRARIES if find_spec(name) is None]:
-        raise MissingPrerequisite(f"rrarank.serve needs {', '.join(lacking)}; type: pip install 'rrarank[serve]'")
+    check_installed(*LIBRARIES)
 
 
 def _check_access(config: ServeConfig, keys: Keys) -> None:

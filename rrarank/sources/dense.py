@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run, blocks
 from rrarank.errors import RrarankError, shown
+from rrarank.extras import importing
 from rrarank.storage.files import sha256
 from rrarank.storage.folders import replace_folder
 from rrarank.storage.sidecar import DENSE_MANIFEST, read_sidecar
@@ -140,7 +141,9 @@ def _save(index: Path, vectors: Any, docids: Sequence[str], describe: Callable[[
 
 def _faiss(threads: int = 0) -> Any:
     import torch  # noqa: F401  # importing torch after faiss crashes (faiss issue 4273)
-    import faiss  # isort: skip
+
+    with importing():
+        import faiss
 
     if threads:
         faiss.omp_set_num_threads(threads)

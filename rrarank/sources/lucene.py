@@ -22,6 +22,7 @@ from typing import Any
 from rrarank.data.documents import document_text
 from rrarank.data.types import Hit, Run, blocks
 from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.extras import check_installed, missing
 from rrarank.storage.folders import replace_folder
 
 JAVA_NEEDED = 21  # Anserini 1.x and 2.x are compiled for it
@@ -201,6 +202,7 @@ def start_java() -> None:
     Raises:
         MissingPrerequisite: no Java of at least version 21, or no Pyserini, is installed.
     """
+    check_installed("pyserini", "jnius")
     os.environ["JAVA_HOME"] = str(find_java())
     import jnius_config
 
@@ -231,7 +233,9 @@ def find_java() -> Path:
         lack = "" if whole else " without its library libjvm"
         seen.append(f"{origin} has Java {version or 'of an unknown version'}{lack}")
     found = "; ".join(seen) or "none found"
-    raise MissingPrerequisite(f"Java {JAVA_NEEDED} is needed ({found}): pip install 'rrarank[java]', or set JAVA_HOME")
+    raise MissingPrerequisite(
+        f"Java {JAVA_NEEDED} is needed ({found}): pip install 'rrarank[retrieve]', or set JAVA_HOME"
+    )
 
 
 def java_homes() -> Iterator[tuple[str, Path]]:
@@ -255,6 +259,8 @@ def _java_version(home: Path) -> int:
 def anserini_jar() -> Path:
     spec = importlib.util.find_spec("pyserini")
     jars = sorted(Path(spec.origin).parent.glob("resources/jars/anserini-*-fatjar.jar")) if spec and spec.origin else []
+    if spec is None:
+        raise missing("pyserini")
     if not jars:
-        raise MissingPrerequisite("Pyserini is not installed, or holds no Anserini jar: pip install pyserini")
+        raise MissingPrerequisite("Pyserini holds no Anserini jar: pip install --force-reinstall --no-deps pyserini")
     return jars[-1]

@@ -29,7 +29,8 @@ LANGUAGE_HEAD = "language_head.safetensors"  # the untied output matrix of a dec
 SHIPPED = "rra-bert-mini"  # ships with the package; made by `recipes/rra-bert-mini`
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
-EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST)  # added to a model folder by `rrarank.export`
+ENCODER = "rrarank-encoder.json"  # how its pairs become tokens, for back ends that load no transformers
+EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST, ENCODER)  # added to a model folder by `rrarank.export`
 
 
 def locate(model: str, *, allow_pickle: bool = False) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.cli.verbs import say
+from rrarank.extras import check_installed
 from rrarank.storage.locks import lock
 from rrarank.train.config import TrainConfig, load_config
 
@@ -47,9 +48,13 @@ def train_model(job: TrainJob) -> Path:
     A job that was stopped goes on from its last checkpoint and ends with the same weights.
 
     Raises:
+        MissingPrerequisite: the extra `train`, or `lora` where adapters are trained, is not installed.
         RrarankError: a faulty configuration, nothing to learn from, or an output that may not be replaced.
     """
     config = _configured(job)
+    check_installed("accelerate", "matplotlib", extra="train")
+    if config.lora:
+        check_installed("peft")
     from accelerate import PartialState
 
     from rrarank.measures.figures import training_curves

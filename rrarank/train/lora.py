@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from rrarank.errors import MissingPrerequisite
+from rrarank.extras import importing
 from rrarank.storage.yaml_settings import STRICT
 
 Positive = Annotated[int, Field(gt=0)]
@@ -36,10 +36,8 @@ def add_adapters(base: Any, config: LoraConfig) -> None:
     Raises:
         MissingPrerequisite: peft is not installed.
     """
-    try:
+    with importing():
         import peft
-    except ImportError:
-        raise MissingPrerequisite("lora: needs peft; pip install 'rrarank[lora]'") from None
     settings = peft.LoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules="all-linear"
     )

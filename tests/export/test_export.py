@@ -50,7 +50,7 @@ def test_the_folder_is_the_model_and_says_what_was_exported(exported_folder, ste
 def test_the_folder_still_loads_with_torch_and_everywhere_else(exported_folder, steady_folder):
     from sentence_transformers import CrossEncoder as Peer
 
-    from rrarank.rerankers.backends.torch import CrossEncoderConfig
+    from rrarank.rerankers.backends.base import CrossEncoderConfig
     from rrarank.rerankers.cross_encoder import CrossEncoder
 
     ours, before = (CrossEncoder(CrossEncoderConfig(str(folder), "cpu")) for folder in (exported_folder, steady_folder))
@@ -119,7 +119,7 @@ def test_a_decoder_with_two_labels_is_exported_as_transformers_has_it(tmp_path, 
     import torch
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
-    from rrarank.rerankers.backends.torch import CrossEncoderConfig
+    from rrarank.rerankers.backends.base import CrossEncoderConfig
     from rrarank.rerankers.cross_encoder import CrossEncoder
 
     torch.manual_seed(0)

@@ -2,7 +2,7 @@ import pytest
 
 from rrarank import Candidate, Query, Ranking, RrarankError
 from rrarank.engine.registry import load_reranker
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cascade import Cascade, CascadeConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 

@@ -25,7 +25,7 @@ from transformers import (
 from rrarank import RrarankError, load_reranker
 from rrarank.rerank.__main__ import main as rerank
 from rrarank.rerankers import checkpoints
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.checkpoints import longest_input
 from rrarank.rerankers.cross_encoder import CrossEncoder
 

@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder as PeerCrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
 from rrarank import RrarankError
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
 QUERY = "why is the cat long"

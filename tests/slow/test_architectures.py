@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder as Peer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rrarank import RrarankError
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 
 from rrarank.data.types import Candidate, LabelledRanking, Query
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.train.lists import (
     Collator,

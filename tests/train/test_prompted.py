@@ -6,7 +6,7 @@ import torch
 from sentence_transformers import CrossEncoder as PeerCrossEncoder
 
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.rerankers.gpt import GPT, GPTConfig
 from rrarank.train.prompted import PromptConfig, prompted

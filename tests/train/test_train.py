@@ -11,7 +11,7 @@ import pytest
 
 from rrarank.data.distillation_set import write_set
 from rrarank.data.types import Candidate, LabelledRanking, Query
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.train.__main__ import main
 

@@ -16,8 +16,8 @@ from rrarank.engine.agreement import Lists, agreement
 from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.journal import Journal, note_key

@@ -8,15 +8,15 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import RerankerConfig
-from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
-from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.errors import MissingResource, RrarankError
 from rrarank.storage.files import sha256
 
 FILES: Mapping[str, Mapping[str, str]] = {
@@ -28,26 +28,33 @@ FILES: Mapping[str, Mapping[str, str]] = {
     },
 }
 LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""Back end -> the library that runs it. The extra has the back end's name."""
+"""Back end -> the library that runs it."""
+
+_CLASSES = {
+    "onnx": "rrarank.rerankers.backends.onnx:OnnxBackend",
+    "openvino": "rrarank.rerankers.backends.openvino:OpenvinoBackend",
+}
 
 
 class ExportedBackend(ABC):
     """A back end that runs an exported file on the CPU.
 
     Args:
-        library: the module that runs the file.
+        fill: the id that pads.
+        left: pad on the left.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: RerankerConfig, library: Any) -> None:
-        path = exported_file(checkpoint.folder, checkpoint.name, config)
+    library: ClassVar[Any]  # the module that runs the file
+
+    def __init__(self, path: Path, config: RerankerConfig, fill: int, left: bool) -> None:
         try:
             inputs = self._open(path, config)
         except Exception as error:  # onnxruntime has a class per kind of failure, without a common base
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise RrarankError(f"{path}: cannot be read ({reason}); export it again, into another folder") from error
-        tokenizer = checkpoint.tokenizer
-        self._pad = Padding(inputs, export_padding_id(checkpoint.config, tokenizer), tokenizer.padding_side == "left")
-        self.identity = " ".join([library.__name__, library.__version__, *(sha256(file) for file in files_of(path))])
+        self._pad = Padding(inputs, fill, left)
+        versioned = [self.library.__name__, self.library.__version__]
+        self.identity = " ".join([*versioned, *(sha256(file) for file in files_of(path))])
 
     def logits(self, batch: Batch) -> np.ndarray:
         return self._run(self._pad(batch))
@@ -59,6 +66,13 @@ class ExportedBackend(ABC):
     @abstractmethod
     def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """(batch, labels) float32."""
+
+
+def load_exported(folder: Path, name: str, config: RerankerConfig, fill: int, left: bool) -> ExportedBackend:
+    """The back end that `config` names, with the model exported into a folder."""
+    path = exported_file(folder, name, config)
+    module, _, attribute = _CLASSES[config.backend].partition(":")
+    return getattr(import_module(module), attribute)(path, config, fill, left)  # type: ignore[no-any-return]
 
 
 def exported_file(folder: Path, name: str, config: RerankerConfig) -> Path:
@@ -83,13 +97,6 @@ def exported_file(folder: Path, name: str, config: RerankerConfig) -> Path:
 def files_of(path: Path) -> list[Path]:
     """An exported file and its weights beside it."""
     return sorted(path.parent.glob(f"{path.stem}.*"))
-
-
-def lacking(backend: str) -> MissingPrerequisite:
-    """The error to raise if a back end's library is not installed."""
-    return MissingPrerequisite(
-        f"--backend {backend}: needs {LIBRARIES[backend]}; type: pip install 'rrarank[{backend}]'"
-    )
 
 
 def padding_id(config: Any) -> int | None:  # transformers is untyped

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError, shown
+from rrarank.rerankers.backends.base import device_of
 from rrarank.rerankers.backends.packed_bert import ACTIVATIONS, Embeddings, Layer, Part, Rows, is_packable
-from rrarank.rerankers.backends.torch import device_of, load_checkpoint, plain_weights
+from rrarank.rerankers.backends.torch import load_checkpoint, plain_weights
 from rrarank.rerankers.checkpoints import Checkpoint
 
 TokenIds = Sequence[int] | np.ndarray

@@ -12,8 +12,9 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor
 
 from rrarank.engine.batches import Batch, Ids
+from rrarank.rerankers.backends.base import CrossEncoderConfig, device_of
 from rrarank.rerankers.backends.steady import SteadyBatches
-from rrarank.rerankers.backends.torch import PROBES, TORCH_DTYPES, CrossEncoderConfig, device_of, load_whole
+from rrarank.rerankers.backends.torch import PROBES, TORCH_DTYPES, load_whole
 from rrarank.rerankers.checkpoints import Checkpoint
 
 

@@ -6,15 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from rrarank.engine.reranker import RerankerConfig
-from rrarank.rerankers.backends.exported import ExportedBackend, lacking
-from rrarank.rerankers.checkpoints import Checkpoint
-
-try:
-    import onnxruntime
-except ImportError as error:
-    raise lacking("onnx") from error
+from rrarank.rerankers.backends.exported import ExportedBackend
 
 SLOWER = ["SkipLayerNormFusion", "BiasGeluFusion"]  # int8 runs a sixth faster without them (1.32, AVX-512)
 FATAL = 4  # log level; errors are raised as well
@@ -23,8 +18,7 @@ FATAL = 4  # log level; errors are raised as well
 class OnnxBackend(ExportedBackend):
     """The file that `python -m rrarank.export --backend onnx` wrote, or another tool's `onnx/model.onnx`."""
 
-    def __init__(self, checkpoint: Checkpoint, config: RerankerConfig) -> None:
-        super().__init__(checkpoint, config, onnxruntime)
+    library = onnxruntime
 
     def _open(self, path: Path, config: RerankerConfig) -> list[str]:
         options = onnxruntime.SessionOptions()

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 
 from rrarank.engine.reranker import RerankerConfig
-from rrarank.rerankers.backends.exported import ExportedBackend, lacking
-from rrarank.rerankers.checkpoints import Checkpoint
-
-try:
-    import openvino
-except ImportError as error:
-    raise lacking("openvino") from error
+from rrarank.rerankers.backends.exported import ExportedBackend
 
 GROUP = 128  # activations of a token that share an int8 scale; the default, 32, is a sixth slower
 
@@ -24,8 +19,7 @@ GROUP = 128  # activations of a token that share an int8 scale; the default, 32,
 class OpenvinoBackend(ExportedBackend):
     """The file that `python -m rrarank.export --backend openvino` wrote."""
 
-    def __init__(self, checkpoint: Checkpoint, config: RerankerConfig) -> None:
-        super().__init__(checkpoint, config, openvino)
+    library = openvino
 
     def _open(self, path: Path, config: RerankerConfig) -> list[str]:
         model = _core().compile_model(path, "CPU", _settings(config))

@@ -1,16 +1,11 @@
-"""The contract of a cross-encoder's back end, and torch as one.
-
-The same folder serves all back ends: torch reads its weights, the others read the files of `python -m rrarank.export`.
-"""
+"""torch as a cross-encoder's back end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,62 +13,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rrarank.engine.batches import Batch
-from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError, shown
+from rrarank.rerankers.backends.base import TORCH_PRECISIONS, CrossEncoderConfig, device_of
 from rrarank.rerankers.backends.packed_bert import PackedBert, Rows, is_packable
 from rrarank.rerankers.backends.steady import SteadyBatches
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.rerankers.pairs import PairEncoder
 
-TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TORCH_DTYPES = dict(zip(TORCH_PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
 PROBES = ("what is a cat", ["tea", "the cat sat on a mat", "a long document about cats and dogs " * 3])
 _Forward = Callable[[Batch], Tensor]
-
-
-@dataclass(frozen=True)
-class CrossEncoderConfig(RerankerConfig):
-    """Settings beyond the shared ones.
-
-    Args:
-        batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
-        relevant: of two labels, the name of the one that means relevant; empty to tell by the names.
-    """
-
-    batch_tokens: int = 0
-    relevant: str = ""
-
-
-class Backend(Protocol):
-    """Computes logits. A row's logits do not depend on the rest of its batch."""
-
-    identity: str  # names what determines the logits beyond the checkpoint and the settings
-
-    def logits(self, batch: Batch) -> np.ndarray:
-        """(batch, labels) float32."""
-
-
-_CLASSES = {
-    "torch": "rrarank.rerankers.backends.torch:TorchBackend",
-    "onnx": "rrarank.rerankers.backends.onnx:OnnxBackend",
-    "openvino": "rrarank.rerankers.backends.openvino:OpenvinoBackend",
-}
-
-
-def load_backend(checkpoint: Checkpoint, config: CrossEncoderConfig) -> Backend:
-    """The back end that `config` names, with the checkpoint's model."""
-    module, _, attribute = _CLASSES[config.backend].partition(":")
-    return getattr(import_module(module), attribute)(checkpoint, config)  # type: ignore[no-any-return]
-
-
-def device_of(config: RerankerConfig) -> str:
-    if config.backend != "torch":
-        return "cpu"  # where exported models run
-    return config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def tokens_at_once(device: str) -> int:
-    """Tokens per batch, padding included: a few keep a CPU busy, a GPU needs many."""
-    return 4_096 if device == "cpu" else 65_536
 
 
 class TorchBackend:

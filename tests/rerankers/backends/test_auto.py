@@ -9,7 +9,7 @@ from rrarank.engine.registry import configure
 from rrarank.rerank.__main__ import main
 from rrarank.rerankers.backends import auto
 from rrarank.rerankers.backends.auto import Choice, choose_backend
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.storage.journal import Journal
 
 ALL = ["torch fp32", "torch bf16", "onnx fp32", "onnx int8", "openvino fp32", "openvino bf16", "openvino int8"]

@@ -12,8 +12,8 @@ from transformers import BertConfig
 from rrarank import RerankerConfig, RrarankError
 from rrarank.engine.agreement import agreement
 from rrarank.errors import MissingPrerequisite, MissingResource
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.backends.exported import Padding, export_padding_id, exported_file
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
 QUERY = "why is the cat long"

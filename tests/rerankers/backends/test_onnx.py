@@ -6,7 +6,7 @@ import torch
 
 from rrarank.export.int8 import quantize
 from rrarank.export.onnx_graph import _export
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.storage.model_folders import EXPORT_MANIFEST
 

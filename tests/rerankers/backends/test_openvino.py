@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from rrarank.rerankers.backends.torch import CrossEncoderConfig
+from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
@@ -34,7 +34,7 @@ def test_a_signal_is_heard_after_two_models_have_gone(exported_folder):
     """Each Core of OpenVINO's gives the thread a stack for signals and frees it at its end, used or not."""
     code = (
         "import os, signal, sys\n"
-        "from rrarank.rerankers.backends.torch import CrossEncoderConfig\n"
+        "from rrarank.rerankers.backends.base import CrossEncoderConfig\n"
         "from rrarank.rerankers.cross_encoder import CrossEncoder\n"
         "load = lambda: CrossEncoder(CrossEncoderConfig(sys.argv[1], backend='openvino', threads=1))\n"
         "first, second = load(), load()\n"

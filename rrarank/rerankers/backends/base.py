@@ -1,0 +1,53 @@
+"""The contract of a cross-encoder's back end, and what is known of each one without importing its library.
+
+The same folder serves all back ends: torch reads its weights, the others read the files of `python -m rrarank.export`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rrarank.engine.batches import Batch
+from rrarank.engine.reranker import RerankerConfig
+
+TORCH_PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class CrossEncoderConfig(RerankerConfig):
+    """Settings beyond the shared ones.
+
+    Args:
+        batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
+        relevant: of two labels, the name of the one that means relevant; empty to tell by the names.
+    """
+
+    batch_tokens: int = 0
+    relevant: str = ""
+
+
+class Backend(Protocol):
+    """Computes logits. A row's logits do not depend on the rest of its batch."""
+
+    identity: str  # names what determines the logits beyond the checkpoint and the settings
+
+    def logits(self, batch: Batch) -> np.ndarray:
+        """(batch, labels) float32."""
+
+
+def device_of(config: RerankerConfig) -> str:
+    if config.backend != "torch":
+        return "cpu"  # where exported models run
+    if config.device:
+        return config.device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def tokens_at_once(device: str) -> int:
+    """Tokens per batch, padding included: a few keep a CPU busy, a GPU needs many."""
+    return 4_096 if device == "cpu" else 65_536

@@ -1,0 +1,116 @@
+"""How a cross-encoder's pairs become tokens and its outputs a score, kept beside an export.
+
+With it an exported model needs neither torch nor transformers: only tokenizers, and what runs the exported file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from rrarank.engine.batches import Ids
+from rrarank.rerankers.backends.exported import export_padding_id
+from rrarank.rerankers.checkpoints import Checkpoint, additions, capped, label_names, longest_input, positions
+from rrarank.rerankers.pairs import PairEncoder, Template, find_template
+from rrarank.storage.model_folders import ENCODER, fingerprint, read_json
+
+FORMAT = "rrarank.encoder/1"
+_ODD = [
+    "don't U.S.A. 3.14 #a_b-c",
+    "",
+    " ",
+    "x" * 500,
+    "tea " * 600,
+    "\u00e9 e\u0301 \u1e9e \ufb01 \u0130",  # composed, decomposed, ligature, dotted capital
+    "\u65e5\u672c\u8a9e \ud55c\uad6d\uc5b4 \u0e44\u0e17\u0e22",  # Japanese, Korean, Thai
+    "\U0001f408\u200d\u2b1b\ufe0f a\u00adb\u200bc\ufffd",  # joined emoji, soft hyphen, zero-width space
+    "\u0000 \t\n\r \u2028",
+    "[CLS] [SEP] [MASK] <s> </s> <pad> <unk> <mask>",
+]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of a model beside its graph.
+
+    Args:
+        tokenizer: of its texts, in JSON.
+        longest: tokens of a pair, if nothing else is asked for.
+        positions: the most tokens of a pair.
+        fill: the id that pads.
+        left: pad on the left.
+        labels: names of its one or two outputs.
+    """
+
+    tokenizer: str
+    template: Template
+    longest: int
+    positions: int
+    fill: int
+    left: bool
+    labels: Sequence[str]
+
+    def most(self, asked: int, name: str) -> int:
+        """The most tokens of a pair, as `Checkpoint.longest` gives it."""
+        return capped(asked, self.positions, name) if asked else self.longest
+
+    def encoder(self, longest: int) -> PairEncoder:
+        """The encoder of pairs, without transformers."""
+        return PairEncoder(_Fast(Tokenizer.from_str(self.tokenizer)), longest, self.template)
+
+
+@dataclass(frozen=True)
+class _Fast:
+    """The part of a tokenizer of transformers' that `PairEncoder` uses when it is given a template."""
+
+    backend_tokenizer: Tokenizer
+
+
+def keep_reading(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the checkpoint's reading into a copy of its folder, if pairs encoded by it are those of transformers."""
+    if reading := _reading_of(checkpoint):
+        kept = {"format": FORMAT, "model": fingerprint(folder), **asdict(reading)}
+        (folder / ENCODER).write_text(json.dumps(kept) + "\n", "utf-8")
+
+
+def kept_reading(folder: Path, model: str) -> Reading | None:
+    """The reading kept in a folder; None if there is none, or the model's files have changed since.
+
+    Args:
+        model: the folder's fingerprint.
+    """
+    kept = read_json(folder / ENCODER)
+    try:
+        if kept.pop("format") != FORMAT or kept.pop("model") != model:
+            return None
+        return Reading(**kept | {"template": Template(**kept["template"])})
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def _reading_of(checkpoint: Checkpoint) -> Reading | None:
+    """None where pairs are more than the ids of two texts within a template."""
+    tokenizer, config = checkpoint.tokenizer, checkpoint.config
+    template = None if additions(checkpoint) else find_template(tokenizer)
+    if template is None:
+        return None
+    reading = Reading(
+        tokenizer.backend_tokenizer.to_str(),
+        template,
+        longest_input(tokenizer, config),
+        positions(config),
+        export_padding_id(config, tokenizer),
+        tokenizer.padding_side == "left",
+        label_names(config, checkpoint.name),
+    )
+    encoders = (reading.encoder(reading.longest), PairEncoder(tokenizer, reading.longest))
+    ours, theirs = ([_lists(pair) for query in _ODD[:5] for pair in encode(query, _ODD)] for encode in encoders)
+    return reading if ours == theirs else None
+
+
+def _lists(pair: Ids) -> dict[str, list[int]]:
+    return {name: list(values) for name, values in pair.items()}
