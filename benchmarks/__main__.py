@@ -14,6 +14,8 @@ COMMANDS = {
     "speed gpu": "pairs a second on one GPU",
     "speed prefix": "what sharing the beginning of a query's prompts saves",
     "speed startup": "seconds to the help text and to one query re-ranked",
+    "speed first_answer": "from the start of a process to the first answer, beside other tools",
+    "speed install": "packages and gigabytes of the base and of each extra",
     "scale lines": "a run of a million lines: read, check, write",
     "scale pairs": "a million pairs: memory, seconds, first result",
     "scale workers": "one process beside workers of Ray",

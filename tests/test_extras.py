@@ -27,26 +27,28 @@ sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(","))) # as if they were 
 from rrarank.__main__ import main
 sys.exit(main())
 """
+RERANK = "rerank --run a.trec --topics topics.tsv --collection texts.jsonl"
+LABEL = "label --run a.trec --topics topics.tsv --collection texts.jsonl --preranker bm25"
 CASES = [
     ("ranx", "fuse --runs a.trec b.trec"),
     ("pyserini", "retrieve --index ix --collection texts.jsonl --topics topics.tsv --output o.trec"),
     ("jnius", "retrieve --index ix --collection texts.jsonl --topics topics.tsv --output o.trec"),
     ("pyserini", "rerank --run a.trec --topics topics.tsv --index lucene"),
     ("faiss", "retrieve --dense --index ix --collection texts.jsonl --topics topics.tsv --output o.trec"),
-    ("httpx2", "rerank --run a.trec {texts} --reranker listwise-llm --model m --option base_url=http://127.0.0.1:9"),
-    ("httpx2", "label --run a.trec {texts} --preranker bm25 --model m --base-url http://127.0.0.1:9"),
-    ("pyserini", "generate --index lucene --model m --base-url http://127.0.0.1:9"),
+    ("httpx2", f"{RERANK} --reranker listwise-llm --model m --option base_url=http://127.0.0.1:9"),
+    ("httpx2", f"{LABEL} --model m --base-url http://127.0.0.1:9"),
+    ("pyserini", "generate --collection texts.jsonl --index lucene --model m --base-url http://127.0.0.1:9"),
     ("accelerate", "train --sets set.jsonl --output m"),
     ("peft", "train --config lora.yaml --sets set.jsonl --output m"),
-    ("onnxruntime", "rerank --run a.trec {texts} --backend onnx"),
+    ("onnxruntime", f"{RERANK} --backend onnx"),
     ("onnxruntime", "export --model rra-bert-mini --backend onnx --output o"),
     ("onnxscript", "export --model rra-bert-mini --backend onnx --output o"),
-    ("openvino", "rerank --run a.trec {texts} --backend openvino"),
+    ("openvino", f"{RERANK} --backend openvino"),
     ("openvino", "export --model rra-bert-mini --backend openvino --output o"),
     ("matplotlib", "report --qrels qrels.txt --runs a.trec b.trec"),
     ("matplotlib", "reproduce sample --output o"),
     ("matplotlib", "evaluate --qrels qrels.txt --runs a.trec b.trec --output o.svg"),
-    ("ray", "rerank --run a.trec {texts} --engine ray"),
+    ("ray", f"{RERANK} --engine ray"),
     ("fastapi", "serve"),
     ("uvicorn", "serve"),
 ]
@@ -54,8 +56,11 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Small inputs for any command."""
-    folder = tmp_path_factory.mktemp("inputs")
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+def write_inputs(folder):
+    """Small inputs for any command of `CASES`."""
     for name in ("a", "b"):
         (folder / f"{name}.trec").write_text(f"1 Q0 x 1 2 {name}\n1 Q0 y 2 1 {name}\n")
     (folder / "topics.tsv").write_text("1\twhy do cats purr\n")
@@ -70,7 +75,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(("module", "command"), CASES)
 def test_a_command_names_the_extra(module, command, folder):
     before = sorted(folder.iterdir())
-    flags = command.format(texts="--topics topics.tsv --collection texts.jsonl").split()
+    flags = command.split()
     done = subprocess.run([sys.executable, "-c", RUN, module, *flags], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     extra = EXTRA_OF[module]
