@@ -1,94 +1,92 @@
 """How much an installation brings: packages and gigabytes of the base and of each extra.
 
-    python -m benchmarks speed install [--project FOLDER] [--extras NAME …] [--output FILE.json]
+    python -m benchmarks speed install [--project FOLDER] [--output FILE.json]
 
-pip's resolver names the packages (`pip install --dry-run --ignore-installed --report`, with constraints.txt). Their
-size is that of their files as they lie in this environment, compiled Python included; what is not installed here is
-named.
+The requirements are those of the project's pyproject.toml, followed through the packages of this environment, into
+which `make` installed everything. A package's size is that of its files, compiled Python included. pip finds the same:
+`pip install --dry-run --ignore-installed --report - -c constraints.txt .`
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import subprocess
-import sys
-import tempfile
 import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from benchmarks.common import conclude, machine, show
-from rrarank.cli.verbs import say
 
 ROOT = Path(__file__).resolve().parents[2]
+FOR_DEVELOPERS = ("docs", "dev")
+
+Extras = Mapping[str, list[Requirement]]  # "" is the base
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Packages and gigabytes of the base and of each extra.")
     parser.add_argument("--project", type=Path, default=ROOT, metavar="FOLDER", help="a checkout (default: this one)")
-    parser.add_argument("--extras", nargs="*", metavar="NAME", help="only these, and the base (default: all)")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the figures as JSON")
     flags = parser.parse_args()
-    extras = extras_of(flags.project) if flags.extras is None else flags.extras
-    sizes = installed_sizes()
-    base = closure(flags.project)
-    rows = [_row("base", base, base, sizes)]
-    for extra in extras:
-        rows.append(_row(extra, closure(flags.project, extra), base, sizes))
-    show(rows, {"packages": ",.0f", "more packages": ",.0f"}, default=",.2f")
-    conclude(flags.output, machine(1, ("pip", "torch")), rows=rows)
+    extras = requirements(flags.project)
+    base = closure(extras, "")
+    rows = [_row(extra, closure(extras, extra), base) for extra in extras if extra not in FOR_DEVELOPERS]
+    show(rows, {"packages": ",.0f", "more packages": ",.0f"})
+    conclude(flags.output, machine(1, ("torch",)), rows=rows)
 
 
-def extras_of(project: Path) -> list[str]:
-    """Every extra but those for developers."""
+def requirements(project: Path) -> Extras:
     settings = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    return [extra for extra in settings["optional-dependencies"] if extra not in ("docs", "dev")]
+    lines = {"": settings["dependencies"], **settings["optional-dependencies"]}
+    return {extra: [Requirement(line) for line in needed] for extra, needed in lines.items()}
 
 
-def closure(project: Path, extra: str = "") -> set[str]:
-    """The names of the packages that pip would install, rrarank's own not counted."""
-    say(f"resolving {extra or 'the base'}")
-    what = f"{project}[{extra}]" if extra else str(project)
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        command = ["install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
-        constraints = ["-c", str(project / "constraints.txt")]
-        subprocess.run([sys.executable, "-m", "pip", *command, *constraints, what], check=True)
-        found = json.loads(report.read_text())["install"]
-    return {_normal(one["metadata"]["name"]) for one in found} - {"rrarank"}
+def closure(extras: Extras, extra: str) -> set[str]:
+    """The packages that the base and an extra need, and those that they need in turn."""
+    left = [*extras[""], *extras[extra]]
+    seen: set[tuple[str, str]] = set()
+    while left:
+        requirement = left.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        name = _normal(requirement.name)
+        for part in {"", *requirement.extras}:
+            if (name, part) not in seen:
+                seen.add((name, part))
+                left += extras[part] if name == "rrarank" else _needs(name, part)
+    return {name for name, _ in seen} - {"rrarank"}
 
 
-def installed_sizes() -> dict[str, int]:
-    """Package -> bytes of its files in this environment."""
-    return {_normal(one.metadata["Name"]): _size(one) for one in metadata.distributions()}
+def _needs(name: str, extra: str) -> Iterator[Requirement]:
+    """What an installed package needs for an extra of its own; an empty extra stands for its base."""
+    for line in metadata.requires(name) or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            requirement.marker = None
+            yield requirement
 
 
-def _size(package: metadata.Distribution) -> int:
-    total = 0
-    for file in package.files or ():
-        path = str(file.locate())
-        total += os.path.getsize(path) if os.path.isfile(path) else 0
-    return total
+@cache
+def size(name: str) -> int:
+    """Bytes of a package's files in this environment."""
+    paths = (str(file.locate()) for file in metadata.distribution(name).files or ())
+    return sum(os.path.getsize(path) for path in paths if os.path.isfile(path))
 
 
-def _row(name: str, packages: set[str], base: set[str], sizes: dict[str, int]) -> dict[str, object]:
-    absent = sorted(packages - sizes.keys())
+def _row(extra: str, packages: set[str], base: set[str]) -> dict[str, object]:
     more = packages - base
     return {
-        "install": name,
+        "install": extra or "base",
         "packages": len(packages),
-        "GB": _gigabytes(packages, sizes),
+        "GB": sum(map(size, packages)) / 1e9,
         "more packages": len(more),
-        "more GB": _gigabytes(more, sizes),
-        **({"size unknown": ", ".join(absent)} if absent else {}),
+        "more GB": sum(map(size, more)) / 1e9,
     }
-
-
-def _gigabytes(packages: set[str], sizes: dict[str, int]) -> float:
-    return sum(sizes.get(name, 0) for name in packages) / 1e9
 
 
 def _normal(name: str) -> str:
