@@ -13,6 +13,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from rrarank.engine.batches import Ids
+from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.exported import export_padding_id
 from rrarank.rerankers.checkpoints import Checkpoint, additions, capped, label_names, longest_input, positions
 from rrarank.rerankers.pairs import PairEncoder, Template, find_template
@@ -60,7 +61,11 @@ class Reading:
 
     def encoder(self, longest: int) -> PairEncoder:
         """The encoder of pairs, without transformers."""
-        return PairEncoder(_Fast(Tokenizer.from_str(self.tokenizer)), longest, self.template)
+        try:
+            tokenizer = Tokenizer.from_str(self.tokenizer)
+        except Exception as error:  # tokenizers has no class of its own
+            raise RrarankError(f"{ENCODER}: its tokenizer cannot be read; export the model again") from error
+        return PairEncoder(_Fast(tokenizer), longest, self.template)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,14 @@ def test_a_file_that_is_none_of_ours_is_passed_over(content, exported_folder, tm
     assert load(folder, "onnx").longest == 64
 
 
+def test_a_kept_tokenizer_that_is_broken_is_one_line(exported_folder, tmp_path):
+    folder = shutil.copytree(exported_folder, tmp_path / "model")
+    kept = json.loads((folder / ENCODER).read_text())
+    (folder / ENCODER).write_text(json.dumps(kept | {"tokenizer": kept["tokenizer"][:90]}))
+    with pytest.raises(RrarankError, match=f"^{ENCODER}: its tokenizer cannot be read; export the model again$"):
+        load(folder, "onnx")
+
+
 def test_a_tokenizer_that_truncates_on_the_left_is_left_to_transformers(cross_encoder_folder, tmp_path):
     folder = shutil.copytree(cross_encoder_folder, tmp_path / "model")
     checkpoint = Checkpoint.open(folder, "model")
