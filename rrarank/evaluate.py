@@ -82,8 +82,8 @@ _MEASURES_HELP = (
 )
 
 
-SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", ".csv", *FIGURES)
 LONG = ".long.csv"
+SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", ".csv", LONG, *FIGURES)
 
 
 @dataclass(frozen=True)

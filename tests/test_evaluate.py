@@ -120,7 +120,10 @@ def test_one_system_has_nothing_to_be_compared_with(job, capsys):
     ("flags", "message"),
     [
         (["--measures", "nope@3", "mpa"], "--measures: not understood: 'nope@3', 'mpa' (did you mean 'AP'?)"),
-        (["--output", "t.xlsx"], "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .json .csv .png .svg .pdf)"),
+        (
+            ["--output", "t.xlsx"],
+            "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",
+        ),
         (["--output", "t.MD"], "t.MD: unknown suffix '.MD' (known: .txt .md"),
         (["--baseline", "absent"], "no run named 'absent' to compare with (runs: bm25, better)"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'"),

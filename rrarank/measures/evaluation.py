@@ -157,7 +157,7 @@ def systems_table(
         [floor, *bold_best(rows, range(1, len(measures) + 1))],
         title="Means of each system.",
         note=" ".join(notes),
-        legend=_legend(letters if any(marks.values()) else {}, by_tukey) if len(found.rows) > 1 else "",
+        legend=legend(letters if any(marks.values()) else {}, tukey=by_tukey) if len(found.rows) > 1 else "",
     )
 
 
@@ -182,7 +182,12 @@ def _tukey_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
     return letters, marks
 
 
-def _legend(letters: Mapping[str, str], tukey: bool) -> str:
+def legend(letters: Mapping[str, str], *, tukey: bool = False) -> str:
+    """What bold and superscripts mean.
+
+    Args:
+        letters: system -> its letter; none where nothing differs significantly.
+    """
     if not letters:
         return "Bold: the best."
     test = "Tukey's HSD" if tukey else "randomisation test, corrected by Holm"

@@ -5,6 +5,8 @@ tabulate, rich and jinja2 lay them out; numbers are right-aligned.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -78,11 +80,18 @@ def bold_best(rows: Sequence[Sequence[Cell]], columns: Iterable[int]) -> list[li
     """The rows with the highest number of each of these columns marked, as it is printed; one row has no best."""
     made = [list(row) for row in rows]
     for column in columns if len(made) > 1 else ():
-        highest = max((float(row[column].text) for row in made if row[column].text), default=None)
-        for row in made:
-            if row[column].text and float(row[column].text) == highest:
-                row[column] = replace(row[column], best=True)
+        numbers = [_number(row[column].text) for row in made]
+        for row, number in zip(made, numbers, strict=True):
+            row[column] = replace(row[column], best=number == max(numbers) > -math.inf)
     return made
+
+
+def _number(text: str) -> float:
+    """Minus infinity for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return -math.inf
 
 
 # -- text -------------------------------------------------------------------------------------------------------------
@@ -195,7 +204,13 @@ def html_table(table: Table) -> str:
 def _template() -> Template:
     from jinja2 import Environment
 
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_INNER + _HTML)
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
+    return page.from_string(_INNER + _HTML)
+
+
+def printable(value: object) -> object:
+    """Replace what HTML may not hold: control characters and lone surrogates. jinja2 calls it for every value."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", value) if type(value) is str else value
 
 
 def html(tables: Iterable[Table]) -> str:
