@@ -21,7 +21,7 @@ from rrarank.measures.conclusions import EvaluationByTwo, by_two, two_judges_tab
 from rrarank.measures.evaluation import evaluation_latex, evaluation_tables, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
-from rrarank.measures.measure import at_level, level_note
+from rrarank.measures.measure import at_level, label, level_note
 from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs
 from rrarank.measures.significance import SEED
 from rrarank.measures.tables import html, markdown, plain, print_tables
@@ -229,7 +229,7 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
 def _wide(found: Evaluation) -> str:
     """A line a query and measure, a column a system."""
     lines = [
-        [qid, measure, *(row.per_query[measure][qid] for row in found.rows)]
+        [qid, label(measure), *(row.per_query[measure][qid] for row in found.rows)]
         for measure in found.floor
         for qid in found.queries
     ]

@@ -33,6 +33,7 @@ from rrarank.measures.values import per_query_scores
         (["Bpref", "bpref"], "Bpref(rel=1)"),
         (["ERR@20", "err@20"], "ERR@20"),
         (["ndcg@5-l2"], "nDCG(rel=2)@5"),
+        (["ndcg_burges@10", "nDCG(dcg='exp-log2')@10"], "nDCG_burges@10"),
     ],
 )
 def test_one_measure_has_many_names(spellings, wanted):
