@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_terminal_gets_rich_tables_and_a_pipe_plain_ones(job, capsys, monkeypa
     piped = capsys.readouterr().out
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     main(flags)
-    shown = capsys.readouterr().out
+    shown = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
     assert piped.splitlines()[1].startswith("------------")
     assert "────" in shown
     words = [word for line in piped.splitlines() for word in line.split() if "--" not in word]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rrarank.measures.tables import Cell, Table
 
@@ -55,8 +55,7 @@ def _tabular(table: Table) -> str:
     from tabulate import tabulate
 
     head, below = zip(*map(_head, table.head), strict=True)
-    marks = [sorted({mark for row in table.rows for mark in row[at].marks}) for at in range(len(head))]
-    rows = [[_cell(cell, at in table.words, marks[at]) for at, cell in enumerate(row)] for row in table.rows]
+    rows = [[_cell(cell, at in table.words, table.missing(at, cell)) for at, cell in enumerate(r)] for r in table.rows]
     shown = [list(below), *rows] if any(below) else rows
     lines = str(tabulate(shown, head, "latex_raw", colalign=table.sides, disable_numparse=True)).split("\n")
     if any(below):
@@ -73,13 +72,11 @@ def _head(name: str) -> tuple[str, str]:
     return escaped(name.replace(found[0], "")), rf"\scriptsize ${_mathematics(found)}$"
 
 
-def _cell(cell: Cell, is_words: bool, marks: Sequence[str]) -> str:
-    """The cell; numbers of a column with marks leave room for all of them, so that the digits align."""
+def _cell(cell: Cell, is_words: bool, missing: str) -> str:
     text = escaped(cell.text) if is_words else _number(cell.text)
     text = rf"\textbf{{{text}}}" if cell.best else text
-    absent = "" if is_words or not text else "".join(mark for mark in marks if mark not in cell.marks)
-    shown = escaped(cell.marks) + (rf"\phantom{{{absent}}}" if absent else "")
-    return text + (rf"\textsuperscript{{{shown}}}" if shown else "")
+    marks = escaped(cell.marks) + (rf"\phantom{{{missing}}}" if missing else "")
+    return text + (rf"\textsuperscript{{{marks}}}" if marks else "")
 
 
 def _number(text: str) -> str:

@@ -64,6 +64,12 @@ class Table:
         """`left` or `right` for each column."""
         return ["left" if place in self.words else "right" for place in range(len(self.head))]
 
+    def missing(self, place: int, cell: Cell) -> str:
+        """The marks of a column of numbers that this cell lacks; with room for them, the digits align."""
+        if place in self.words or not cell.text:
+            return ""
+        return "".join(sorted({mark for row in self.rows for mark in row[place].marks} - set(cell.marks)))
+
     def only(self, columns: Sequence[str]) -> Table:
         """The table with these columns."""
         places = [self.head.index(name) for name in columns]
@@ -141,8 +147,11 @@ def _escaped(text: str) -> str:
     return text.replace("*", "\\*").replace("`", "\\`").replace("__", "\\_\\_")
 
 
+WIDE = 10_000  # more columns than any table has
+
+
 def print_tables(tables: Iterable[Table]) -> None:
-    """Print to the terminal."""
+    """Print to the terminal; a table that is wider keeps its width, so that no number is cut."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as Grid
@@ -155,7 +164,8 @@ def print_tables(tables: Iterable[Table]) -> None:
             grid.add_column(Text(name), justify="left" if side == "left" else "right")
         for row, texts in zip(table.rows, _plain_rows(table), strict=True):
             grid.add_row(*(Text(text, "bold" if cell.best else "") for cell, text in zip(row, texts, strict=True)))
-        console.print(grid)
+        width = console.measure(grid, options=console.options.update(width=WIDE)).maximum
+        Console(highlight=False, width=max(width, console.width)).print(grid)
         console.print(Text(table.note), end="\n\n")
 
 
@@ -163,7 +173,7 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 _HTML = """\
 {% macro side(place) %}
-{% if place not in table.words %} class="number" style="text-align: right"{% endif %}
+{% if place in table.words %} style="text-align: left"{% else %} class="number" style="text-align: right"{% endif %}
 {% endmacro -%}
 <table>
 {% if table.notes %}
@@ -174,20 +184,21 @@ _HTML = """\
 </tr></thead>
 <tbody>
 {% for row in table.rows %}
-<tr><th scope="row" style="text-align: left">{{ inner(row[0]) }}</th>
+<tr><th scope="row" style="text-align: left">{{ inner(row[0], "") }}</th>
 {%- for cell in row[1:] %}
-<td{{ side(loop.index) }}>{{ inner(cell) }}</td>
+<td{{ side(loop.index) }}>{{ inner(cell, table.missing(loop.index, cell)) }}</td>
 {%- endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>"""
 _INNER = """\
-{% macro inner(cell) %}
+{% macro inner(cell, missing) %}
 {% if cell.change %}<span class="{{ cell.change }}">{{ cell.text }}</span>
 {%- elif cell.best %}<strong>{{ cell.text }}</strong>
 {%- else %}{{ cell.text }}
 {%- endif %}
-{%- if cell.marks %}<sup>{{ cell.marks }}</sup>{% endif %}
+{%- if cell.marks or missing %}<sup style="line-height: 0">{{ cell.marks }}
+{%- if missing %}<span style="visibility: hidden" aria-hidden="true">{{ missing }}</span>{% endif %}</sup>{% endif %}
 {%- if cell.below %}<span class="interval">{{ cell.below }}</span>{% endif %}
 {%- endmacro %}
 """

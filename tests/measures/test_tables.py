@@ -84,7 +84,13 @@ def test_html_escapes_and_aligns():
     table = html_table(systems_table(found(("bm25", ODD + "\x00", "same"))))
     assert "&lt;w&gt; |v|" in table
     assert "\x00" not in table
-    assert '<td class="number" style="text-align: right"><strong>1.0000</strong><sup>a</sup></td>' in table
+    assert (
+        '<td class="number" style="text-align: right"><strong>1.0000</strong><sup style="line-height: 0">a</sup></td>'
+        in table
+    )
+    assert (
+        '0.3333<sup style="line-height: 0"><span style="visibility: hidden" aria-hidden="true">a</span></sup>' in table
+    )
     assert '<th scope="col" class="number" style="text-align: right">RR(rel=2)</th>' in table
     page = html(evaluation_tables(found()))
     assert page.count("<table>") == page.count("<caption>") == 2
@@ -99,6 +105,14 @@ def test_a_terminal_gets_rich_tables(capsys, monkeypatch):
     assert "─" in out
     ends = {line.rindex("%") for line in out.splitlines() if line.rstrip().endswith("%")}
     assert len(ends) == 1
+
+
+def test_a_narrow_terminal_cuts_no_number(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    print_tables(evaluation_tables(found()))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "[+0.6667, +0.6667]" in out
 
 
 # -- an evaluation in Python ------------------------------------------------------------------------------------------
