@@ -83,12 +83,13 @@ def cells(texts: Iterable[str]) -> list[Cell]:
 
 
 def bold_best(rows: Sequence[Sequence[Cell]], columns: Iterable[int]) -> list[list[Cell]]:
-    """The rows with the highest number of each of these columns marked, as it is printed; one row has no best."""
+    """The rows with the highest number of each of these columns marked, as it is printed; one number is no best."""
     made = [list(row) for row in rows]
-    for column in columns if len(made) > 1 else ():
+    for column in columns:
         numbers = [_number(row[column].text) for row in made]
-        for row, number in zip(made, numbers, strict=True):
-            row[column] = replace(row[column], best=number == max(numbers) > -math.inf)
+        if sum(number > -math.inf for number in numbers) > 1:
+            for row, number in zip(made, numbers, strict=True):
+                row[column] = replace(row[column], best=number == max(numbers))
     return made
 
 
@@ -142,9 +143,9 @@ def _in_markdown(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What Markdown would read as a column, emphasis, code or a tag stands for itself; names with one `_` need none."""
+    """What Markdown would read as a column, emphasis or a tag stands for itself; names with one `_` need no more."""
     text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return text.replace("*", "\\*").replace("`", "\\`").replace("__", "\\_\\_")
+    return text.replace("*", "\\*").replace("__", "\\_\\_")
 
 
 WIDE = 10_000  # more columns than any table has
@@ -203,6 +204,7 @@ _INNER = """\
 {%- endmacro %}
 """
 _STYLE = "body{font:1rem/1.5 system-ui,sans-serif;margin:2rem}caption{text-align:left;max-width:75ch}"
+_STYLE += ".number{white-space:nowrap}"
 _STYLE += "table{border-collapse:collapse;margin-bottom:2rem}th,td{padding:.3rem .7rem;border-bottom:1px solid #ccc}"
 
 

@@ -24,10 +24,11 @@ def as_markdown(table: Table) -> str:
 
 def as_latex(table: Table) -> str:
     """The overview, then a table a measured test set: scores, differences and p."""
-    grids = {"overview": replace(_overview(table), title=f"{table.config.title}.")}
+    note = f"{_measures(table)}. -: not reached."
+    grids = {"overview": replace(_overview(table), title=f"{table.config.title}.", note=note)}
     for name, column in table.columns.items():
         if column.found:
-            whole = _measured(name, column, table)
+            whole = _measured(name, column, table, brief=True)
             shown = len(table.config.measures) + 1
             grids[name] = whole.only([*whole.head[:shown], *whole.head[shown + 2 : shown + 4]])
     return latex(grids)
@@ -44,8 +45,12 @@ def _overview(table: Table) -> Grid:
     for name, row in table.config.rows.items():
         values = ["/".join(_figure(one.value(name, m)) for m in measures) for one in columns]
         rows.append(cells([row.title, *values, table.models[name].teacher]))
-    note = f"{'/'.join(map(label, measures))}. -: not reached, for the reason in the tables below."
+    note = f"{_measures(table)}. -: not reached, for the reason in the tables below."
     return Grid(head, rows, words=frozenset({0, len(head) - 1}), note=note)
+
+
+def _measures(table: Table) -> str:
+    return "/".join(map(label, table.config.measures))
 
 
 def _floor(column: Column, measures: Sequence[str]) -> str:
@@ -61,7 +66,8 @@ def _column(name: str, column: Column, table: Table) -> str:
     return "\n".join(f"- {table.config.rows[row].title}: {cell.why}" for row, cell in column.cells.items() if cell.why)
 
 
-def _measured(name: str, column: Column, table: Table) -> Grid:
+def _measured(name: str, column: Column, table: Table, *, brief: bool = False) -> Grid:
+    """A row a row of the table; brief: the note has no more than a paper needs."""
     measures, baseline = table.config.measures, table.config.rows[table.config.baseline].title
     head = ["", *map(label, measures), "paper", "judged@10", f"minus {baseline}, {label(measures[-1])}"]
     head += ["p", "detectable", "parameters", "s/query", "remarks"]
@@ -72,8 +78,8 @@ def _measured(name: str, column: Column, table: Table) -> Grid:
         rows,
         words=frozenset({0, len(head) - 1}),
         title=f"{column.config.title}, {column.config.label}.",
-        note=f"{_facts(column)} {_rests_on(column)}".strip(),
-        legend=legend({baseline: "a"} if marked else {}),
+        note=f"{_facts(column)} {_rests_on(column, brief)}".strip(),
+        legend=legend({baseline: "a"} if marked else {}) if any(cell.best for row in rows for cell in row) else "",
     )
 
 
@@ -123,9 +129,9 @@ def _facts(column: Column) -> str:
     )
 
 
-def _rests_on(column: Column) -> str:
+def _rests_on(column: Column, brief: bool) -> str:
     found = column.found
-    return rests_on(found.comparisons, len(found.queries)) if found and found.comparisons else ""
+    return rests_on(found.comparisons, len(found.queries), brief=brief) if found and found.comparisons else ""
 
 
 def _figure(value: float) -> str:

@@ -75,7 +75,7 @@ def test_markdown_aligns_escapes_and_marks():
     assert re.fullmatch(r"\|:-+\|-+:\|-+:\|-+:\|", lines[1])
     cells = re.split(r"(?<!\\)\|", lines[4])
     assert len(cells) == 6
-    assert r"&lt;w> \|v\| \*u\* \`t\`" in cells[1]
+    assert r"&lt;w> \|v\| \*u\* `t`" in cells[1]
     assert cells[3].strip() == "**1.0000**<sup>a</sup>"
     assert "Superscripts: significantly different from that system (a: bm25" in note
 
