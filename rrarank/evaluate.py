@@ -17,8 +17,8 @@ from rrarank.data.judges import Judgments, joined, model_of, read_llm_qrels
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError, printable, shown
-from rrarank.measures.conclusions import EvaluationByTwo, by_two, two_judges_tables
-from rrarank.measures.evaluation import evaluation_latex, evaluation_tables, query_records
+from rrarank.measures.conclusions import by_two
+from rrarank.measures.evaluation import query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
 from rrarank.measures.measure import at_level, label, level_note
@@ -210,7 +210,7 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
     suffix = Path(output).suffix
     if suffix in FIGURES:
         return plot_differences(found, next(iter(found.floor)), Path(output))
-    tables = evaluation_tables(found, circular=circular, tukey=tukey)
+    tables = found.tables(circular=circular, tukey=tukey).values()
     if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
         return print_tables(tables)
     if suffix == ".json":
@@ -219,7 +219,7 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
     elif suffix == ".csv":
         text = _long(found) if str(output).endswith(LONG) else _wide(found)
     elif suffix == ".tex":
-        text = evaluation_latex(found, circular=circular, tukey=tukey)
+        text = found.to_latex(circular=circular, tukey=tukey)
     else:
         text = {".md": markdown, ".html": html}.get(suffix, plain)(tables)
     with atomic_write(output) as file:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rrarank.errors import RrarankError
+from rrarank.extras import importing
 from rrarank.measures.latex import latex
 from rrarank.measures.measure import label
 from rrarank.measures.numbers import comparison_cells, figure
@@ -62,60 +63,60 @@ class Evaluation:
             what: `systems` (a row a system, a column a measure), `comparisons` (a row a system and measure, columns
                 as in `Comparison`) or `queries` (a row a system, measure and query, with the value).
         """
-        import pandas
-
         if what not in _FRAMES:
             raise RrarankError(f"to_pandas({what!r}): expected one of {', '.join(map(repr, _FRAMES))}")
+        with importing():
+            import pandas
+
         return pandas.DataFrame.from_records(_FRAMES[what](self))
 
-    def to_latex(self, *, tukey: bool = False) -> str:
-        """Floats with booktabs, no wider than a column; `tukey` marks and adds all pairs of systems."""
-        return evaluation_latex(self, tukey=tukey)
+    def tables(self, *, circular: Collection[str] = (), tukey: bool = False) -> dict[str, Table]:
+        """Label -> table: systems, comparisons with the baseline if there are any, all pairs of systems if asked for.
+
+        Args:
+            circular: systems whose teacher wrote the judgments.
+            tukey: add all pairs of systems by Tukey's HSD, and mark the means by them.
+        """
+        return _tables(self, circular, tukey)
+
+    def to_latex(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
+        """Floats with booktabs, no wider than a column; the arguments are those of `tables`."""
+        tables = self.tables(circular=circular, tukey=tukey)
+        brief = {"systems": _brief_systems(self, tables["systems"])}
+        brief |= {"comparisons": _brief_comparisons(self, tables["comparisons"])} if self.comparisons else {}
+        return latex(tables | brief)
 
     def __repr__(self) -> str:
         measures = ", ".join(map(label, self.floor))
         return f"<Evaluation of {', '.join(self.per_query)} by {measures} over {len(self.queries)} queries>"
 
     def __str__(self) -> str:
-        return plain(evaluation_tables(self)).rstrip()
+        return plain(self.tables().values()).rstrip()
 
     def _repr_html_(self) -> str:
-        return "\n".join(map(html_table, evaluation_tables(self)))
+        return "\n".join(map(html_table, self.tables().values()))
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
-def evaluation_tables(found: Evaluation, *, circular: Collection[str] = (), tukey: bool = False) -> list[Table]:
-    """Systems; comparisons with the baseline if there are any; all pairs of systems if asked for.
-
-    Args:
-        circular: systems whose teacher wrote the judgments.
-    """
-    tables = [systems_table(found, circular=circular, tukey=tukey)]
-    tables += [comparisons_table(found)] if found.comparisons else []
-    return [*tables, tukey_table(found)] if tukey and len(found.rows) > 1 else tables
+def _tables(found: Evaluation, circular: Collection[str], tukey: bool) -> dict[str, Table]:
+    tables = {"systems": systems_table(found, circular=circular, tukey=tukey)}
+    tables |= {"comparisons": comparisons_table(found)} if found.comparisons else {}
+    return tables | ({"tukey": tukey_table(found)} if tukey and len(found.rows) > 1 else {})
 
 
-def evaluation_latex(found: Evaluation, *, circular: Collection[str] = (), tukey: bool = False) -> str:
-    """The same for a paper: of the comparisons, only what readers of a paper look for."""
-    systems = systems_table(found, circular=circular, tukey=tukey)
+def _brief_systems(found: Evaluation, table: Table) -> Table:
+    """For a paper: what is judged stands in the note."""
     judged = ", ".join(f"{row.name} {row.judged:.0%}" for row in found.rows)
-    systems = replace(systems.only(systems.head[:-1]), note=f"{systems.note} Judged in the top 10: {judged}.")
-    tables = {"systems": systems}
-    if found.comparisons:
-        tables["comparisons"] = _brief_comparisons(found)
-    if tukey and len(found.rows) > 1:
-        tables["tukey"] = tukey_table(found)
-    return latex(tables)
+    return replace(table.only(table.head[:-1]), note=f"{table.note} Judged in the top 10: {judged}.")
 
 
-def _brief_comparisons(found: Evaluation) -> Table:
-    """By measure, each named once."""
-    whole = comparisons_table(found)
+def _brief_comparisons(found: Evaluation, table: Table) -> Table:
+    """For a paper: by measure, each named once, without what few readers look for."""
     several = len({one.system for one in found.comparisons}) > 1
-    kept = ["measure", *whole.head[: 1 if several else 0], "difference", "95% interval", "p (Fisher)", "d"]
-    brief = whole.only(kept)
+    kept = ["measure", *table.head[: 1 if several else 0], "difference", "95% interval", "p (Fisher)", "d"]
+    brief = table.only(kept)
     before = [None, *(row[0] for row in brief.rows)]
     rows = [[Cell("") if row[0] == last else row[0], *row[1:]] for last, row in zip(before, brief.rows, strict=False)]
     return replace(brief, rows=rows, note=rests_on(found.comparisons, len(found.queries), brief=True))
