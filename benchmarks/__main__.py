@@ -16,6 +16,7 @@ COMMANDS = {
     "speed startup": "seconds to the help text and to one query re-ranked",
     "speed first_answer": "from the start of a process to the first answer, beside other tools",
     "speed install": "packages and gigabytes of the base and of each extra",
+    "speed evaluate": "seconds to evaluate two runs, cold and warm",
     "scale lines": "a run of a million lines: read, check, write",
     "scale pairs": "a million pairs: memory, seconds, first result",
     "scale workers": "one process beside workers of Ray",

@@ -7,51 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
+from rrarank.measures.evaluation import Evaluation as Evaluation
+from rrarank.measures.evaluation import Row as Row
+from rrarank.measures.evaluation import tukey_hsd as tukey_hsd
 from rrarank.measures.measure import parse_measure, parse_measures
 from rrarank.measures.significance import SEED, Comparison, compare, holm
 from rrarank.measures.values import judged_at as judged_at
 from rrarank.measures.values import per_query_scores as per_query_scores
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system in a table.
-
-    Args:
-        means: measure -> mean over the queries of the qrels.
-        judged: share of its top 10 that has a judgment.
-        per_query: measure -> qid -> value.
-    """
-
-    name: str
-    means: Mapping[str, float]
-    judged: float
-    per_query: Mapping[str, Mapping[str, float]] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate_runs` found.
-
-    Args:
-        floor: measure -> expected value of a random order of the baseline's candidates.
-        comparisons: every other system against the baseline, on every measure; corrected within each measure.
-        queries: qids of the means.
-        unanswered: system -> judged qids that its run lacks; they count as 0, or are left out by `intersection`.
-    """
-
-    rows: Sequence[Row]
-    floor: Mapping[str, float]
-    baseline: str
-    comparisons: Sequence[Comparison]
-    queries: Sequence[str]
-    unanswered: Mapping[str, Sequence[str]]
 
 
 def evaluate_runs(
@@ -110,26 +78,6 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
     found = [compare(row.name, measure, list(row.per_query[measure].values()), theirs, seed=seed) for row in others]
     student, fisher = holm([c.student for c in found]), holm([c.fisher for c in found])
     return [replace(c, student_holm=student[i], fisher_holm=fisher[i]) for i, c in enumerate(found)]
-
-
-def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
-    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
-
-    NaN where the statistic is not finite: over a single query, or if no system's values vary.
-
-    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
-    """
-    from scipy.stats import tukey_hsd as hsd
-
-    values = [list(row.per_query[measure].values()) for row in rows]
-    varies = any(len(set(one)) > 1 for one in values)
-    ps = hsd(*values).pvalue if varies else None
-    return {
-        (a.name, b.name): math.nan if ps is None else float(ps[i, j])
-        for i, a in enumerate(rows)
-        for j, b in enumerate(rows)
-        if i < j
-    }
 
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
