@@ -13,6 +13,7 @@ COMMANDS = {
     "speed budget": "nDCG@10 within a time per query",
     "speed gpu": "pairs a second on one GPU",
     "speed prefix": "what sharing the beginning of a query's prompts saves",
+    "speed door": "the five lines of the README, beside other libraries",
     "speed startup": "seconds to the help text and to one query re-ranked",
     "speed first_answer": "from the start of a process to the first answer, beside other tools",
     "speed install": "packages and gigabytes of the base and of each extra",

@@ -108,6 +108,8 @@ def read_requests(queries: Any, documents: Any = None) -> list[Request]:
         RrarankError: queries and documents do not fit together, or one of them is of another kind.
     """
     asked = read_queries(queries)
+    if documents is None and not is_frame(queries):
+        raise RrarankError("documents is None, expected a list of documents; only a DataFrame of queries can hold them")
     found = _lists(asked, queries if documents is None else documents, is_keyed=_is_keyed(queries))
     return [Request(qid, query, found[qid]) for qid, query in asked.items()]
 

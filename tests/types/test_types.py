@@ -41,12 +41,13 @@ async def main() -> None:
 """
 
 
-def test_an_editor_infers_what_the_comments_say():
+def test_an_editor_infers_what_the_comments_say(tmp_path):
     pytest.importorskip("mypy", reason="mypy is not installed (extra `dev`)")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--command", PROGRAM]
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(tmp_path / "program.py")]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     lines = enumerate(PROGRAM.splitlines(), start=1)
     wanted = {number: line.split("  # ")[1] for number, line in lines if "reveal_type(" in line}
-    found = re.findall(r'<string>:(\d+): note: Revealed type is "(.*)"', said)
+    found = re.findall(r'program\.py:(\d+): note: Revealed type is "(.*)"', said)
     assert {int(number): re.sub(r"(\w+\.)+", "", kind) for number, kind in found} == wanted, said
     assert ": error:" not in said
