@@ -12,6 +12,7 @@ COMMANDS = {
     "speed growth": "how time grows with queries, candidates and tokens",
     "speed budget": "nDCG@10 within a time per query",
     "speed gpu": "pairs a second on one GPU",
+    "speed many": "rank_many beside a loop of rank",
     "speed prefix": "what sharing the beginning of a query's prompts saves",
     "speed door": "the five lines of the README, beside other libraries",
     "speed startup": "seconds to the help text and to one query re-ranked",

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -49,7 +50,7 @@ def kind_of(argument):
     return {"runs": "run", "run": "run", "qrels": "qrels", "topics": "topics", "collection": "texts"}[name]
 
 
-CONTENT = {"run": RUN, "qrels": QRELS, "topics": TOPICS, "texts": TEXTS}
+CONTENT: dict[str, Any] = {"run": RUN, "qrels": QRELS, "topics": TOPICS, "texts": TEXTS}
 VALUES = {
     "run": ("score", "score"),
     "qrels": ("label", "relevance"),
@@ -157,7 +158,7 @@ def label(run=RUN, topics=TOPICS, collection=TEXTS):
     return [(one.query, one.shown, one.listed) for one in read_set("set.jsonl")]
 
 
-FUNCTIONS = {"rerank_run": rerank, "evaluate_runs": evaluate, "fuse_runs": fuse, "label_run": label}
+FUNCTIONS: dict[str, Any] = {"rerank_run": rerank, "evaluate_runs": evaluate, "fuse_runs": fuse, "label_run": label}
 
 
 @pytest.mark.parametrize("column", COLUMNS)

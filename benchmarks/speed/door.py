@@ -4,9 +4,9 @@
 
 Each program runs in a process of its own, which imports, loads the model and ranks three passages. All have the
 weights of the model that ships: as the folder, or as the int8 file that `rrarank.export` makes of it. FlashRank knows
-only models of its own list; it is given that file under one of their names. Disk is the files of the library, of everything that it
-requires (without extras), and of the model. `python -c pass` takes what starting Python takes. Exit 1 if the sides
-disagree on the order.
+only models of its own list; it is given that file under one of their names. Disk is the files of the library, of
+everything that it requires (without extras), and of the model. `python -c pass` takes what starting Python takes. Exit
+1 if the sides disagree on the order.
 """
 
 from __future__ import annotations

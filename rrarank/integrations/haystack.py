@@ -32,7 +32,7 @@ class RrarankRanker:
     def to_dict(self) -> dict[str, Any]:
         return dict(default_to_dict(self, model=self.model, top_k=self.top_k))
 
-    @component.output_types(documents=list[Document])
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]  # its types are not read
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         texts = [document.content or "" for document in documents]
         found = rank(query, texts, top_k=top_k or self.top_k, model=self.model)

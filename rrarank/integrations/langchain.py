@@ -15,7 +15,7 @@ from rrarank.engine.ranking import rank
 from rrarank.engine.registry import DEFAULT
 
 
-class RrarankCompressor(BaseDocumentCompressor):
+class RrarankCompressor(BaseDocumentCompressor):  # type: ignore[misc]  # the library's types are not read
     """The best documents first, each a copy with its score as `metadata["relevance_score"]`.
 
     Args:

@@ -15,7 +15,7 @@ from rrarank.engine.registry import DEFAULT
 from rrarank.errors import RrarankError
 
 
-class RrarankPostprocessor(BaseNodePostprocessor):
+class RrarankPostprocessor(BaseNodePostprocessor):  # type: ignore[misc]  # the library's types are not read
     """The best nodes first, with their scores. A node's text includes its metadata, as for LlamaIndex's own rerankers.
 
     Args:

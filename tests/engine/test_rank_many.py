@@ -138,9 +138,12 @@ def test_tasks_and_threads_get_the_same(model, expected):
 def test_queries_are_scored_together(model, monkeypatch):
     asked = []
     block = type(model).rerank_block
-    monkeypatch.setattr(
-        type(model), "rerank_block", lambda self, queries: asked.append(len(queries)) or block(self, queries)
-    )
+
+    def counted(self, queries):
+        asked.append(len(queries))
+        return block(self, queries)
+
+    monkeypatch.setattr(type(model), "rerank_block", counted)
     monkeypatch.setattr(reranker, "PAIRS", 7)
     model.rank_many([f"tea {n}" for n in range(7)], TEXTS)
     assert asked == [3, 3, 1]
