@@ -190,6 +190,17 @@ def test_a_frame_of_pyterriers_brings_its_queries_and_texts():
     assert [hit.docid for hit in rrarank.fuse_runs([ranked, ranked])["q1"]] == ["d1", "d2", "d3"]
 
 
+def test_a_job_takes_objects_too():
+    origins = rrarank.Origins(topics=frame("topics", 0), collection=TEXTS)
+    job = rrarank.RerankJob(RUN, origins, "shortest", output="out.trec")
+    assert rrarank.rerank_job(job) == ["out.trec"]
+    wanted = {qid: [hit.docid for hit in hits] for qid, hits in rerank().items()}
+    assert {qid: [hit.docid for hit in hits] for qid, hits in rrarank.read_run("out.trec").items()} == wanted
+    assert json.loads(Path("out.trec.json").read_text())["inputs"] == {}  # nothing that could be read again
+    with pytest.raises(rrarank.RrarankError, match="collection and texts are given; give one of the two"):
+        rrarank.rerank_run(RUN, "shortest", topics=TOPICS, collection=TEXTS, texts=TEXTS)
+
+
 def test_a_run_of_the_package_knows_its_queries_and_texts():
     found = rrarank.rerank_run("bm25.trec", "bm25", config=rrarank.RerankConfig(depth=3))
     assert len(found) == 20

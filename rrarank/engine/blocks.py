@@ -83,6 +83,8 @@ def rerank_run(
         RrarankError: an argument is of another kind, queries or texts are nowhere to be found, or the reranker is
             faulty.
     """
+    if collection is not None and texts is not None:
+        raise RrarankError("rerank_run: collection and texts are given; give one of the two")
     model = reranker if isinstance(reranker, Reranker) else load_once(reranker)
     if isinstance(run, Run) and isinstance(topics, Mapping) and texts is not None:
         topics = as_texts(topics, "topics")

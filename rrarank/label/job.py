@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from tqdm import tqdm
 
@@ -44,6 +44,17 @@ from rrarank.storage.journal import Journal
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
 
+@overload
+def label_run(job: LabelJob) -> list[str]: ...
+@overload
+def label_run(
+    job: RunLike,
+    teacher: TeacherConfig,
+    *,
+    topics: TextsLike = "",
+    collection: TextsLike = "",
+    **settings: Any,
+) -> list[str]: ...
 def label_run(
     job: LabelJob | RunLike,
     teacher: TeacherConfig | None = None,

@@ -31,3 +31,6 @@ def test_an_integration_with_what_its_extra_installs(extra, tmp_path):
     done = subprocess.run(tests, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout, done.stdout
+    example = [python, f"examples/{extra}_rerank.py"]
+    said = subprocess.run(example, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(" ", 1)[1][:11] for line in said] == ["Boil an egg", "Eggs keep f"]
