@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.engine import registry
+from rrarank.engine.progress import no_widget_warning
 from rrarank.engine.ranked import RankedDocuments, RankedLists
 from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
 from rrarank.engine.reranker import Reranker
@@ -99,7 +100,7 @@ def _rank(
 
 def load_once(model: str | Path) -> Reranker:
     """The reranker of that name, or the cross-encoder in that folder or of that hub id; loaded once a process."""
-    with _LOADING:
+    with _LOADING, no_widget_warning():
         return _load(str(model))
 
 

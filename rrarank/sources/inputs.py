@@ -173,7 +173,7 @@ def _place_of_texts(collection: str | Path) -> dict[str, str | Path]:
         return {"collection": find_collection(collection)}
     except RrarankError:
         name = ids_by_name(TEXTS).get(str(collection), str(collection))
-        if is_id(name):
+        if not Path(collection).exists() and is_id(name):
             return {"index": name}
         raise
 

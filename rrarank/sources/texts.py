@@ -124,7 +124,7 @@ def place_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
     try:
         return file_or_id(name, kind, folder)
     except RrarankError:
-        if is_id(str(name)):
+        if not Path(name).exists() and is_id(str(name)):
             return str(name)
         raise
 

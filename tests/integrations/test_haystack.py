@@ -25,8 +25,9 @@ def test_a_pipeline_ranks_best_first_with_our_scores_and_survives_yaml(model):
     pipeline = Pipeline()
     pipeline.add_component("ranker", RrarankRanker(model, top_k=None))
     ours = rrarank.rank(QUERY, TEXTS, model=model)
-    for one in (pipeline, Pipeline.loads(pipeline.dumps())):
-        found = one.run({"ranker": {"query": QUERY, "documents": DOCUMENTS}})["ranker"]["documents"]
+    again = Pipeline.loads(pipeline.dumps(), allowed_modules=["rrarank.integrations.haystack"])
+    for made in (pipeline, again):
+        found = made.run({"ranker": {"query": QUERY, "documents": DOCUMENTS}})["ranker"]["documents"]
         assert [document.meta["page"] for document in found] == [one.id for one in ours]
         assert [document.score for document in found] == pytest.approx([one.score for one in ours])
     assert {document.score for document in DOCUMENTS} == {None}  # unchanged
