@@ -5,7 +5,7 @@
 Each program runs in a process of its own, which imports, loads the model and ranks three passages. All have the
 weights of the model that ships: as the folder, or as the int8 file that `rrarank.export` makes of it. FlashRank knows
 only models of its own list; it is given that file under one of their names. Disk is the files of the library, of
-everything that it requires (without extras), and of the model. `python -c pass` takes what starting Python takes. Exit
+everything that it requires, and of the model. `python -c pass` takes what starting Python takes. Exit
 1 if the sides disagree on the order.
 """
 
@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -29,7 +30,6 @@ from types import MappingProxyType
 from benchmarks.common import conclude, interleaved, machine, show
 from rrarank.cli.flags import positive
 from rrarank.errors import RrarankError
-from rrarank.export.job import ExportJob, export_model
 from rrarank.storage.model_folders import model_path
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -69,9 +69,9 @@ def main() -> None:
         sizes = {name: disk(name, Path(places["fast" if name in IN_INT8 else "folder"])) for name in sides}
     rows = [row(name, found[name], sides.get(name, ""), sizes.get(name)) for name in found]
     rows += [{"side": f"{name}: not installed"} for name in PROGRAMS if name not in sides]
-    show(rows, {"s": ".2f", "peak MB": ",.0f", "disk MB": ",.0f"})
+    show(rows, {"peak MB": ",.0f", "disk MB": ",.0f"})
     conclude(flags.output, machine(flags.threads) | {"rounds": flags.rounds}, rows=rows)
-    orders = {name: order(found[name][0][2]) for name in sides}
+    orders = {name: order(found[name][0].said) for name in sides}
     odd = [name for name in orders if orders[name] != orders["rrarank"]]
     sys.exit(f"another order than rrarank's: {', '.join(odd)}" if odd else 0)
 
@@ -80,9 +80,13 @@ IN_INT8 = ("rrarank, exported in int8", "FlashRank")
 
 
 def models(folder: Path) -> dict[str, str]:
-    """The places of the model: its folder, the same with an int8 file beside it, and that in FlashRank's layout."""
+    """The places of the model: its folder, the same with an int8 file beside it, and that in FlashRank's layout.
+
+    The export has a process of its own: Linux hands a parent's peak memory on to its children.
+    """
     fast = folder / "fast"
-    export_model(ExportJob(model=model_path(), output=str(fast), backend="onnx", precision="int8"))
+    flags = ["--model", model_path(), "--backend", "onnx", "--precision", "int8", "--output", str(fast)]
+    subprocess.run([sys.executable, "-m", "rrarank.export", *flags], check=True, stdout=subprocess.DEVNULL)
     layout = folder / "cache" / NAME
     layout.mkdir(parents=True)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
@@ -105,8 +109,21 @@ def library(side: str) -> str:
     return side.partition(",")[0]
 
 
-def run(program: str, threads: int) -> tuple[float, float, str]:
-    """Seconds and peak MB of a new process that runs the program, and what it printed."""
+EXTRAS = {"rrarank, exported in int8": "onnx", "rerankers": "transformers"}
+"""side -> the extra of its library that it needs."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A new process that ran a program: its seconds, those of the CPU, its peak memory, what it printed."""
+
+    seconds: float
+    cpu: float
+    peak_mb: float
+    said: str
+
+
+def run(program: str, threads: int) -> Measured:
     settings = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -118,13 +135,13 @@ def run(program: str, threads: int) -> tuple[float, float, str]:
     seconds = time.perf_counter() - started
     if status:
         raise RrarankError(f"a program ended with {os.waitstatus_to_exitcode(status)}:\n{program}")
-    return seconds, usage.ru_maxrss * 1024 / 1e6, said
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, said)
 
 
-def row(name: str, found: list[tuple[float, float, str]], program: str, size: float | None) -> dict[str, object]:
-    lines = sum(bool(line.strip()) for line in program.splitlines())
-    seconds, peak = median(one[0] for one in found), median(one[1] for one in found)
-    return {"side": name, "lines": lines or None, "s": seconds, "peak MB": peak, "disk MB": size}
+def row(name: str, found: Sequence[Measured], program: str, size: float | None) -> dict[str, object]:
+    lines = sum(bool(line.strip()) for line in program.splitlines()) or None
+    seconds = {"s": median(one.seconds for one in found), "CPU s": median(one.cpu for one in found)}
+    return {"side": name, "lines": lines, **seconds, "peak MB": median(one.peak_mb for one in found), "disk MB": size}
 
 
 def order(said: str) -> list[str]:
@@ -135,27 +152,27 @@ def order(said: str) -> list[str]:
 def disk(side: str, model: Path) -> float:
     """MB of the library, of all that it requires, and of what it reads of the model."""
     read = [model / "onnx" / "model_int8.onnx", model / "tokenizer.json"] if side in IN_INT8 else model.iterdir()
-    return (sum(map(package_bytes, closure(library(side)))) + sum(file.stat().st_size for file in read)) / 1e6
+    packages = closure(library(side), EXTRAS.get(side, ""))
+    return (sum(map(package_bytes, packages)) + sum(file.stat().st_size for file in read)) / 1e6
 
 
-def closure(package: str) -> set[str]:
-    """The package and all that it requires on this machine, without extras."""
+def closure(package: str, extra: str = "") -> set[str]:
+    """The package with that extra, and all that it requires on this machine."""
     from packaging.requirements import Requirement
 
-    found: set[str] = set()
-    left = [package]
+    found: set[tuple[str, str]] = set()
+    left = [(package, ""), (package, extra)]
     while left:
-        name = left.pop().lower().replace("_", "-")
-        if name in found:
-            continue
+        name, asked = left.pop()
         try:
             requires = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
             continue
-        found.add(name)
-        wanted = map(Requirement, requires)
-        left += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return found
+        found.add((name, asked))
+        wanted = [one for one in map(Requirement, requires) if not one.marker or one.marker.evaluate({"extra": asked})]
+        needs = {(one.name.lower().replace("_", "-"), more) for one in wanted for more in ("", *one.extras)}
+        left += needs - found
+    return {name for name, _ in found}
 
 
 def package_bytes(package: str) -> int:
