@@ -11,7 +11,7 @@ import pytest
 import rrarank
 from rrarank.data.distillation_set import read_set
 from rrarank.data.trec import write_run
-from rrarank.data.types import Judgments
+from rrarank.data.types import QrelsRead
 from rrarank.engine import registry
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +95,7 @@ def given(kind, column, folder):
         return ranx.Run(RUN, name="ranx") if kind != "qrels" else ranx.Qrels(QRELS)
     return {
         "path": lambda: str(write(folder, kind)),
-        "our type": lambda: Judgments(QRELS) if kind == "qrels" else ours(RUN),
+        "our type": lambda: QrelsRead(QRELS) if kind == "qrels" else ours(RUN),
         "dict": lambda: CONTENT[kind],
         "PyTerrier's columns": lambda: frame(kind, 0),
         "ir_measures' columns": lambda: frame(kind, 1),

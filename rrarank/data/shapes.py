@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rrarank.data.documents import document_text
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.trec import FLOAT32_MAX, best_first, columns
-from rrarank.data.types import Hit, Judgments, Qrels, Run
+from rrarank.data.types import Hit, Qrels, QrelsRead, Run
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import STDIO, find, stem
 
@@ -138,7 +138,7 @@ def _frame_run(frame: Frame, name: str) -> RunFile:
 # -- judgments --------------------------------------------------------------------------------------------------------
 
 
-def as_qrels(given: Any, name: str = "qrels") -> Judgments:
+def as_qrels(given: Any, name: str = "qrels") -> QrelsRead:
     """qid -> docid -> grade, from any shape but a path or an id.
 
     Raises:
@@ -147,7 +147,7 @@ def as_qrels(given: Any, name: str = "qrels") -> Judgments:
     if is_frame(given):
         return _frame_qrels(given, name)
     _, content = _content(given, "Qrels", name, _QRELS)
-    found = Judgments()
+    found = QrelsRead()
     for qid, grades in content.items():
         _check_id(qid, "qid", name)
         if not isinstance(grades, Mapping):
@@ -156,9 +156,9 @@ def as_qrels(given: Any, name: str = "qrels") -> Judgments:
     return found
 
 
-def _frame_qrels(frame: Frame, name: str) -> Judgments:
+def _frame_qrels(frame: Frame, name: str) -> QrelsRead:
     """From PyTerrier's columns (qid, docno, label) or ir_measures' (query_id, doc_id, relevance)."""
-    found = Judgments()
+    found = QrelsRead()
     rows = zip(*(column(frame, names, name) for names in (QIDS, DOCIDS, GRADES)), strict=True)
     for qid, docid, grade in rows:
         _check_id(qid, "qid", name)

@@ -147,7 +147,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 """qid -> docid -> grade."""
 
 
-class Judgments(dict[str, dict[str, int]]):
+class QrelsRead(dict[str, dict[str, int]]):
     """`Qrels` that were read: they print in one line."""
 
     def __repr__(self) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from haystack import Document, component, default_to_dict
-
 from rrarank.engine.ranking import load_once, rank
 from rrarank.engine.registry import DEFAULT
+from rrarank.extras import importing
+
+with importing():
+    from haystack import Document, component, default_to_dict
 
 
 @component

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.callbacks import Callbacks
-from langchain_core.documents import BaseDocumentCompressor, Document
-
 from rrarank.engine.ranking import rank
 from rrarank.engine.registry import DEFAULT
+from rrarank.extras import importing
+
+with importing():
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.documents import BaseDocumentCompressor, Document
 
 
 class RrarankCompressor(BaseDocumentCompressor):  # type: ignore[misc]  # the library's types are not read

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-
 from rrarank.engine.ranking import rank
 from rrarank.engine.registry import DEFAULT
 from rrarank.errors import RrarankError
+from rrarank.extras import importing
+
+with importing():
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 
 class RrarankPostprocessor(BaseNodePostprocessor):  # type: ignore[misc]  # the library's types are not read

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from rrarank.data.types import Judgments
+from rrarank.data.types import QrelsRead
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 from rrarank.storage.sidecar import RecordedId
 
@@ -42,9 +42,9 @@ def _query_text(query: Any, topic_field: str, dataset: str) -> str:
     return " ".join(str(getattr(query, part)) for part in parts)
 
 
-def ir_dataset_qrels(dataset: str) -> Judgments:
+def ir_dataset_qrels(dataset: str) -> QrelsRead:
     """qid -> docid -> grade of an ir_datasets id."""
-    qrels = Judgments()
+    qrels = QrelsRead()
     found = ir_dataset(dataset, "qrels")
     with _reachable(dataset):
         for judged in found.qrels_iter():

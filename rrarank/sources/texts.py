@@ -18,7 +18,7 @@ from rrarank.data.ranx_json import read_ranx_qrels
 from rrarank.data.shapes import QrelsLike, as_qrels, is_path
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels
-from rrarank.data.types import Judgments
+from rrarank.data.types import QrelsRead
 from rrarank.errors import RrarankError
 from rrarank.sources.collection import Collection as Collection
 from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics, is_id
@@ -104,13 +104,13 @@ def load_topics(place: str | Path, topic_field: str = "") -> dict[str, str]:
     return ir_dataset_topics(place, topic_field)
 
 
-def any_qrels(given: QrelsLike) -> Judgments:
+def any_qrels(given: QrelsLike) -> QrelsRead:
     """Judgments of any shape, or from a file or an id: by a bare name as `evaluate --qrels` finds it.
 
     Raises:
         RrarankError: as `data.shapes.as_qrels`, or there is no such file or id.
     """
-    if isinstance(given, Judgments):
+    if isinstance(given, QrelsRead):
         return given
     return load_qrels(place_or_id(given, TOPICS, "qrels")) if is_path(given) else as_qrels(given)
 
@@ -129,7 +129,7 @@ def place_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
         raise
 
 
-def load_qrels(place: str | Path) -> Judgments:
+def load_qrels(place: str | Path) -> QrelsRead:
     """The judgments of a file (Path; `.json` is ranx, anything else TREC or BEIR) or an ir_datasets id (str)."""
     if not isinstance(place, Path):
         return ir_dataset_qrels(place)
