@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rrarank.data.shapes import QrelsLike, RunLike, as_runs
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.evaluation import Evaluation as Evaluation
@@ -18,13 +19,14 @@ from rrarank.measures.measure import parse_measure, parse_measures
 from rrarank.measures.significance import SEED, Comparison, compare, holm
 from rrarank.measures.values import judged_at as judged_at
 from rrarank.measures.values import per_query_scores as per_query_scores
+from rrarank.sources.texts import any_qrels
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
 
 
 def evaluate_runs(
-    qrels: Qrels,
-    runs: Mapping[str, Run],
+    qrels: QrelsLike,
+    runs: Mapping[str, RunLike] | Sequence[RunLike] | RunLike,
     *,
     measures: Sequence[str] = MEASURES,
     baseline: str = "",
@@ -34,7 +36,8 @@ def evaluate_runs(
     """Compare systems over the queries of the qrels.
 
     Args:
-        runs: name -> run.
+        qrels: {qid: {docid: grade}}, path, ir_datasets id, ranx Qrels, or DataFrame.
+        runs: {name: run}, a list of runs, or one run; each a path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
         measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
         intersection: measure only the queries that every run answers (trec_eval without -c); otherwise unanswered
@@ -44,6 +47,7 @@ def evaluate_runs(
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
+    qrels, runs = any_qrels(qrels), as_runs(runs)
     baseline = baseline or next(iter(runs), "")
     _check_arguments(qrels, runs, measures, baseline)
     unanswered = {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])}
