@@ -40,7 +40,6 @@ OWNERS = {
     "pyterrier": {"integrations"},
     "pandas": {"integrations", "engine/ranked", "measures/evaluation"},
     "rich": {"measures/tables"},
-    "pandas": {"integrations", "engine/ranked"},
     "langchain_core": {"integrations/langchain"},
     "llama_index": {"integrations/llamaindex"},
     "haystack": {"integrations/haystack"},
