@@ -216,7 +216,15 @@ print([hit.docid for hit in rrarank.fuse_runs([run, run])["1"]])
     assert "Traceback" not in ran.stderr
 
 
-def test_a_ranx_that_cannot_be_imported_is_one_line(job, monkeypatch, capsys):
+def test_a_ranx_that_cannot_be_imported_is_one_line(job, tmp_path, monkeypatch, capsys):
+    (tmp_path / "ranx.py").write_text("raise ImportError('numba is broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ranx", raising=False)
+    assert main(job) == 3
+    assert capsys.readouterr().err.startswith("error: ranx cannot be imported (numba is broken)")
+
+
+def test_a_ranx_that_is_not_installed_is_one_line(job, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ranx", None)
     assert main(job) == 3
-    assert capsys.readouterr().err.startswith("error: ranx cannot be imported (")
+    assert capsys.readouterr().err.startswith("error: ranx is not installed; it comes with the extra 'fuse'")
