@@ -77,7 +77,9 @@ class Evaluation:
             circular: systems whose teacher wrote the judgments.
             tukey: add all pairs of systems by Tukey's HSD, and mark the means by them.
         """
-        return _tables(self, circular, tukey)
+        found = {"systems": systems_table(self, circular=circular, tukey=tukey)}
+        found |= {"comparisons": comparisons_table(self)} if self.comparisons else {}
+        return found | ({"tukey": tukey_table(self)} if tukey and len(self.rows) > 1 else {})
 
     def to_latex(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
         """Floats with booktabs, no wider than a column; the arguments are those of `tables`."""
@@ -98,12 +100,6 @@ class Evaluation:
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
-
-
-def _tables(found: Evaluation, circular: Collection[str], tukey: bool) -> dict[str, Table]:
-    tables = {"systems": systems_table(found, circular=circular, tukey=tukey)}
-    tables |= {"comparisons": comparisons_table(found)} if found.comparisons else {}
-    return tables | ({"tukey": tukey_table(found)} if tukey and len(found.rows) > 1 else {})
 
 
 def _brief_systems(found: Evaluation, table: Table) -> Table:
