@@ -120,11 +120,13 @@ def _open_checkpoint(folder: Path, config: CrossEncoderConfig) -> _Parts:
     with loading(config.model, config.device, config.threads):
         checkpoint = Checkpoint.open(folder, config.model)
         longest = checkpoint.longest(config.max_length)
-        labels = label_names(checkpoint.config, config.model)
+        backend: Backend
+        encode: Encoder
         if added := additions(checkpoint):
-            modular = _load_modular(checkpoint, longest, config, added)
-            return _Parts(modular, modular, labels, longest)
-        return _Parts(PairEncoder(checkpoint.tokenizer, longest), _load_backend(checkpoint, config), labels, longest)
+            backend = encode = _load_modular(checkpoint, longest, config, added)
+        else:
+            backend, encode = _load_backend(checkpoint, config), PairEncoder(checkpoint.tokenizer, longest)
+        return _Parts(encode, backend, label_names(checkpoint.config, config.model), longest)
 
 
 def _load_backend(checkpoint: Checkpoint, config: CrossEncoderConfig) -> Backend:
