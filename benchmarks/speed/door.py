@@ -27,12 +27,15 @@ from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 
+from packaging.requirements import Requirement
+
 from benchmarks.common import conclude, interleaved, machine, show
+from benchmarks.speed.install import ROOT, closure, requirements, size
 from rrarank.cli.flags import positive
 from rrarank.errors import RrarankError
 from rrarank.storage.model_folders import model_path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = ROOT / "README.md"
 PASSAGES = (
     'passages = ["Trains to Busan leave hourly.", "A paper bag keeps bread from going stale.", "Bread needs yeast."]\n'
 )
@@ -109,8 +112,8 @@ def library(side: str) -> str:
     return side.partition(",")[0]
 
 
-EXTRAS = {"rrarank, exported in int8": "onnx", "rerankers": "transformers"}
-"""side -> the extra of its library that it needs."""
+NEEDS = {"rrarank, exported in int8": "rrarank[onnx]", "rerankers": "rerankers[transformers]"}
+"""side -> what it installs, where that is more than the library."""
 
 
 @dataclass(frozen=True)
@@ -152,36 +155,17 @@ def order(said: str) -> list[str]:
 def disk(side: str, model: Path) -> float:
     """MB of the library, of all that it requires, and of what it reads of the model."""
     read = [model / "onnx" / "model_int8.onnx", model / "tokenizer.json"] if side in IN_INT8 else model.iterdir()
-    packages = closure(library(side), EXTRAS.get(side, ""))
-    return (sum(map(package_bytes, packages)) + sum(file.stat().st_size for file in read)) / 1e6
+    wanted = Requirement(NEEDS.get(side, side))
+    ours = wanted.name == "rrarank"
+    packages = closure(requirements(ROOT), *wanted.extras or [""]) if ours else closure({"": [wanted]}, "")
+    library = own_bytes() if ours else 0
+    return (sum(map(size, packages)) + library + sum(file.stat().st_size for file in read)) / 1e6
 
 
-def closure(package: str, extra: str = "") -> set[str]:
-    """The package with that extra, and all that it requires on this machine."""
-    from packaging.requirements import Requirement
-
-    found: set[tuple[str, str]] = set()
-    left = [(package, ""), (package, extra)]
-    while left:
-        name, asked = left.pop()
-        try:
-            requires = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue
-        found.add((name, asked))
-        wanted = [one for one in map(Requirement, requires) if not one.marker or one.marker.evaluate({"extra": asked})]
-        needs = {(one.name.lower().replace("_", "-"), more) for one in wanted for more in ("", *one.extras)}
-        left += needs - found
-    return {name for name, _ in found}
-
-
-def package_bytes(package: str) -> int:
-    if package == "rrarank":  # perhaps installed as a link to the checkout; the model is counted beside it
-        root = Path(__file__).resolve().parents[2]
-        parts = [file for room in ("rrarank", "runs", "qrels") for file in (root / room).rglob("*")]
-        return sum(file.stat().st_size for file in parts if file.is_file() and "__pycache__" not in file.parts)
-    files = metadata.files(package) or []
-    return sum(file.size or 0 for file in files)
+def own_bytes() -> int:
+    """Of rrarank itself without its model: here it is perhaps a link to the checkout."""
+    files = (file for room in ("rrarank", "runs", "qrels") for file in (ROOT / room).rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in files)
 
 
 if __name__ == "__main__":

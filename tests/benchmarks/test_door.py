@@ -4,7 +4,9 @@ import contextlib
 import io
 import re
 
-from benchmarks.speed.door import PROGRAMS, README, closure, order
+import pytest
+
+from benchmarks.speed.door import PROGRAMS, README, disk, order
 
 
 def test_the_readmes_five_lines_are_those_that_are_measured_and_print_what_it_shows():
@@ -18,7 +20,8 @@ def test_the_readmes_five_lines_are_those_that_are_measured_and_print_what_it_sh
     assert order(shown) == ["A paper", "Bread needs", "Trains to"]
 
 
-def test_what_a_library_requires_is_followed_without_extras():
-    found = closure("sentence-transformers")
-    assert {"sentence-transformers", "transformers", "torch", "numpy"} <= found
-    assert "pytest" not in found
+def test_disk_counts_the_library_what_it_requires_and_the_model(tmp_path):
+    alone = disk("rerankers", tmp_path)
+    assert alone > 200  # its extra brings torch
+    (tmp_path / "model.safetensors").write_bytes(bytes(3_000_000))
+    assert disk("rerankers", tmp_path) - alone == pytest.approx(3)
