@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from rrarank import evaluate_runs, parse_qrels, parse_run
 from rrarank.errors import RrarankError
 from rrarank.evaluate import EvaluateJob, evaluate_job, main
 
@@ -143,3 +144,27 @@ def test_a_job_from_python_does_what_the_command_does(job, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(RrarankError, match="o.csv: exists already"):
         evaluate_job(wanted)
+
+
+OWN = "1 Q0 1 1 9 x\n" + BM25  # query 1 finds itself, above all others
+
+
+def test_queries_among_the_documents_are_named_and_removed_where_asked(job, tmp_path, capsys):
+    (tmp_path / "bm25.trec").write_text(OWN)
+    command = [*job, "--measures", "mrr", "recall@1"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert ["bm25", "0.6667", "0.3333", "67%"] in [line.split() for line in out.splitlines()]
+    assert "bm25: 1 queries find a document of their own id ('1')" in err
+    assert main([*command, "--remove-query"]) == 0
+    out, err = capsys.readouterr()
+    assert ["bm25", "0.8333", "0.5000", "80%"] in [line.split() for line in out.splitlines()]
+    assert "--remove-query" not in err
+
+
+def test_from_python_own_documents_leave_the_runs():
+    qrels, measures = parse_qrels(QRELS.splitlines()), ["mrr", "map"]
+    kept = evaluate_runs(qrels, {"bm25": parse_run(OWN.splitlines())}, measures=measures, remove_query=True)
+    alone = evaluate_runs(qrels, {"bm25": parse_run(BM25.splitlines())}, measures=measures)
+    assert kept.rows[0].means == alone.rows[0].means
+    assert kept.floor == alone.floor

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rrarank.data.own_documents import without_own_documents
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.measure import parse_measure, parse_measures
@@ -60,6 +61,7 @@ def evaluate_runs(
     *,
     measures: Sequence[str] = MEASURES,
     baseline: str = "",
+    remove_query: bool = False,
     intersection: bool = False,
     seed: int = SEED,
 ) -> Evaluation:
@@ -69,6 +71,7 @@ def evaluate_runs(
         runs: name -> run.
         measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
+        remove_query: leave out hits whose docid is the qid, as BEIR does and ArguAna and Quora need.
         intersection: measure only the queries that every run answers (trec_eval without -c); otherwise unanswered
             queries count as 0 (trec_eval -c).
         seed: of the randomisation test and the bootstrap.
@@ -77,6 +80,8 @@ def evaluate_runs(
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
     baseline = baseline or next(iter(runs), "")
+    if remove_query:
+        runs = {name: without_own_documents(run) for name, run in runs.items()}
     _check_arguments(qrels, runs, measures, baseline)
     unanswered = {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])}
     if intersection:

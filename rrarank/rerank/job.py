@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli.verbs import locked_journal, say
+from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Hit, Run
@@ -22,7 +23,7 @@ from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError
 from rrarank.rerank.answers import AnswerCounts, described
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
@@ -307,21 +308,18 @@ def _let_go(journal: Journal) -> None:
 def _part(job: RerankJob, run: Run) -> Run:
     """The queries and hits of the run that the job is about."""
     if job.remove_query:
-        run = Run({qid: [hit for hit in hits if hit.docid != qid] for qid, hits in run.items()}, run.tag)
+        run = without_own_documents(run)
     return job.shard.part(run, job.config.block_size) if job.shard else run
 
 
 def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
     """qid -> pairs to score. Says so if queries find a document of their own id."""
-    missing, pairs, themselves = set(inputs.missing), {}, []
+    missing, pairs = set(inputs.missing), {}
     for qid, hits in inputs.run.items():
         docids = [hit.docid for hit in hits[:depth]]
         pairs[qid] = sum(docid not in missing for docid in docids) if qid in inputs.topics else 0
-        if qid in docids:
-            themselves.append(qid)
-    if themselves:
-        found = f"{len(themselves):,} queries find a document of their own id ({shown(themselves)})"
-        say(f"{found}; if it is the query itself, as in ArguAna and Quora, give --remove-query")
+    if themselves := finding_themselves(inputs.run, depth):
+        say(own_documents_note(themselves))
     return pairs
 
 

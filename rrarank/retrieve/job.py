@@ -12,8 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from rrarank.cli.verbs import locked_output, say
+from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.trec import check_tag, write_run
-from rrarank.data.types import Hit, Run
+from rrarank.data.types import Run
 from rrarank.errors import MissingResource, RrarankError, shown
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
 from rrarank.sources.collection import Collection, find_collection
@@ -120,16 +121,12 @@ def _search(stage: FirstStage, queries: Mapping[str, str], job: RetrieveJob, tag
         say(f"{len(empty):,} queries are empty and get no hits ({shown(empty)})")
     asked = {qid: query for qid, query in queries.items() if query}
     found = stage.search(asked, job.hits + job.remove_query) if asked else {}
-    itself = [qid for qid, hits in found.items() if any(hit.docid == qid for hit in hits)]
-    if itself and not job.remove_query:
-        same = f"{len(itself):,} queries find a document of their own id ({shown(itself)})"
-        say(f"{same}; if it is the query itself, as in ArguAna and Quora, give --remove-query")
-
-    def kept(qid: str) -> list[Hit]:
-        hits = found.get(qid, [])
-        return [hit for hit in hits if not (job.remove_query and hit.docid == qid)][: job.hits]
-
-    return Run({qid: kept(qid) for qid in queries}, tag)
+    run = Run({qid: found.get(qid, []) for qid in queries}, tag)
+    if job.remove_query:
+        run = without_own_documents(run)
+    elif itself := finding_themselves(run):
+        say(own_documents_note(itself))
+    return Run({qid: hits[: job.hits] for qid, hits in run.items()}, tag)
 
 
 def first_stage(job: RetrieveJob) -> FirstStage:
