@@ -11,6 +11,8 @@ import numpy as np
 from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError
 
+CHARACTERS = 16  # of a text that are tokenized first, for each token that a pair can hold
+SPARE = 128  # tokens: a word that is broken off has at most 100 in WordPiece, one a letter
 KEPT_CHARACTERS = 16_000_000  # of texts whose ids are cached: about ten megabytes of ids
 
 
@@ -25,8 +27,8 @@ class Encoder(Protocol):
 class PairEncoder:
     """`tokenizer(query, text, truncation="longest_first")`, as sentence-transformers' CrossEncoder calls it.
 
-    Nearly all fast tokenizers build a pair from the ids of its two texts. Then each text is tokenized once and cached.
-    Otherwise each pair is tokenized as a whole.
+    Nearly all fast tokenizers build a pair from the ids of its two texts. Then each text is tokenized once and cached;
+    of a very long text, only a beginning that fills a pair. Otherwise each pair is tokenized as a whole.
 
     Args:
         template: the tokens around the two texts; None takes the tokenizer's own (see `prompt_template`).
@@ -71,9 +73,21 @@ class PairEncoder:
         if self._characters > KEPT_CHARACTERS:
             self._known, self._characters, new = {}, 0, list(dict.fromkeys(texts))
         lead = self._template.lead if self._template else ""
-        self._known.update(zip(new, _tokenise(self._tokenizer, [lead + text for text in new]), strict=True))
+        found = _beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
+        self._known.update(zip(new, found, strict=True))
         self._characters += sum(map(len, new))
         return [self._known[text] for text in texts]
+
+
+def _beginnings(tokenizer: Any, texts: Sequence[str], enough: int) -> list[np.ndarray]:
+    """The ids of each text; of a long one, those of a beginning that has at least so many, the last word broken off."""
+    found: dict[int, np.ndarray] = {}
+    left, size = list(range(len(texts))), CHARACTERS * enough
+    while left:
+        found.update(zip(left, _tokenise(tokenizer, [texts[place][:size] for place in left]), strict=True))
+        left = [place for place in left if len(texts[place]) > size and len(found[place]) < enough]
+        size *= 4
+    return [found[place] for place in range(len(texts))]
 
 
 def _tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:
