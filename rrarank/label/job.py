@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rrarank.cli.llm import FREE, cost, follow, is_partial, unanswered
+from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.distillation_set import teacher_name, write_set
 from rrarank.data.run_files import read_run_file
@@ -329,7 +328,7 @@ def _say_estimate(job: LabelJob, teacher: Teacher, lists: Sequence[LabelledRanki
     if isinstance(teacher, LLMTeacher):
         questions = [(one.query.text, [candidate.text for candidate in one.shown]) for one in lists]
         for question in questions[:1]:
-            print(json.dumps(teacher.ranker.question(*question)[1], ensure_ascii=False, indent=2))
+            show_question(teacher.ranker.question(*question)[1])
         for query, passages in questions:
             asked, answered = teacher.ranker.tokens(query, passages)
             tokens.update(prompt=asked, answer=answered)
