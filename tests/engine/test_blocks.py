@@ -125,7 +125,7 @@ class Cuts(Pointwise):
 
 def test_texts_that_were_cut_are_counted_once_also_where_blocks_are_finished(tmp_path):
     def counted(journal):
-        counts = Counter()
+        counts: Counter[str] = Counter()
         config = RerankConfig(block_size=1)
         asked = rerank_queries(RUN, Cuts(), topics=TOPICS, texts=TEXTS, config=config, journal=journal, counts=counts)
         return dict(asked), counts["cut"]
