@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import os
-import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rrarank.errors import RrarankError, say
+from rrarank.storage.kinds import check_text, iconv
 from rrarank.storage.leftovers import temporary_file
 from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, packing, unpacked
 
@@ -59,14 +59,13 @@ def read_lines(path: str | Path) -> Iterator[str]:
             for number, line in enumerate(iter(partial(file.readline, MOST_BYTES + 1), b""), start=1):
                 if len(line) > MOST_BYTES:
                     raise RrarankError(f"{path}:{number}: a line of over {MOST_BYTES:,} bytes; is the file broken?")
+                if number == 1:
+                    check_text(line, path)
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        first = error.object[:4] if number == 1 else b""
-        if encoding := next((name for mark, name in _MARKS.items() if first.startswith(mark)), ""):
-            raise RrarankError(f"{path}: {encoding}, expected UTF-8; {_iconv(path, encoding)}") from error
         seen = f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x})"
         raise RrarankError(
-            f"{seen}; convert it from its encoding; if that is Latin-1, {_iconv(path, 'LATIN1')}"
+            f"{seen}; convert it from its encoding; if that is Latin-1, {iconv(path, 'LATIN1')}"
         ) from error
     except faults(path) as error:
         stream = f"the {PACKED.get(packing(path), 'packed')} stream"
@@ -79,21 +78,6 @@ def _stdin() -> int:
     if sys.stdin is None:
         raise RrarankError("standard input is closed; give a file instead of -")
     return os.dup(sys.stdin.fileno())
-
-
-_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""First bytes of a file -> its encoding."""
-
-
-def _iconv(path: str | Path, encoding: str) -> str:
-    """The command that converts a file to UTF-8, to be typed as it is."""
-    command = f"iconv -f {encoding} -t UTF-8"
-    if str(path) == STDIO or is_stream(path):
-        return f"pipe it through: {command}"
-    made = shlex.quote(str(Path(path).with_name(f"utf8-{Path(unpacked(path)).name}")))
-    if suffix := packing(path):
-        return f"type: {PACKED[suffix]} -dc {shlex.quote(str(path))} | {command} > {made}"
-    return f"type: {command} {shlex.quote(str(path))} > {made}"
 
 
 def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> str:
