@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rrarank.data.documents import field, json_object
+from rrarank.data.documents import each_key_once, field, json_object
 from rrarank.data.trec import columns
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import read_text
@@ -92,17 +92,8 @@ def _line_topics(line: str, place: str, wanted: str) -> Iterator[Topic]:
 
 def _whole_json(lines: list[str], where: str) -> object:
     """The content of a file that is one JSON value; None if it is several lines of JSON, or none."""
-
-    def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for key, value in pairs:
-            if key in found:
-                raise RrarankError(f"{where}: {key!r} occurs twice in a JSON object; keep one")
-            found[key] = value
-        return found
-
     try:
-        return json.loads("\n".join(lines), object_pairs_hook=each_once)
+        return json.loads("\n".join(lines), object_pairs_hook=each_key_once(where))
     except (ValueError, RecursionError):
         return None
 

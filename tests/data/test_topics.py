@@ -38,7 +38,7 @@ def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
         ("a b\tquery", "topics:1: qid 'a b' contains a space, which a run cannot hold"),
         ('[{"id": "1", "text": "a"}, 7]', "topics: topic 2: a JSON int, expected an object"),
         ('{"1": {"body": "a"}}', "topics:1: topic '1': fields 'body', 'qid'; expected one of 'text', 'query', 'title'"),
-        ('{"1": "a", "1": "b"}', "topics: '1' occurs twice in a JSON object; keep one"),
+        ('{"1": "a", "1": "b"}', "topics: '1' occurs twice in one JSON object; keep one"),
         ('{"1": ["a", "b"]}', "topics:1: topic '1': field 'text' is a list, expected a string"),
         ("[1, 2]", "topics: topic 1: a JSON int, expected an object"),
         ("<top>\n<title> a\n</top>", "topics: topic 1: an empty qid"),
