@@ -14,7 +14,7 @@ from tqdm import tqdm
 from rrarank.cli.verbs import locked_output, say
 from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.trec import check_tag, write_run
-from rrarank.data.types import Run
+from rrarank.data.types import Run, is_blank
 from rrarank.errors import MissingResource, RrarankError, shown
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
 from rrarank.sources.collection import Collection, find_collection
@@ -116,10 +116,10 @@ def _retrieve(job: RetrieveJob, stage: FirstStage, topics: str | Path, collectio
 
 def _search(stage: FirstStage, queries: Mapping[str, str], job: RetrieveJob, tag: str) -> Run:
     """The hits of every query; an empty query has none."""
-    empty = [qid for qid, query in queries.items() if not query]
+    empty = {qid: None for qid, query in queries.items() if is_blank(query)}
     if empty:
         say(f"{len(empty):,} queries are empty and get no hits ({shown(empty)})")
-    asked = {qid: query for qid, query in queries.items() if query}
+    asked = {qid: query for qid, query in queries.items() if qid not in empty}
     found = stage.search(asked, job.hits + job.remove_query) if asked else {}
     run = Run({qid: found.get(qid, []) for qid in queries}, tag)
     if job.remove_query:

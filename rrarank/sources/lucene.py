@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.data.documents import document_text
-from rrarank.data.types import Hit, Run, blocks
+from rrarank.data.types import Hit, Run, blocks, is_blank
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.extras import check_installed, missing
 from rrarank.storage.folders import replace_folder
@@ -86,7 +86,7 @@ def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tu
     count = empty = 0
     with open(path, "w", encoding="utf-8") as file:
         for docid, text in documents:
-            if not text.strip():  # Anserini would skip it silently
+            if is_blank(text):  # Anserini would skip it silently
                 empty += 1
                 continue
             file.write(json.dumps({"id": docid, "contents": text}) + "\n")
