@@ -379,7 +379,8 @@ def test_temperature_and_limit_can_be_left_out_or_renamed(job, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HOME", "openai_api_key", "MY_OPENAI_API_KEY_X"]
+    "name",
+    ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HOME", "openai_api_key", "MY_OPENAI_API_KEY_X", "RRARANK_API_KEYS"],
 )
 def test_a_variable_that_is_no_key_of_an_endpoint_is_not_sent(name, monkeypatch):
     monkeypatch.setenv(name, "secret")
