@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ class PairEncoder:
 
     Args:
         template: the tokens around the two texts; None takes the tokenizer's own (see `prompt_template`).
+        plain: a special token that a text spells, such as `<|im_end|>`, is read as other words are.
         shares: add `shared`, (1,), to each pair: the number of tokens before the text.
 
     Raises:
@@ -39,9 +41,16 @@ class PairEncoder:
     """
 
     def __init__(
-        self, tokenizer: Any, max_length: int, template: Template | None = None, *, shares: bool = False
+        self,
+        tokenizer: Any,
+        max_length: int,
+        template: Template | None = None,
+        *,
+        plain: bool = False,
+        shares: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
+        self._plain = plain
         self._shares = shares
         self._max_length = max_length
         self._template = template or find_template(tokenizer)
@@ -59,7 +68,11 @@ class PairEncoder:
             return []
         if self._template is None:
             rows = self._tokenizer(
-                [query] * len(texts), list(texts), truncation="longest_first", max_length=self._max_length
+                [query] * len(texts),
+                list(texts),
+                truncation="longest_first",
+                max_length=self._max_length,
+                split_special_tokens=self._plain,
             )
             names = [name for name in rows if name != "attention_mask"]
             self.cut += sum(len(ids) >= self._max_length for ids in rows["input_ids"])
@@ -73,10 +86,22 @@ class PairEncoder:
         if self._characters > KEPT_CHARACTERS:
             self._known, self._characters, new = {}, 0, list(dict.fromkeys(texts))
         lead = self._template.lead if self._template else ""
-        found = _beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
+        with _reading_plainly(self._tokenizer) if self._plain else nullcontext():
+            found = _beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
         self._known.update(zip(new, found, strict=True))
         self._characters += sum(map(len, new))
         return [self._known[text] for text in texts]
+
+
+@contextmanager
+def _reading_plainly(tokenizer: Any) -> Iterator[None]:
+    """Have a tokenizer split special tokens that a text spells, as it splits other words."""
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens, before = True, backend.encode_special_tokens
+    try:
+        yield
+    finally:
+        backend.encode_special_tokens = before
 
 
 def _beginnings(tokenizer: Any, texts: Sequence[str], enough: int) -> list[np.ndarray]:

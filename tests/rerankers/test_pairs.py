@@ -125,3 +125,13 @@ def test_of_a_very_long_text_only_a_beginning_is_tokenised(text, tokenizer, monk
     assert encode.cut == (len(tokenizer(text)["input_ids"]) > 40)
     if encode.cut:
         assert sum(map(len, asked)) < 10_000
+
+
+def test_special_tokens_that_a_text_spells_are_read_as_words_where_asked(tokenizer):
+    query, text = "the [SEP] cat", "a dog [CLS] sat [SEP]"
+    [usual], [plainly] = (PairEncoder(tokenizer, 64, plain=asked)(query, [text]) for asked in (False, True))
+    assert as_lists([usual]) == plain(tokenizer, query, [text], 64)
+    specials = [tokenizer.cls_token_id, tokenizer.sep_token_id]
+    assert [list(usual["input_ids"]).count(one) for one in specials] == [2, 4]
+    assert [list(plainly["input_ids"]).count(one) for one in specials] == [1, 2]
+    assert as_lists(PairEncoder(tokenizer, 64)(query, [text])) == as_lists([usual])  # the tokenizer is as before
