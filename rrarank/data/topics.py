@@ -33,7 +33,7 @@ def read_topics(path: str | Path, topic_field: str = "") -> dict[str, str]:
     """qid -> query text of a file. An empty query is kept; who asks it decides whether that is an error.
 
     Args:
-        topic_field: one of `FIELDS`, for topics with several; empty: the title, or the only text.
+        topic_field: one of `FIELDS`, for topics with several; empty: `text` or `query` of a JSON topic, else the title.
     """
     return parse_topics(read_text(path), where=str(path), topic_field=topic_field)
 

@@ -6,6 +6,7 @@ import pytest
 
 from rrarank.data.topics import FIELDS, parse_topics, read_topics
 from rrarank.errors import RrarankError
+from rrarank.retrieve.__main__ import main
 
 
 @pytest.mark.parametrize(
@@ -174,3 +175,12 @@ def test_a_topic_field_that_lines_do_not_have_is_refused():
 
 def test_an_empty_field_gives_way_to_one_with_text():
     assert parse_topics('{"id": "1", "title": "keep bread fresh", "text": ""}') == {"1": "keep bread fresh"}
+
+
+def test_of_a_json_topic_with_text_and_title_the_text_is_the_query_as_the_help_says(capsys):
+    topic = '{"id": "1", "title": "t", "text": "x"}'
+    assert parse_topics(topic) == {"1": "x"}
+    assert parse_topics(topic, topic_field="title") == {"1": "t"}
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "text or query in JSON, else the title" in " ".join(capsys.readouterr().out.split())
