@@ -33,7 +33,7 @@ from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM
 from rrarank.sources.dense import DenseIndex, check_same_model
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
-from rrarank.storage.files import find, is_file, stem
+from rrarank.storage.files import find, is_file, output_stem, stem
 from rrarank.storage.journal import Journal
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
@@ -111,7 +111,7 @@ def label_run(job: LabelJob) -> list[str]:
     Raises:
         RrarankError: bad input; PartialSuccess: some queries have no answer, the others are written.
     """
-    job = replace(job, output=job.output or f"{stem(job.run)}.{job.teacher_name}.jsonl")
+    job = replace(job, output=job.output or f"{output_stem(job.run)}.{job.teacher_name}.jsonl")
     _check(job)
     config = _config(job)
     used = [find(path) for path in _files(job).values() if Path(path).is_file()]

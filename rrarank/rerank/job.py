@@ -28,7 +28,7 @@ from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
-from rrarank.storage.files import STDIO, is_file, stem
+from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
 from rrarank.storage.model_folders import locate
 from rrarank.storage.sidecar import check_output, is_unfinished, write_sidecar
@@ -76,7 +76,7 @@ class RerankJob:
     def target(self) -> str:
         """The run to write."""
         part = self.shard.suffix if self.shard else ""
-        return str(self.output) or f"{stem(self.run)}.{self.reranker}{part}.trec"
+        return str(self.output) or f"{output_stem(self.run)}.{self.reranker}{part}.trec"
 
     @property
     def chooses_backend(self) -> bool:

@@ -12,7 +12,7 @@ from rrarank.data.own_documents import REMOVE_QUERY
 from rrarank.retrieve.job import RetrieveJob, retrieve_run
 from rrarank.sources.lucene import BM25
 from rrarank.sources.names import TOPICS, file_or_id
-from rrarank.storage.files import is_file, stem
+from rrarank.storage.files import is_file, output_stem
 
 
 def main(arguments: Arguments = None) -> int:
@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _retrieve(flags: argparse.Namespace) -> None:
-    output = flags.output or f"{stem(file_or_id(flags.topics, TOPICS))}.{'dense' if flags.dense else 'bm25'}.trec"
+    stage = "dense" if flags.dense else "bm25"
+    output = flags.output or f"{output_stem(file_or_id(flags.topics, TOPICS))}.{stage}.trec"
     job = RetrieveJob(
         index=flags.index,
         topics=flags.topics,

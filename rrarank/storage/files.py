@@ -173,6 +173,17 @@ def stem(path: str | Path) -> str:
     return "stdin" if name == STDIO else name or "run"
 
 
+def output_stem(path: str | Path) -> str:
+    """The `stem` of an input, for the name of an output.
+
+    Raises:
+        RrarankError: it is a pipe such as `<(zcat run.gz)`, whose name is only a number.
+    """
+    if Path(path).name.isdecimal() and is_stream(path):
+        raise RrarankError(f"{path}: a pipe, after which no output can be named; give --output FILE")
+    return stem(path)
+
+
 def check_suffix(output: str | Path, known: Sequence[str]) -> None:
     """Refuse an output whose suffix names a format that is not written; no suffix is no such name."""
     suffix = Path(output).suffix

@@ -191,3 +191,24 @@ def test_a_pipe_is_found_and_a_folder_is_not(tmp_path):
     assert find(tmp_path / "pipe") == tmp_path / "pipe"
     with pytest.raises(RrarankError, match="is a folder"):
         find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rerank --run <(cat r.trec) --reranker bm25 --topics q.tsv --collection d.tsv",
+        "retrieve --topics <(cat q.tsv) --index index --collection d.tsv",
+        "label --run <(cat r.trec) --topics q.tsv --collection d.tsv --teacher bm25",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_a_pipe_without_output_is_refused_before_anything_is_made(command, tmp_path):
+    (tmp_path / "r.trec").write_text("1 Q0 a 1 2.0 x\n")
+    (tmp_path / "q.tsv").write_text("1\ttea\n")
+    (tmp_path / "d.tsv").write_text("a\ttea\n")
+    typed = f"'{sys.executable}' -m rrarank {command}"
+    done = subprocess.run(["bash", "-c", typed], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.endswith("a pipe, after which no output can be named; give --output FILE")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.tsv", "q.tsv", "r.trec"]
