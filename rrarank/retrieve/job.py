@@ -33,7 +33,7 @@ class RetrieveJob:
     Args:
         index: folder; made from `collection` if absent.
         topics: file of queries, BEIR folder, or Pyserini's name of them.
-        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its text or query in JSON, else its title.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: as `read_topics` does.
         output: the run to write, with a sidecar beside it; `-` for stdout; empty: write nothing.
         remove_query: leave out the document whose docid is the qid, as ArguAna and Quora need.
         runtag: empty: the name of the first stage.

@@ -47,7 +47,7 @@ class Origins:
         collection: JSONL or TSV file, or BEIR folder.
         index: Lucene index with stored texts, or Pyserini's name of one; ir_datasets then provides the texts.
         dataset: ir_datasets id or BEIR folder, for texts and, without `topics`, for queries.
-        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its text or query in JSON, else its title.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: as `read_topics` does.
     """
 
     topics: str | Path = ""
