@@ -278,10 +278,12 @@ def _write(
         if not job.shard:  # other parts may hold queries that were ranked: rrarank.merge knows
             answers.check_any(inputs.run)
 
+    # Whether an LLM ranked anything is known in the end, and what is on stdout cannot be taken back.
+    found = list(run()) if isinstance(work.reranker, AsksLLM) else run()
     if job.submission:
-        write_submission(Path(job.target), run(), work.tag, inputs.topics)
+        write_submission(Path(job.target), found, work.tag, inputs.topics)
     else:
-        write_run(job.target, run(), work.tag)
+        write_run(job.target, found, work.tag)
     return tops
 
 

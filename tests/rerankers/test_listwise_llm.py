@@ -317,6 +317,14 @@ def test_a_model_that_ranks_nothing_gives_no_run(job, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bm25.trec", "texts.jsonl", "topics.tsv"]
 
 
+def test_a_model_that_ranks_nothing_prints_nothing(job, capsys):
+    with serving(empty_for("q2", "q10", "q1")) as server:
+        assert main([*job, "--option", f"base_url={server.url}", "--output", "-"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ranked none of 3 queries (no ids 6); no run is written" in err
+
+
 def add_queries(*numbers):
     """Copies of q1's candidates; the file's three queries and these fill blocks of eight."""
     run = open("bm25.trec").read()
