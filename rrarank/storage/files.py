@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rrarank.errors import RrarankError, say
-from rrarank.storage.kinds import check_text, iconv
+from rrarank.storage.kinds import check_text, not_utf8
 from rrarank.storage.leftovers import temporary_file
 from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, packing, unpacked
 
@@ -63,10 +63,7 @@ def read_lines(path: str | Path) -> Iterator[str]:
                     check_text(line, path)
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        seen = f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x})"
-        raise RrarankError(
-            f"{seen}; convert it from its encoding; if that is Latin-1, {iconv(path, 'LATIN1')}"
-        ) from error
+        raise not_utf8(error.object, error.start, number, path) from error
     except faults(path) as error:
         stream = f"the {PACKED.get(packing(path), 'packed')} stream"
         raise RrarankError(f"{path}: {stream} breaks off after line {number}; copy the file again") from error

@@ -24,6 +24,7 @@ _OTHERS = (  # first bytes, what it is, what to do; {} is the file
     (b"Rar!", "a rar archive", _UNPACK),
     (b"\x04\x22\x4d\x18", "packed by lz4", "unpack it"),
     (b"\x1f\x9d", "packed by compress", "unpack it"),
+    (b"\x5d\0\0", "packed by lzma", "unpack it"),
     (b"PAR1", "a Parquet file", _AS_LINES),
     (b"ARROW1", "an Arrow file", _AS_LINES),
     (b"SQLite format 3\0", "an SQLite database", _AS_LINES),
@@ -56,6 +57,17 @@ def check_text(first: bytes, path: str | Path) -> None:
         raise RrarankError(f"{path}: a tar archive, expected text; {_UNPACK}: python -m tarfile -e {given}")
     if _PICKLE.match(first):
         raise RrarankError(f"{path}: a pickle, expected text; {_AS_LINES}")
+
+
+_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # which no text holds, in any encoding of bytes
+
+
+def not_utf8(line: bytes, place: int, number: int, path: str | Path) -> RrarankError:
+    """The error of a line whose byte at `place` is not UTF-8; no encoding is guessed of what is no text."""
+    seen = f"{path}:{number}: not UTF-8 (byte 0x{line[place]:02x})"
+    if _CONTROLS.search(line):
+        return RrarankError(f"{seen}, and not text of another encoding either; give a text file, unpacked")
+    return RrarankError(f"{seen}; convert it from its encoding; if that is Latin-1, {iconv(path, 'LATIN1')}")
 
 
 def iconv(path: str | Path, encoding: str) -> str:

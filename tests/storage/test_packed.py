@@ -122,11 +122,19 @@ def test_an_archive_is_named_and_the_command_that_unpacks_it_does_so(pack, kind,
         (pickle.dumps({"1": {"a": 1.0}}), "a pickle"),
         (b"\x93NUMPY\x01\0", "a NumPy array"),
         (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
+        (lzma.compress(b"a" * 99, format=lzma.FORMAT_ALONE), "packed by lzma"),
+        (b"\x04\x22\x4d\x18\x64\x40\xa7", "packed by lz4"),
     ],
 )
 def test_other_kinds_of_files_are_named(content, kind, tmp_path):
     (tmp_path / "t.tsv").write_bytes(content)
     with pytest.raises(RrarankError, match=rf"t.tsv: {kind}, expected text; (write its texts as JSON lines|unpack it)"):
+        list(read_lines(tmp_path / "t.tsv"))
+
+
+def test_no_encoding_is_guessed_of_what_is_no_text(tmp_path):
+    (tmp_path / "t.tsv").write_bytes(b"1\tcaf\xe9 \x01\x02\n")
+    with pytest.raises(RrarankError, match=r"t.tsv:1: not UTF-8 \(byte 0xe9\), and not text of another .*unpacked"):
         list(read_lines(tmp_path / "t.tsv"))
 
 
