@@ -58,7 +58,7 @@ def test_what_is_left_without_thoughts(answer, text, is_open):
     assert without_thought(answer) == (text, is_open)
 
 
-# -- numbers beside ids, JSON, refusals ---------------------------------------------------------------------------------
+# -- numbers beside ids, JSON, refusals ------------------------------------------------------------------------------
 
 TABLE = "| {0} | {1} |\n|---|---|\n"
 
