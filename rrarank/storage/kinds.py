@@ -11,22 +11,22 @@ from rrarank.storage.packed import PACKED, is_stream, packing, unpacked
 
 _MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UNMARKED = {  # a file of ours begins with an ASCII character: an id, a bracket
-    rb"[^\0]\0\0\0": "UTF-32LE",
-    rb"\0\0\0[^\0]": "UTF-32BE",
-    rb"[^\0]\0": "UTF-16LE",
-    rb"\0[^\0]": "UTF-16BE",
+    rb"[\t -~]\0\0\0": "UTF-32LE",
+    rb"\0\0\0[\t -~]": "UTF-32BE",
+    rb"[\t -~]\0": "UTF-16LE",
+    rb"\0[\t -~]": "UTF-16BE",
 }
 _UNPACK = "unpack it and give a file of it"
 _AS_LINES = 'write its texts as JSON lines, {"id": …, "contents": …}'
 _OTHERS = (  # first bytes, what it is, what to do; {} is the file
     (b"PK\x03\x04", "a zip archive", f"{_UNPACK}: python -m zipfile -e {{}} ."),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (b"Rar!", "a rar archive", _UNPACK),
+    (b"Rar!\x1a\x07", "a rar archive", _UNPACK),
     (b"\x04\x22\x4d\x18", "packed by lz4", "unpack it"),
     (b"\x1f\x9d", "packed by compress", "unpack it"),
     (b"\x5d\0\0", "packed by lzma", "unpack it"),
-    (b"PAR1", "a Parquet file", _AS_LINES),
-    (b"ARROW1", "an Arrow file", _AS_LINES),
+    (b"PAR1\x15", "a Parquet file", _AS_LINES),
+    (b"ARROW1\0\0", "an Arrow file", _AS_LINES),
     (b"SQLite format 3\0", "an SQLite database", _AS_LINES),
     (b"\x89HDF", "an HDF5 file", _AS_LINES),
     (b"\x93NUMPY", "a NumPy array", _AS_LINES),
@@ -46,13 +46,13 @@ def check_text(first: bytes, path: str | Path) -> None:
     Args:
         first: its first line, without its packing.
     """
-    marked = next((name for mark, name in _MARKS.items() if first.startswith(mark)), "")
-    if encoding := marked or next((name for form, name in _UNMARKED.items() if re.match(form, first)), ""):
-        raise RrarankError(f"{path}: {encoding}, expected UTF-8; {iconv(path, encoding)}")
     given = shlex.quote(str(path))
     for start, what, todo in _OTHERS:
         if first.startswith(start):
-            raise RrarankError(f"{path}: {what}, expected text; {todo.format(given)}")
+            raise RrarankError(f"{path}: {what}, expected text; {todo.replace('{}', given)}")
+    marked = next((name for mark, name in _MARKS.items() if first.startswith(mark)), "")
+    if encoding := marked or next((name for form, name in _UNMARKED.items() if re.match(form, first)), ""):
+        raise RrarankError(f"{path}: {encoding}, expected UTF-8; {iconv(path, encoding)}")
     if first[_TAR] == b"ustar":
         raise RrarankError(f"{path}: a tar archive, expected text; {_UNPACK}: python -m tarfile -e {given}")
     if _PICKLE.match(first):
