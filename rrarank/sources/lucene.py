@@ -73,12 +73,23 @@ def build_index(
         _java("io.anserini.index.IndexCollection").main(
             [*arguments, "-uniqueDocid", "-storePositions", "-storeDocvectors", "-storeRaw"]
         )
-        with LuceneIndex(folder) as built:
-            if built.size != count:
-                raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; does a docid occur twice?")
+        if twice := count - _live_documents(folder):  # -uniqueDocid keeps the last of them
+            raise RrarankError(f"{index}: {twice:,} docids stand twice in the collection; keep one")
         if describe:
             describe(folder, count)
     return count, empty
+
+
+def _live_documents(index: Path) -> int:
+    """How many documents an index holds that none with the same docid has replaced."""
+    place = _java("java.io.File")(str(index.resolve())).toPath()
+    reader = _java("org.apache.lucene.index.DirectoryReader").open(
+        _java("org.apache.lucene.store.FSDirectory").open(place)
+    )
+    try:
+        return int(reader.numDocs())
+    finally:
+        reader.close()
 
 
 def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tuple[int, int]:
