@@ -129,7 +129,8 @@ def _row_topic(row: Mapping[str, object], place: str, wanted: str) -> Topic:
     row = json_object(json.dumps(row), place)
     qid = field(row, _IDS, place).strip()
     fields = [_NAMES[part] for part in wanted.split("+")] if wanted else [_TEXTS]
-    texts = [_text(row, names, place) for names in fields]
+    there = [names for names in fields if row.keys() & set(names)] or fields  # as in TREC, a part may be absent
+    texts = [_text(row, names, place) for names in there]
     return place, qid, " ".join(filter(None, texts))
 
 

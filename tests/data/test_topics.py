@@ -184,3 +184,17 @@ def test_of_a_json_topic_with_text_and_title_the_text_is_the_query_as_the_help_s
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "text or query in JSON, else the title" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_part_that_a_topic_lacks_is_left_out_in_json_as_in_trec():
+    topics = {"1": {"title": "keep bread", "description": "long"}, "2": {"title": "capital"}}
+    trec = "".join(
+        f"<top><num>{qid}<title>{topic['title']}"
+        + (f"<desc>{topic['description']}" if "description" in topic else "")
+        + "</top>"
+        for qid, topic in topics.items()
+    )
+    for text in (json.dumps(topics), trec):
+        assert parse_topics(text, topic_field="title+description") == {"1": "keep bread long", "2": "capital"}
+    with pytest.raises(RrarankError, match="topic '2': fields 'title', 'qid'; expected one of 'description'"):
+        parse_topics(json.dumps(topics), topic_field="description")
