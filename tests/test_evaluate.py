@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -168,3 +171,14 @@ def test_from_python_own_documents_leave_the_runs():
     alone = evaluate_runs(qrels, {"bm25": parse_run(BM25.splitlines())}, measures=measures)
     assert kept.rows[0].means == alone.rows[0].means
     assert kept.floor == alone.floor
+
+
+def test_a_name_that_is_not_utf8_is_written_as_the_file_has_it(job, tmp_path):
+    name = b"f\xff"
+    (tmp_path / os.fsdecode(name + b".trec")).write_text(BM25)
+    command = [sys.executable, "-m", "rrarank.evaluate", "--qrels", "q.txt", "--measures", "map", "--runs"]
+    command += [name + b".trec", "--output", "-", "out.txt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
+    assert b"\n" + name in done.stdout
+    assert (tmp_path / "out.txt").read_bytes() == done.stdout

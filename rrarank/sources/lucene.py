@@ -62,6 +62,7 @@ def build_index(
     Args:
         describe: called with the finished folder and its number of documents, before the index appears.
     """
+    _check_name(index)
     languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
     if language not in languages:
         raise RrarankError(f"--language {language!r}: no analyser (known: {', '.join(sorted(languages))})")
@@ -78,6 +79,14 @@ def build_index(
         if describe:
             describe(folder, count)
     return count, empty
+
+
+def _check_name(index: Path) -> None:
+    """Refuse a path that Java cannot be given."""
+    try:
+        str(index.resolve()).encode()
+    except UnicodeEncodeError:
+        raise RrarankError(f"{index}: Java reads no names that are not UTF-8; give another --index") from None
 
 
 def _live_documents(index: Path) -> int:
@@ -114,6 +123,7 @@ class LuceneIndex:
         if not list(path.glob("segments_*")):
             raise RrarankError(f"{path}: not a Lucene index (no segments file); remove it, or give another --index")
         self.path = path
+        _check_name(path)
         searcher = _java("io.anserini.search.SimpleSearcher")
         from jnius import JavaException
 

@@ -100,7 +100,7 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         if sys.stdout is None:
             raise RrarankError("standard output is closed; give --output FILE")
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as in files
+            sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)  # as in files
         yield sys.stdout
         sys.stdout.flush()
         return
@@ -113,7 +113,8 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         return
     with temporary_file(target) as temporary:
         try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            # A name that is not UTF-8, such as a system's in a table, is written as the file system has it.
+            with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 yield file
                 _sync(file, path)
             os.chmod(temporary, default_mode())
