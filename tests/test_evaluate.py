@@ -177,7 +177,7 @@ def test_a_name_that_is_not_utf8_is_written_as_the_file_has_it(job, tmp_path):
     name = b"f\xff"
     (tmp_path / os.fsdecode(name + b".trec")).write_text(BM25)
     command = [sys.executable, "-m", "rrarank.evaluate", "--qrels", "q.txt", "--measures", "map", "--runs"]
-    command += [name + b".trec", "--output", "-", "out.txt"]
+    command += [os.fsdecode(name + b".trec"), "--output", "-", "out.txt"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
     assert b"\n" + name in done.stdout
