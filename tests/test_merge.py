@@ -46,7 +46,7 @@ def test_texts_that_were_cut_are_added_up(job, capsys):
     assert rerank([*job, "--output", "whole.trec"]) == 0
     assert main([f"bm25.cross-encoder.{number}-of-3.trec" for number in (1, 2, 3)]) == 0
     cut, wanted = (read_sidecar(Path(f"{name}.trec")).content["cut"] for name in ("bm25.cross-encoder", "whole"))
-    assert cut == wanted > QUERIES
+    assert cut == wanted > 0
 
 
 def test_more_parts_than_blocks_leave_some_empty_and_the_whole_the_same(job, capsys):
