@@ -51,6 +51,11 @@ class PairEncoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._plain = plain
+        self._special = [
+            number
+            for number, token in (tokenizer.added_tokens_decoder.items() if plain else ())
+            if token.special and number != tokenizer.unk_token_id
+        ]
         self._shares = shares
         self._max_length = max_length
         self._template = template or find_template(tokenizer)
@@ -88,6 +93,8 @@ class PairEncoder:
         lead = self._template.lead if self._template else ""
         with _reading_plainly(self._tokenizer) if self._plain else nullcontext():
             found = _beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
+        if self._plain:  # Unigram models, as T5's, have `</s>` among their words too
+            found = [ids[~np.isin(ids, self._special)] for ids in found]
         self._known.update(zip(new, found, strict=True))
         self._characters += sum(map(len, new))
         return [self._known[text] for text in texts]
