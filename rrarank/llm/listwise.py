@@ -51,6 +51,8 @@ def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
         finished: False if the model was stopped (`finish_reason` is "length").
     """
     text, is_whole = _canonical(answer, finished)
+    is_reversed = bool(_BELOW.search(text))  # perhaps of ranks: good enough to go on with, not to learn from
+    text = _BELOW.sub(lambda found: " > ".join(f"[{number}]" for number in reversed(_ids(found[0]))), text)
     mentioned = _ids(text)
     ranking = _ranking(text, count)
     named = _ids(ranking) if ranking else mentioned
@@ -63,7 +65,7 @@ def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
     found = {
         "refused": refused,
         "no ids": not mentioned and not refused,
-        "no list": mentioned and not ranking and not refused,
+        "no list": mentioned and not refused and (not ranking or is_reversed),
         "truncated": not is_whole,
         "out of range": any(not 1 <= number <= count for number in named),
         "repeated": len(set(named)) < len(named),
@@ -195,7 +197,6 @@ def _bracketed(text: str) -> str:
     for ids in (_IN_BRACKETS, _IN_PARENTHESES):
         text = ids.sub(lambda found: _each_bracketed(found[0]), text)
     text = "\n".join(_with_labelled_lists(line) for line in text.split("\n"))
-    text = _BELOW.sub(lambda found: " > ".join(f"[{number}]" for number in reversed(_ids(found[0]))), text)
     return _CHAIN.sub(lambda found: _each_bracketed(found[0]) if _names_ids(found[0]) else found[0], text)
 
 
