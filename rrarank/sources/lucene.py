@@ -86,7 +86,7 @@ def _check_name(index: Path) -> None:
     try:
         str(index.resolve()).encode()
     except UnicodeEncodeError:
-        raise RrarankError(f"{index}: Java reads no names that are not UTF-8; give another --index") from None
+        raise RrarankError(f"{str(index)!r}: Java reads no names that are not UTF-8; give another --index") from None
 
 
 def _live_documents(index: Path) -> int:
