@@ -37,7 +37,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
-SHOWN = {*RUN, "text", "toml", "json", "yaml", "bibtex"}  # languages of blocks
+SHOWN = {*RUN, "text", "toml", "json", "yaml", "bibtex", "latex"}  # languages of blocks
 QUERIES = 4  # of the sample, in the folder of a page
 PORT = "8080"  # on the pages; a free one is used
 SECONDS = 900  # most for one block: a busy machine is slow

@@ -1,22 +1,17 @@
-"""Re-rank with LangChain's Cohere re-ranker; the server is rrarank's.
+"""Re-rank the documents of a LangChain retriever.
 
-pip install langchain-cohere 'cohere>=5.18,<6'
-python -m rrarank.serve &                       # prints its URL
-python examples/langchain_rerank.py http://127.0.0.1:8080
+pip install -c constraints.txt '.[langchain]' && python examples/langchain_rerank.py
 """
 
-import sys
-
-import cohere
-from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 
-client = cohere.ClientV2(api_key="any, unless the server asks for keys", base_url=sys.argv[1])
-ranker = CohereRerank(client=client, model="rrarank", top_n=2)
+from rrarank.integrations.langchain import RrarankCompressor
+
 texts = [
     "Eggs keep for weeks in the fridge.",
     "Boil an egg for ten minutes if you want it hard.",
     "A hen lays an egg on most mornings.",
 ]
-for document in ranker.compress_documents([Document(text) for text in texts], "how long to boil an egg"):
+compressor = RrarankCompressor(top_n=2)  # also as base_compressor of a ContextualCompressionRetriever
+for document in compressor.compress_documents([Document(text) for text in texts], "how long to boil an egg"):
     print(round(document.metadata["relevance_score"], 3), document.page_content)

@@ -1,6 +1,6 @@
 """Compare BM25 and its re-ranking in a PyTerrier Experiment; Terrier's Java is not needed.
 
-pip install -c constraints.txt '.[java,pyterrier]' && make demo && python examples/pyterrier_experiment.py
+pip install -c constraints.txt '.[pyterrier,retrieve]' && make demo && python examples/pyterrier_experiment.py
 """
 
 import pandas as pd

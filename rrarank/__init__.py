@@ -1,9 +1,9 @@
 """Re-rank a first-stage run with small models distilled from LLMs, and prove that it helped.
 
     import rrarank
-    inputs = rrarank.load_inputs("bm25.trec")  # its sidecar knows its topics and texts
-    run = rrarank.rerank_run(inputs.run, rrarank.load_reranker(), topics=inputs.topics, texts=inputs.texts)
+    run = rrarank.rerank_run("bm25.trec")  # its sidecar knows its topics and texts
     rrarank.write_run("bm25.reranked.trec", run)
+    found = rrarank.evaluate_runs("sample.txt", {"bm25": "bm25.trec", "rra-bert": run})
 
 Names load on first use (PEP 562), so that importing the package costs nothing.
 """
@@ -35,8 +35,11 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.engine.blocks import rerank_run as rerank_run
     from rrarank.engine.ranked import RankedDocument as RankedDocument
     from rrarank.engine.ranked import RankedDocuments as RankedDocuments
+    from rrarank.engine.ranked import RankedLists as RankedLists
     from rrarank.engine.ranking import arank as arank
+    from rrarank.engine.ranking import arank_many as arank_many
     from rrarank.engine.ranking import rank as rank
+    from rrarank.engine.ranking import rank_many as rank_many
     from rrarank.engine.registry import load_reranker as load_reranker
     from rrarank.engine.registry import register as register
     from rrarank.engine.reranker import Pointwise as Pointwise
@@ -55,9 +58,9 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.judge.inputs import Pooling as Pooling
     from rrarank.judge.job import JudgeJob as JudgeJob
     from rrarank.judge.job import judge_run as judge_run
+    from rrarank.label.config import LabelJob as LabelJob
+    from rrarank.label.config import LLMTeacherConfig as LLMTeacherConfig
     from rrarank.label.ensemble import EnsembleConfig as EnsembleConfig
-    from rrarank.label.job import LabelJob as LabelJob
-    from rrarank.label.job import LLMTeacherConfig as LLMTeacherConfig
     from rrarank.label.job import label_run as label_run
     from rrarank.label.selection import Selection as Selection
     from rrarank.label.teacher import ScorerConfig as ScorerConfig
@@ -102,8 +105,8 @@ _HOMES = {
     "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "doctor.job": ("check_machine",),
     "engine.blocks": ("RerankConfig", "rerank_run"),
-    "engine.ranked": ("RankedDocument", "RankedDocuments"),
-    "engine.ranking": ("arank", "rank"),
+    "engine.ranked": ("RankedDocument", "RankedDocuments", "RankedLists"),
+    "engine.ranking": ("arank", "arank_many", "rank", "rank_many"),
     "engine.registry": ("load_reranker", "register"),
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
     "errors": ("RrarankError",),
@@ -113,8 +116,9 @@ _HOMES = {
     "generate.job": ("GenerateJob", "generate_queries"),
     "judge.inputs": ("Pooling",),
     "judge.job": ("JudgeJob", "judge_run"),
+    "label.config": ("LLMTeacherConfig", "LabelJob"),
     "label.ensemble": ("EnsembleConfig",),
-    "label.job": ("LLMTeacherConfig", "LabelJob", "label_run"),
+    "label.job": ("label_run",),
     "label.selection": ("Selection",),
     "label.teacher": ("ScorerConfig",),
     "llm.base": ("LLMConfig",),

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from rrarank.data.own_documents import REMOVE_QUERY, finding_themselves, own_doc
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError, printable, shown
-from rrarank.measures.conclusions import EvaluationByTwo, by_two, two_judges_tables
+from rrarank.measures.conclusions import by_two
+from rrarank.measures.evaluation import query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
 from rrarank.measures.measure import at_level, label, level_note
-from rrarank.measures.numbers import comparison_cells, figure
-from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs, tukey_hsd
-from rrarank.measures.significance import SEED, Comparison, rests_on
+from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs
+from rrarank.measures.significance import SEED
+from rrarank.measures.tables import html, markdown, plain, print_tables
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import load_judgments
 from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, stem
@@ -71,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", help=argparse.SUPPRESS)  # of older command lines; nothing here uses several
     parser.add_argument(
         "--output", nargs="+", default=(STDIO,), metavar="FILE",
-        help=f"by suffix: .txt .md .tex .json .csv (every query) {' '.join(FIGURES)} (differences) "
+        help=f"by suffix: .txt .md .tex .html .json .csv {LONG} (every query) {' '.join(FIGURES)} (differences) "
         "(default: -, stdout)",
     )  # fmt: skip
     return parser
@@ -83,7 +84,8 @@ _MEASURES_HELP = (
 )
 
 
-SUFFIXES = (".txt", ".md", ".tex", ".json", ".csv", *FIGURES)
+LONG = ".long.csv"
+SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", ".csv", LONG, *FIGURES)
 
 
 @dataclass(frozen=True)
@@ -216,65 +218,42 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
     suffix = Path(output).suffix
     if suffix in FIGURES:
         return plot_differences(found, next(iter(found.floor)), Path(output))
+    tables = found.tables(circular=circular, tukey=tukey).values()
+    if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
+        return print_tables(tables)
     if suffix == ".json":
-        plain = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)  # JSON has no NaN
-        text = json.dumps(plain, indent=2) + "\n"
+        plain_values = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)  # JSON has no NaN
+        text = json.dumps(plain_values, indent=2) + "\n"
     elif suffix == ".csv":
-        text = _per_query(found)
+        text = _long(found) if str(output).endswith(LONG) else _wide(found)
+    elif suffix == ".tex":
+        text = found.to_latex(circular=circular, tukey=tukey)
     else:
-        style = {".md": "github", ".tex": "latex_booktabs"}.get(suffix, "simple")
-        text = _tables(found, circular, tukey, style)
+        text = {".md": markdown, ".html": html}.get(suffix, plain)(tables)
     with atomic_write(output) as file:
         file.write(text)
 
 
-def _per_query(found: Evaluation) -> str:
+def _wide(found: Evaluation) -> str:
+    """A line a query and measure, a column a system."""
+    lines = [
+        [qid, label(measure), *(row.per_query[measure][qid] for row in found.rows)]
+        for measure in found.floor
+        for qid in found.queries
+    ]
+    return _csv(["qid", "measure", *(row.name for row in found.rows)], lines)
+
+
+def _long(found: Evaluation) -> str:
+    """A line a query, measure and system."""
+    records = query_records(found)
+    return _csv(list(records[0]), [list(record.values()) for record in records])
+
+
+def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["qid", "measure", *(row.name for row in found.rows)])
-    for measure in found.floor:
-        writer.writerows([qid, measure, *(row.per_query[measure][qid] for row in found.rows)] for qid in found.queries)
+    csv.writer(text, lineterminator="\n").writerows([head, *lines])
     return text.getvalue()
-
-
-def _tables(found: Evaluation, circular: Collection[str], tukey: bool, style: str) -> str:
-    """Systems, comparisons with the baseline, and all pairs on demand; each table with its note."""
-    measures = list(found.floor)
-    rows = [["random order", *(figure(found.floor[m]) for m in measures), ""]]
-    for row in found.rows:
-        mark = " †" if row.name in circular else ""
-        rows.append([row.name + mark, *(figure(row.means[m]) for m in measures), f"{row.judged:.0%}"])
-    notes = [f"{len(found.queries)} queries. Random order: the expected value for {found.baseline}'s candidates."]
-    if circular:
-        notes.append("†: its teacher wrote the judgments.")
-    names = [label(measure) for measure in measures]
-    parts = [_table(["system", *names, "judged@10"], rows, style), " ".join(notes)]
-    if found.comparisons:
-        head = [f"minus {found.baseline}", "measure", "difference", "95% interval"]
-        head += ["p (t)", "p (Fisher)", "d", "detectable", ""]
-        parts.append(_table(head, [_against(one) for one in found.comparisons], style))
-        parts.append(rests_on(found.comparisons, len(found.queries)))
-    if tukey and len(found.rows) > 1:
-        pairs = {measure: tukey_hsd(found.rows, measure) for measure in measures}
-        rows = [[f"{a} - {b}", *(figure(pairs[m][a, b], ".2g") for m in measures)] for a, b in pairs[measures[0]]]
-        parts.append(_table(["Tukey's HSD, p", *names], rows, style))
-        parts.append(f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure.")
-    for table in two_judges_tables(found, circular) if isinstance(found, EvaluationByTwo) else ():
-        parts += [_table(table.head, table.rows, style), table.note]
-    if style == "latex_booktabs":
-        parts[1::2] = [f"% {note}" for note in parts[1::2]]
-    return "\n\n".join(parts) + "\n"
-
-
-def _against(one: Comparison) -> list[str]:
-    reading = "" if one.reading in ("better", "worse") else one.reading
-    return [one.system, label(one.measure), figure(one.mean, "+.4f"), *comparison_cells(one), reading]
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
-    from tabulate import tabulate
-
-    return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True))
 
 
 if __name__ == "__main__":

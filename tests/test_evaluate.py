@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -41,16 +42,38 @@ def test_json_holds_every_query(job, tmp_path):
 
 
 def test_the_suffix_says_how_it_is_written(job, tmp_path, capsys):
-    assert main([*job, "--tukey", "--output", "o.md", "o.tex", "o.csv", "o.png", "o.svg", "-"]) == 0
+    assert (
+        main([*job, "--tukey", "--output", "o.md", "o.tex", "o.html", "o.csv", "o.long.csv", "o.png", "o.svg", "-"])
+        == 0
+    )
     assert (tmp_path / "o.md").read_text().startswith("| system")
     assert (tmp_path / "o.tex").read_text().count("\\begin{tabular}") == 3
     assert (tmp_path / "o.csv").read_text().splitlines()[:2] == [
         "qid,measure,bm25,better",
-        "1,ndcg@5,0.7967075809905066,1.0",
+        "1,nDCG@5,0.7967075809905066,1.0",
     ]
+    assert (tmp_path / "o.long.csv").read_text().splitlines()[:3] == [
+        "qid,measure,system,value",
+        "1,nDCG@5,bm25,0.7967075809905066",
+        "1,nDCG@5,better,1.0",
+    ]
+    assert (tmp_path / "o.html").read_text().count("<table>") == 3
     assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "o.svg").read_text()
     assert "Tukey's HSD" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_rich_tables_and_a_pipe_plain_ones(job, capsys, monkeypatch):
+    flags = [*job, "--measures", "mrr"]
+    main(flags)
+    piped = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(flags)
+    shown = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
+    assert piped.splitlines()[1].startswith("------------")
+    assert "────" in shown
+    words = [word for line in piped.splitlines() for word in line.split() if "--" not in word]
+    assert [word for line in shown.splitlines() for word in line.split() if "─" not in word] == words
 
 
 def test_json_knows_no_nan(job, tmp_path):
@@ -124,7 +147,10 @@ def test_one_system_has_nothing_to_be_compared_with(job, capsys):
     ("flags", "message"),
     [
         (["--measures", "nope@3", "mpa"], "--measures: not understood: 'nope@3', 'mpa' (did you mean 'AP'?)"),
-        (["--output", "t.xlsx"], "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .json .csv .png .svg .pdf)"),
+        (
+            ["--output", "t.xlsx"],
+            "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",
+        ),
         (["--output", "t.MD"], "t.MD: unknown suffix '.MD' (known: .txt .md"),
         (["--baseline", "absent"], "no run named 'absent' to compare with (runs: bm25, better)"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'"),
@@ -143,7 +169,7 @@ def test_a_job_from_python_does_what_the_command_does(job, tmp_path, capsys):
     wanted = EvaluateJob("q.txt", ["bm25.trec", "better.trec"], measures=["mrr"], output=["o.csv"])
     found = evaluate_job(wanted)
     assert [row.means["mrr"] for row in found.rows] == pytest.approx([5 / 6, 2 / 3])
-    assert (tmp_path / "o.csv").read_text().startswith("qid,measure,bm25,better\n1,mrr,")
+    assert (tmp_path / "o.csv").read_text().startswith("qid,measure,bm25,better\n1,RR(rel=1),")
     assert capsys.readouterr().out == ""
     with pytest.raises(RrarankError, match="o.csv: exists already"):
         evaluate_job(wanted)

@@ -19,6 +19,7 @@ EXTRAS = {
     extra: {re.split(r"[\[<>=;]", line)[0] for line in lines}
     for extra, lines in PROJECT["optional-dependencies"].items()
 }
+FRAMEWORKS = {"haystack", "langchain", "llamaindex"}  # who uses one has it
 NO_MODULE = {"docs", "dev", "offline"}  # tools; a model, without which the hub's is taken
 
 RUN = """
@@ -87,11 +88,20 @@ def test_a_command_names_the_extra(module, command, folder):
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("module", ["pyterrier", "rerankers"])
-def test_an_integration_names_its_extra(module):
-    code = f"import sys; sys.modules['{module}'] = None; import rrarank.integrations.{module}"
+@pytest.mark.parametrize(
+    ("module", "extra", "package"),
+    [
+        ("pyterrier", "pyterrier", "pyterrier"),
+        ("rerankers", "rerankers", "rerankers"),
+        ("langchain_core", "langchain", "langchain-core"),
+        ("llama_index", "llamaindex", "llama-index-core"),
+        ("haystack", "haystack", "haystack-ai"),
+    ],
+)
+def test_an_integration_names_its_extra(module, extra, package):
+    code = f"import sys; sys.modules['{module}'] = None; import rrarank.integrations.{extra}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    line = f"{module} is not installed; it comes with the extra '{module}': pip install 'rrarank[{module}]'"
+    line = f"{package} is not installed; it comes with the extra '{extra}': pip install 'rrarank[{extra}]'"
     assert done.stderr.splitlines()[-1] == f"rrarank.errors.MissingPrerequisite: {line}"
 
 
@@ -110,7 +120,7 @@ def test_python_functions_name_the_extra(monkeypatch):
 
 def test_the_table_is_what_pyproject_says():
     installed = {package for extra in set(EXTRA_OF.values()) for package in EXTRAS[extra]}
-    names = {"faiss": "faiss-cpu", "jnius": "pyjnius"}
+    names = {"faiss": "faiss-cpu", "haystack": "haystack-ai", "jnius": "pyjnius", "llama_index": "llama-index-core"}
     for module, extra in EXTRA_OF.items():
         assert names.get(module, module.replace("_", "-")) in EXTRAS[extra], module
     assert {extra for extra, packages in EXTRAS.items() if packages != {"rrarank"}} - NO_MODULE == set(
@@ -123,7 +133,7 @@ def test_the_table_is_what_pyproject_says():
 def test_all_holds_every_extra_of_a_user():
     [line] = PROJECT["optional-dependencies"]["all"]
     held = set(re.findall(r"[\w-]+", line)) - {"rrarank"}
-    assert held == EXTRAS.keys() - {"all", "java", "docs", "dev"}
+    assert held == EXTRAS.keys() - {"all", "java", "docs", "dev"} - FRAMEWORKS
 
 
 def test_several_packages_stand_in_one_line():

@@ -1,6 +1,6 @@
 """Clients of other makers against a real server of ours: each example that takes a URL, run as its reader would.
 
-    python -m benchmarks serving clients [--python langchain_rerank.py=PYTHON …]
+    python -m benchmarks serving clients [--python cohere_sdk.py=PYTHON …]
 
 Each runs by this Python unless another is named for it, as one with other packages. All must give the best two passages
 in our own order, with our own relevance. Exit 1 where one does not; what is not installed is said.
@@ -26,7 +26,7 @@ from rrarank.data.types import Candidate, Query, Ranking  # noqa: E402
 from rrarank.engine.blocks import rank_block  # noqa: E402
 from rrarank.engine.registry import load_reranker  # noqa: E402
 
-CLIENTS = ("curl.sh", "cohere_sdk.py", "langchain_rerank.py", "llamaindex_rerank.py")
+CLIENTS = ("curl.sh", "cohere_sdk.py")
 QUERY = "how long to boil an egg"
 TEXTS = (
     "Eggs keep for weeks in the fridge.",

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from rrarank.data.documents import check_surrogates, each_key_once
 from rrarank.data.trec import FLOAT32_MAX, best_first, columns
-from rrarank.data.types import Hit, Qrels, Run
+from rrarank.data.types import Hit, QrelsRead, Run
 from rrarank.errors import RrarankError
 from rrarank.storage.files import read_text
 
 _LIKE_GRADES = range(-9, 10)
 
 
-def read_ranx_qrels(path: str | Path) -> Qrels:
+def read_ranx_qrels(path: str | Path) -> QrelsRead:
     """qid -> docid -> grade; a query without judgments is left out, as in a TREC file."""
-    qrels: dict[str, dict[str, int]] = {}
+    qrels = QrelsRead()
     for qid, judged in _tables(read_json(path), path, "{qid: {docid: grade}}").items():
         for docid, grade in judged.items():
             if type(grade) is not int or not abs(grade) < 1_000_000:

@@ -15,7 +15,7 @@ from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rrarank.data.types import Hit, PackedHits, Qrels, Run, make_hit
+from rrarank.data.types import Hit, PackedHits, QrelsRead, Run, make_hit
 from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, read_lines
 
@@ -182,7 +182,7 @@ def check_tag(tag: str) -> str:
 # -- qrels -------------------------------------------------------------------------------------------------
 
 
-def read_qrels(path: str | Path) -> Qrels:
+def read_qrels(path: str | Path) -> QrelsRead:
     return parse_qrels(read_lines(path), where=str(path))
 
 
@@ -190,9 +190,9 @@ BEIR_QRELS = ("query-id", "corpus-id", "score")
 """The header of BEIR's judgments."""
 
 
-def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> Qrels:
+def parse_qrels(lines: str | Iterable[str], where: str = "qrels") -> QrelsRead:
     """qid -> docid -> grade from lines of four columns `qid 0 docid grade`, or of BEIR's three below their header."""
-    qrels: dict[str, dict[str, int]] = {}
+    qrels = QrelsRead()
     expected: Sequence[str] = ("qid", "0", "docid", "grade")
     for number, line in enumerate(_split_lines(lines), start=1):
         fields = columns(line)

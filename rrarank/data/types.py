@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from html import escape
 from itertools import count, islice
 from typing import NamedTuple, TypeVar
 
@@ -80,7 +81,7 @@ class LabelledRanking:
         return self.faults[0] if self.faults else "ok"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Mapping[str, Sequence[Hit]]):
     """qid -> hits, best first; queries keep the order of the file. `tag` names the system."""
 
@@ -95,6 +96,22 @@ class Run(Mapping[str, Sequence[Hit]]):
 
     def __len__(self) -> int:
         return len(self.hits)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.tag!r}: {len(self):,} queries, {self.hit_count:,} hits>"
+
+    def _repr_html_(self) -> str:
+        """The first hits of the first queries, for a notebook."""
+        rows = [(qid, ", ".join(f"{hit.docid} ({hit.score:.4g})" for hit in self[qid][:3])) for qid in islice(self, 5)]
+        cells = "".join(f"<tr><td>{escape(qid)}</td><td>{escape(hits)}</td></tr>" for qid, hits in rows)
+        head = "<tr><th>qid</th><th>best first</th></tr>"
+        return f"<p>{escape(repr(self)[1:-1])}</p><table>{head}{cells}</table>"
+
+    @property
+    def hit_count(self) -> int:
+        if isinstance(self.hits, PackedHits):
+            return self.hits.hit_count
+        return sum(map(len, self.hits.values()))
 
 
 class PackedHits(Mapping[str, Sequence[Hit]]):
@@ -120,9 +137,21 @@ class PackedHits(Mapping[str, Sequence[Hit]]):
     def __len__(self) -> int:
         return len(self._packed)
 
+    @property
+    def hit_count(self) -> int:
+        """Without unpacking them."""
+        return sum(len(scores) for _, scores in self._packed.values())
+
 
 Qrels = Mapping[str, Mapping[str, int]]
 """qid -> docid -> grade."""
+
+
+class QrelsRead(dict[str, dict[str, int]]):
+    """`Qrels` that were read: they print in one line."""
+
+    def __repr__(self) -> str:
+        return f"<qrels: {len(self):,} queries, {sum(map(len, self.values())):,} judgments>"
 
 
 def ranking_of(qid: str, hits: Sequence[Hit], topics: Mapping[str, str], texts: Mapping[str, str]) -> Ranking:

@@ -7,22 +7,26 @@ outside it: resuming, sharding and re-running give equal bits on one machine.
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Protocol, TypeVar
 
+from rrarank.data.shapes import RunLike, TextsLike, as_texts
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
 from rrarank.engine.budget import Pace, measure_pace, within
 from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passages
-from rrarank.engine.reranker import Pointwise, Reranker
-from rrarank.errors import RrarankError, shown
+from rrarank.engine.ranking import load_once
+from rrarank.engine.registry import DEFAULT
+from rrarank.engine.reranker import ONE_AT_A_TIME, Pointwise, Reranker, check_hits
+from rrarank.errors import RrarankError
+from rrarank.sources.inputs import Origins, load_inputs
 from rrarank.storage.journal import Journal, note_key, work_key
 from rrarank.storage.sidecar import versions
 
@@ -53,19 +57,45 @@ class RerankConfig:
 
 
 def rerank_run(
-    run: Run,
-    reranker: Reranker,
+    run: RunLike,
+    reranker: Reranker | str | Path = DEFAULT,
     *,
-    topics: Mapping[str, str],
-    texts: Mapping[str, str],
+    topics: TextsLike | None = None,
+    collection: TextsLike | None = None,
+    texts: Mapping[str, str] | None = None,
     config: RerankConfig = RerankConfig(),
     tag: str = "rrarank",
 ) -> Run:
     """The run re-ranked: the Python way to `python -m rrarank.rerank`.
 
+        >>> rrarank.rerank_run({"q1": {"d1": 2.0, "d2": 1.0}}, topics={"q1": "…"}, collection={"d1": "…", "d2": "…"})
+
     Candidates without a text and queries without a topic keep their first-stage order, below what was scored.
+
+    Args:
+        run: path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
+        reranker: a loaded one; a name, folder or hub id is loaded on first use and kept.
+        topics: {qid: query}, DataFrame, path or ir_datasets id; None: those that came with the run or that its sidecar
+            names.
+        collection: {docid: text}, DataFrame, path or ir_datasets id; None: the same.
+        texts: docid -> text, used as it is: any mapping, of which only what is needed is read.
+
+    Raises:
+        RrarankError: an argument is of another kind, queries or texts are nowhere to be found, or the reranker is
+            faulty.
     """
-    return Run(dict(rerank_queries(run, reranker, topics=topics, texts=texts, config=config)), tag)
+    if collection is not None and texts is not None:
+        raise RrarankError("rerank_run: collection and texts are given; give one of the two")
+    model = reranker if isinstance(reranker, Reranker) else load_once(reranker)
+    if isinstance(run, Run) and isinstance(topics, Mapping) and texts is not None:
+        topics = as_texts(topics, "topics")
+    else:
+        given = texts if collection is None else collection
+        origins = Origins("" if topics is None else topics, "" if given is None else given)
+        inputs = load_inputs(run, origins, depth=config.depth, skip_missing=True)
+        run, topics, texts = inputs.run, inputs.topics, inputs.texts
+    with ONE_AT_A_TIME:
+        return Run(dict(rerank_queries(run, model, topics=topics, texts=texts, config=config)), tag)
 
 
 def rerank_queries(
@@ -229,7 +259,7 @@ class FinishedBlocks:
             found = [[Hit(docid, float(score)) for docid, score in hits] for hits in self._journal[key]]
             for ranking, hits in zip(block, found, strict=True):
                 candidates = ranking.candidates[: len(hits)] if self._cut else ranking.candidates
-                _check([c.docid for c in candidates], hits, f"{self._journal.path}, query {ranking.query.qid!r}")
+                check_hits([c.docid for c in candidates], hits, f"{self._journal.path}, query {ranking.query.qid!r}")
         except (RrarankError, TypeError, ValueError) as error:
             _LOG.warning("a finished block is scored again, as its record is wrong (%s)", error)
             return None
@@ -279,20 +309,10 @@ def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Pas
         later = 0 if isinstance(reranker, Pointwise) else reranker.cut - begun
         for before, after in zip(asked, ranked, strict=True):
             where = f"{type(reranker).__name__}, query {before.query.qid!r}"
-            _check([c.docid for c in before.candidates], [Hit(c.docid, c.score) for c in after.candidates], where)
+            check_hits([c.docid for c in before.candidates], [Hit(c.docid, c.score) for c in after.candidates], where)
         return ScoredBlock([best_first(merge_passages(ranking, passages)) for ranking in ranked], cut + later)
 
     return score
-
-
-def _check(asked: Sequence[str], hits: Sequence[Hit], where: str) -> None:
-    """Refuse hits that lose, invent or repeat documents, or whose scores are not finite: they must not reach a run."""
-    got = [hit.docid for hit in hits]
-    if sorted(asked) != sorted(got):
-        odd = set(asked) ^ set(got)
-        raise RrarankError(f"{where}: returned {len(got)} documents, was given {len(asked)} ({shown(odd)} differ)")
-    if bad := [hit.docid for hit in hits if not math.isfinite(hit.score)]:
-        raise RrarankError(f"{where}: scores of {shown(bad)} are not finite; the model or its input is broken")
 
 
 def with_tail(hits: Sequence[Hit], first_stage: Sequence[Hit]) -> list[Hit]:

@@ -1,19 +1,17 @@
-"""Documents as Python programs have them, in; the same documents with rank and score, out."""
+"""Ranked documents: small frozen results that print as tables."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any, overload
 
-from rrarank.data.documents import ID_FIELDS, document_text
 from rrarank.data.trec import best_first, falling_docid, place_of
-from rrarank.data.types import Candidate, Hit, Query, Ranking, blank_last
-from rrarank.errors import RrarankError
+from rrarank.data.types import Hit, Ranking, Run, blank_last
+from rrarank.engine.requests import Given
 from rrarank.extras import importing
-
-_EXPECTED = "expected a string, an object with a text field, or (id, text)"
 
 
 @dataclass(frozen=True)
@@ -69,76 +67,96 @@ class RankedDocuments(Sequence[RankedDocument]):
         with importing():
             import pandas
 
-        names = [field.name for field in fields(RankedDocument)]
-        return pandas.DataFrame([[getattr(one, name) for name in names] for one in self._documents], columns=names)
+        return pandas.DataFrame([_row(one) for one in self._documents], columns=_COLUMNS)
+
+
+_COLUMNS = [field.name for field in fields(RankedDocument)]
+
+
+def _row(one: RankedDocument) -> list[Any]:
+    return [getattr(one, name) for name in _COLUMNS]
+
+
+class RankedLists(Sequence[RankedDocuments]):
+    """The documents of several queries, one list a query in the order of the queries; prints the best of each.
+
+    Attributes:
+        queries: qid -> query. Where the queries came without ids, the qid is the place, from 0.
+    """
+
+    def __init__(self, queries: Mapping[Any, str], lists: Iterable[RankedDocuments]) -> None:
+        self.queries = dict(queries)
+        self._lists = tuple(lists)
+
+    @overload
+    def __getitem__(self, place: int) -> RankedDocuments: ...
+    @overload
+    def __getitem__(self, place: slice) -> RankedLists: ...
+    def __getitem__(self, place: int | slice) -> RankedDocuments | RankedLists:
+        found = self._lists[place]
+        if isinstance(found, RankedDocuments):
+            return found
+        return RankedLists(dict(list(self.queries.items())[place]), found)
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RankedLists) and (self.queries, self._lists) == (other.queries, other._lists)
+
+    def __hash__(self) -> int:
+        return hash(self._lists)
+
+    @property
+    def by_qid(self) -> dict[Any, RankedDocuments]:
+        return dict(zip(self.queries, self._lists, strict=True))
+
+    def __repr__(self) -> str:
+        lines = [f"{'qid':<12}  {'docs':>4}  {'score':>8}  {'id':<12}  best text"]
+        for qid, found in islice(self.by_qid.items(), _SHOWN):
+            best = f"{found[0].score:>8.4f}  {found[0].id!s:<12.12}  {_short(found[0].text)}" if found else ""
+            lines.append(f"{qid!s:<12.12}  {len(found):>4}  {best}".rstrip())
+        more = [f"… and {len(self) - _SHOWN:,} more queries"] if len(self) > _SHOWN else []
+        return "\n".join([*lines, *more])
+
+    def _repr_html_(self) -> str:
+        parts = (
+            f"<p>{html.escape(f'{qid}: {self.queries[qid]}')}</p>{found[:3]._repr_html_()}"
+            for qid, found in islice(self.by_qid.items(), _SHOWN)
+        )
+        more = f"<p>… and {len(self) - _SHOWN:,} more queries</p>" if len(self) > _SHOWN else ""
+        return "".join(parts) + more
+
+    def to_pandas(self) -> Any:  # pandas has no types here
+        """A DataFrame with the columns qid, query, rank, score, id, text, document."""
+        with importing():
+            import pandas
+
+        rows = [[qid, self.queries[qid], *_row(one)] for qid, found in self.by_qid.items() for one in found]
+        return pandas.DataFrame(rows, columns=["qid", "query", *_COLUMNS])
+
+    def to_run(self, tag: str = "rrarank") -> Run:
+        """A run of these scores, whose qids and docids are strings: for `evaluate_runs` and `write_run`."""
+        hits = {str(qid): [Hit(str(one.id), one.score) for one in found] for qid, found in self.by_qid.items()}
+        return Run(hits, tag)
+
+
+_SHOWN = 10
+"""Queries in a table."""
+
+
+def ranked_documents(given: Given, ranking: Ranking, top_k: int | None) -> RankedDocuments:
+    """What a reranker made of the documents, as results; blank texts come last."""
+    scores = {place_of(candidate.docid): candidate.score for candidate in ranking.candidates}
+    kept = blank_last(given.texts, [scores[place] for place in range(len(given.texts))])
+    hits = best_first(Hit(falling_docid(place), score) for place, score in enumerate(kept))[:top_k]
+    order = [(place_of(hit.docid), hit.score) for hit in hits]
+    return RankedDocuments(
+        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place])
+        for rank, (place, score) in enumerate(order, start=1)
+    )
 
 
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-@dataclass(frozen=True)
-class Given:
-    """The documents of a caller: ids, texts and the objects themselves, in the same order."""
-
-    ids: Sequence[Any]
-    texts: Sequence[str]
-    documents: Sequence[Any]
-
-    def ranking(self, query: str) -> Ranking:
-        """The documents as candidates in the given order; equal scores keep that order."""
-        places = range(len(self.texts))
-        candidates = (Candidate(falling_docid(n), self.texts[n], float(-n)) for n in places)
-        return Ranking(Query("1", query), tuple(candidates))
-
-    def ranked(self, ranking: Ranking, top_k: int | None) -> RankedDocuments:
-        """What a reranker made of `ranking`, as results."""
-        scores = {place_of(c.docid): c.score for c in ranking.candidates}
-        kept = blank_last(self.texts, [scores[place] for place in range(len(self.texts))])
-        hits = best_first(Hit(falling_docid(place), score) for place, score in enumerate(kept))[:top_k]
-        order = [(place_of(hit.docid), hit.score) for hit in hits]
-        return RankedDocuments(
-            RankedDocument(rank, score, self.ids[place], self.texts[place], self.documents[place])
-            for rank, (place, score) in enumerate(order, start=1)
-        )
-
-
-def read_documents(documents: Any) -> Given:  # Any: all the shapes below
-    """From strings, objects with a text field, (id, text) pairs, {id: text}, a pandas Series or DataFrame.
-
-    Raises:
-        RrarankError: something else is among them.
-    """
-    rows: list[Any]
-    if isinstance(documents, str | bytes) or not hasattr(documents, "__iter__"):
-        raise RrarankError(f"documents is of type {type(documents).__name__}, expected a list of documents")
-    if hasattr(documents, "columns") and hasattr(documents, "to_dict"):  # a DataFrame
-        rows, names = documents.to_dict("records"), list(documents.index)
-    elif isinstance(documents, Mapping):
-        rows, names = list(documents.values()), list(documents)
-    elif hasattr(documents, "index") and hasattr(documents, "items"):  # a Series
-        rows, names = list(documents), list(documents.index)
-    else:
-        rows = list(documents)
-        names = list(range(len(rows)))
-    parts = [_parts(row, name, f"document {place}") for place, (row, name) in enumerate(zip(rows, names, strict=True))]
-    return Given([name for name, _ in parts], [text for _, text in parts], rows)
-
-
-def _parts(row: Any, name: Any, where: str) -> tuple[Any, str]:
-    """The id and the text."""
-    if isinstance(row, str):
-        return name, row
-    if isinstance(row, Mapping):
-        return next((row[field] for field in ID_FIELDS if row.get(field) is not None), name), document_text(row, where)
-    if isinstance(row, tuple) and len(row) == 2 and isinstance(row[1], str):
-        return row[0], row[1]
-    raise RrarankError(f"{where} is of type {type(row).__name__}, {_EXPECTED}")
-
-
-def check_request(query: object, top_k: object) -> None:
-    if not isinstance(query, str):
-        raise RrarankError(f"query is of type {type(query).__name__}, expected a string")
-    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-        raise RrarankError(f"top_k {top_k!r}: expected a whole number from 1, or None for all")

@@ -1,15 +1,18 @@
-"""Rank a few documents in one call: the model is loaded on first use and kept."""
+"""Rank documents in one call: the model is loaded on first use and kept."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rrarank.engine import registry
-from rrarank.engine.ranked import RankedDocuments, check_request, read_documents
+from rrarank.engine.progress import no_widget_warning
+from rrarank.engine.ranked import RankedDocuments, RankedLists
+from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
 from rrarank.engine.reranker import Reranker
 
 _LOADING = threading.Lock()
@@ -32,12 +35,39 @@ def rank(
     Raises:
         RrarankError: an argument is of another kind, or the model cannot be loaded.
     """
-    check_request(query, top_k)
-    given = read_documents(documents)
-    if not given.texts:
-        return RankedDocuments([])  # without loading a model
-    reranker = model if isinstance(model, Reranker) else _load_once(str(model))
-    return reranker.rank_given(query, given, top_k)
+    check_top_k(top_k)
+    return _rank([read_request(query, documents)], top_k, model)[0]
+
+
+def rank_many(
+    queries: Sequence[str] | Mapping[Any, str] | Any,
+    documents: Any = None,
+    *,
+    top_k: int | None = None,
+    model: str | Path | Reranker = registry.DEFAULT,
+    progress: bool | None = None,
+) -> RankedLists:
+    """The documents of each query, best first: the scores of `rank`, faster, as queries are scored together.
+
+        >>> cats = ["Dogs bark.", "Cats purr when they are content."]
+        >>> [found[0].id for found in rrarank.rank_many(["why do cats purr", "which animal barks"], cats)]
+        [1, 0]
+
+    Args:
+        queries: strings; {qid: query}; or a DataFrame with the columns qid and query.
+        documents: one list of documents, as `rank` takes it, for all queries, or a list of such lists, one a query. For
+            queries with ids also {qid: documents}, or a DataFrame whose column qid says to which query a row belongs.
+            None where the DataFrame of the queries holds the documents too, as PyTerrier's does.
+        top_k: how many to return for each query; None: all.
+        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker.
+        progress: whether to show a progress bar; None: for long jobs.
+
+    Raises:
+        RrarankError: an argument is of another kind, queries and documents do not fit together, or the model cannot be
+            loaded.
+    """
+    check_top_k(top_k)
+    return _rank(read_requests(queries, documents), top_k, model, progress)
 
 
 async def arank(
@@ -47,9 +77,31 @@ async def arank(
     return await asyncio.to_thread(rank, query, documents, top_k=top_k, model=model)
 
 
-def _load_once(model: str) -> Reranker:
-    with _LOADING:
-        return _load(model)
+async def arank_many(
+    queries: Sequence[str] | Mapping[Any, str] | Any,
+    documents: Any = None,
+    *,
+    top_k: int | None = None,
+    model: str | Path | Reranker = registry.DEFAULT,
+    progress: bool | None = None,
+) -> RankedLists:
+    """`rank_many` in another thread, to be awaited."""
+    return await asyncio.to_thread(rank_many, queries, documents, top_k=top_k, model=model, progress=progress)
+
+
+def _rank(
+    requests: Sequence[Request], top_k: int | None, model: str | Path | Reranker, progress: bool | None = False
+) -> RankedLists:
+    if not any(one.given.texts for one in requests):  # without loading a model
+        return RankedLists({one.qid: one.query for one in requests}, [RankedDocuments([]) for _ in requests])
+    reranker = model if isinstance(model, Reranker) else load_once(model)
+    return reranker.rank_requests(requests, top_k, progress)
+
+
+def load_once(model: str | Path) -> Reranker:
+    """The reranker of that name, or the cross-encoder in that folder or of that hub id; loaded once a process."""
+    with _LOADING, no_widget_warning():
+        return _load(str(model))
 
 
 @cache

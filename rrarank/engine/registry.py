@@ -6,12 +6,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints, overload
 
 from rrarank.errors import RrarankError, did_you_mean, shown
 
 if TYPE_CHECKING:
-    from rrarank.engine.reranker import Reranker, RerankerConfig
+    from rrarank.engine.reranker import Pointwise, Reranker, RerankerConfig
+
+PointwiseName: TypeAlias = Literal[
+    "cross-encoder", "gpt", "monobert", "monot5", "rra-bert", "rra-gpt", "sparse-encoder"
+]
+"""The names of rerankers that score each pair on its own."""
 
 GROUP = "rrarank.rerankers"
 DEFAULT = "rra-bert"
@@ -80,12 +86,29 @@ def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
     return known
 
 
+@overload
+def load_reranker(
+    name: PointwiseName = "rra-bert",
+    *,
+    model: str | Path | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    backend: str | None = None,
+    precision: str | None = None,
+    **config: object,
+) -> Pointwise: ...
+@overload
+def load_reranker(name: str = DEFAULT, **config: object) -> Reranker: ...
 def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
     """The reranker of that name, its model loaded.
 
     Args:
-        config: fields of the class's `Config` (`model`, `device`, `threads`, `max_length`, …); None for its default.
+        config: fields of the class's `Config`, the usual ones named above; None for its default.
     """
+    if isinstance(config.get("model"), Path):
+        config["model"] = str(config["model"])
     return find_reranker(name)(configure(name, **config))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,14 +15,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rrarank.data.trec import best_first
 from rrarank.data.types import Candidate, Hit, Ranking
 from rrarank.engine.batches import Batch, Ids, score_in_batches
-from rrarank.engine.ranked import Given, RankedDocuments, check_request, read_documents
-from rrarank.errors import RrarankError
+from rrarank.engine.progress import progress_bar
+from rrarank.engine.ranked import RankedDocuments, RankedLists, ranked_documents
+from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
+from rrarank.errors import RrarankError, shown
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
+"""Held while a model works: tokenizers are not safe in threads."""
+PAIRS = 800  # scored together in `rank_many`: as many as in a block of 8 queries of 100 candidates
 
 Finish = Callable[[], "list[Ranking]"]
 """Score a prepared block: the same candidates with their scores, in any order; the engine sorts them."""
@@ -72,16 +78,45 @@ class Reranker(ABC):
 
     def rank(self, query: str, documents: Any, *, top_k: int | None = None) -> RankedDocuments:
         """The documents, best first; see `rrarank.rank`."""
-        check_request(query, top_k)
-        return self.rank_given(query, read_documents(documents), top_k)
+        check_top_k(top_k)
+        return self.rank_requests([read_request(query, documents)], top_k)[0]
 
-    def rank_given(self, query: str, given: Given, top_k: int | None) -> RankedDocuments:
-        """The same for documents that are read already. One call at a time: tokenizers are not safe in threads."""
-        if not given.texts:
-            return RankedDocuments([])
-        with _ONE_AT_A_TIME:
-            [ranking] = self.rerank_block([given.ranking(query)])
-        return given.ranked(ranking, top_k)
+    def rank_many(
+        self, queries: Any, documents: Any = None, *, top_k: int | None = None, progress: bool | None = None
+    ) -> RankedLists:
+        """The documents of each query, best first; see `rrarank.rank_many`."""
+        check_top_k(top_k)
+        return self.rank_requests(read_requests(queries, documents), top_k, progress)
+
+    async def arank(self, query: str, documents: Any, *, top_k: int | None = None) -> RankedDocuments:
+        """`rank` in another thread, to be awaited."""
+        return await asyncio.to_thread(self.rank, query, documents, top_k=top_k)
+
+    async def arank_many(
+        self, queries: Any, documents: Any = None, *, top_k: int | None = None, progress: bool | None = None
+    ) -> RankedLists:
+        """`rank_many` in another thread, to be awaited."""
+        return await asyncio.to_thread(self.rank_many, queries, documents, top_k=top_k, progress=progress)
+
+    def rank_requests(
+        self, requests: Sequence[Request], top_k: int | None, progress: bool | None = False
+    ) -> RankedLists:
+        """The same for what is read already. Queries are scored together; other threads wait for a group of them."""
+        found: list[RankedDocuments] = []
+        with progress_bar(sum(len(one.given.texts) for one in requests), " pairs", progress) as advance:
+            for group in _groups(requests):
+                found += self._rank_group(group, top_k)
+                advance(sum(len(one.given.texts) for one in group))
+        return RankedLists({one.qid: one.query for one in requests}, found)
+
+    def _rank_group(self, group: Sequence[Request], top_k: int | None) -> list[RankedDocuments]:
+        asked = [one.ranking(str(place)) for place, one in enumerate(group)]
+        with ONE_AT_A_TIME:
+            ranked = self.rerank_block(asked)
+        for before, after in zip(asked, ranked, strict=True):
+            hits = [Hit(candidate.docid, candidate.score) for candidate in after.candidates]
+            check_hits([candidate.docid for candidate in before.candidates], hits, type(self).__name__)
+        return [ranked_documents(one.given, ranking, top_k) for one, ranking in zip(group, ranked, strict=True)]
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
         """Do what another thread can do while the block before is scored; return a function that does the rest."""
@@ -178,3 +213,27 @@ def _best_first(ranking: Ranking) -> Ranking:
     text = {candidate.docid: candidate.text for candidate in ranking.candidates}
     hits = best_first(Hit(candidate.docid, candidate.score) for candidate in ranking.candidates)
     return Ranking(ranking.query, tuple(Candidate(hit.docid, text[hit.docid], hit.score) for hit in hits))
+
+
+def _groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Consecutive requests of about `PAIRS` documents together."""
+    group: list[Request] = []
+    pairs = 0
+    for one in requests:
+        group.append(one)
+        pairs += len(one.given.texts)
+        if pairs >= PAIRS:
+            yield group
+            group, pairs = [], 0
+    if group:
+        yield group
+
+
+def check_hits(asked: Sequence[str], hits: Sequence[Hit], where: str) -> None:
+    """Refuse hits that lose, invent or repeat documents, or whose scores are not finite: they must not reach a run."""
+    got = [hit.docid for hit in hits]
+    if sorted(asked) != sorted(got):
+        odd = set(asked) ^ set(got)
+        raise RrarankError(f"{where}: returned {len(got)} documents, was given {len(asked)} ({shown(odd)} differ)")
+    if bad := [hit.docid for hit in hits if not math.isfinite(hit.score)]:
+        raise RrarankError(f"{where}: scores of {shown(bad)} are not finite; the model or its input is broken")

@@ -6,26 +6,31 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, overload
 
 from tqdm import tqdm
 
-from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
+from rrarank.cli.llm import cost, follow, is_partial, show_question, unanswered
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.distillation_set import teacher_name, write_set
 from rrarank.data.run_files import read_run_file
+from rrarank.data.shapes import RunLike, TextsLike, run_name
 from rrarank.data.types import LabelledRanking, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer
-from rrarank.engine.ray import RayBlocks, RayConfig
+from rrarank.engine.ray import RayBlocks
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import PartialSuccess, RrarankError, did_you_mean, shown
 from rrarank.label.audit import audit
+from rrarank.label.config import LabelJob as LabelJob
+from rrarank.label.config import LLMTeacherConfig as LLMTeacherConfig
+from rrarank.label.config import TeacherConfig
 from rrarank.label.ensemble import FIRST_STAGE, Ensemble, EnsembleConfig, FirstStageScores
 from rrarank.label.llm_teacher import TOKENS_A_REASON, LLMTeacher
-from rrarank.label.selection import Selection, StoredEmbeddings, choose_lists
+from rrarank.label.selection import StoredEmbeddings, choose_lists
 from rrarank.label.teacher import FusedRuns, RerankerTeacher, ScorerConfig, Teacher
 from rrarank.llm.base import LLMConfig, public_name
 from rrarank.llm.load import load_llm
@@ -38,80 +43,48 @@ from rrarank.storage.journal import Journal
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
 
-@dataclass(frozen=True)
-class LLMTeacherConfig:
-    """An LLM that ranks each list, and perhaps one that gives reasons for the ranking.
-
-    Args:
-        llm: the model that ranks.
-        prompt: name of a shipped prompt, or a YAML file with rank_llm's keys.
-        explainer: the model that gives reasons; None: no reasons.
-        explainer_prompt: the same as `prompt`, for the reasons.
-        context: maximum number of tokens of question and answer together.
-        passage_tokens: maximum number of tokens of a passage.
-    """
-
-    llm: LLMConfig
-    prompt: str = "relevant-only"
-    explainer: LLMConfig | None = None
-    explainer_prompt: str = "reasons"
-    context: int = PromptedLLM.context
-    passage_tokens: int = PromptedLLM.passage_tokens
-
-
-@dataclass(frozen=True)
-class LabelJob:
-    """What `label_run` does.
-
-    Args:
-        run: the first stage, as `load_inputs` takes it.
-        teacher: an LLM, the paths of TREC runs, a reranker, or several rerankers.
-        origins: queries and texts; empty: as the run's sidecar says.
-        preranker: orders the candidates from which `selection` takes the list.
-        output: the set to write, JSONL; empty: `<run>.<teacher>.jsonl`; `-` is stdout.
-        limit: only so many queries; 0: all.
-        skip_missing: leave out candidates without text and queries without topic instead of refusing the run.
-        device, batch_size, threads: for pre-ranker and reranker teacher; empty or 0: their defaults.
-        ray: score on workers of Ray; None: in this process.
-        price: cost of a million tokens asked and of a million answered.
-        dry_run: estimate tokens and cost, print the first prompt and stop.
-    """
-
-    run: str
-    teacher: LLMTeacherConfig | Sequence[str] | ScorerConfig | EnsembleConfig
-    origins: Origins = field(default_factory=Origins)
-    preranker: ScorerConfig = field(default_factory=lambda: ScorerConfig("bi-encoder"))
-    selection: Selection = field(default_factory=Selection)
-    output: str = ""
-    limit: int = 0
-    skip_missing: bool = False
-    overwrite: bool = False
-    device: str = ""
-    batch_size: int = 0
-    threads: int = 0
-    ray: RayConfig | None = None
-    price: Sequence[float] = FREE
-    dry_run: bool = False
-
-    @property
-    def teacher_name(self) -> str:
-        """`llm`, `runs`, `ensemble`, or the reranker's name."""
-        if isinstance(self.teacher, EnsembleConfig):
-            return Ensemble.kind
-        if isinstance(self.teacher, ScorerConfig):
-            return self.teacher.name
-        return "llm" if isinstance(self.teacher, LLMTeacherConfig) else "runs"
-
-
-def label_run(job: LabelJob) -> list[str]:
+@overload
+def label_run(job: LabelJob) -> list[str]: ...
+@overload
+def label_run(
+    job: RunLike,
+    teacher: TeacherConfig,
+    *,
+    topics: TextsLike = "",
+    collection: TextsLike = "",
+    **settings: Any,
+) -> list[str]: ...
+def label_run(
+    job: LabelJob | RunLike,
+    teacher: TeacherConfig | None = None,
+    *,
+    topics: TextsLike = "",
+    collection: TextsLike = "",
+    **settings: Any,
+) -> list[str]:
     """Write the distillation set and return its path: nothing for stdout or a dry run.
 
+        >>> rrarank.label_run(run, rrarank.ScorerConfig("monot5"), topics=queries, collection=texts, output="set.jsonl")
+
     Answers are journaled: a job that was stopped, or that some answers failed, continues when it is run again.
+
+    Args:
+        job: the whole job; or the run, and then what the job needs besides.
+        topics, collection: as fields of `Origins`.
+        settings: other fields of `LabelJob`.
 
     Raises:
         RrarankError: bad input; PartialSuccess: some queries have no answer, the others are written.
     """
-    job = replace(job, output=job.output or f"{output_stem(job.run)}.{job.teacher_name}.jsonl")
+    if not isinstance(job, LabelJob):
+        if teacher is None:
+            raise RrarankError("label_run: no teacher; give one after the run, or a LabelJob")
+        job = LabelJob(job, teacher, Origins(topics, collection), **settings)
+    return _label(job)
+
+
+def _label(job: LabelJob) -> list[str]:
+    job = replace(job, output=job.output or f"{output_stem(run_name(job.run))}.{job.teacher_name}.jsonl")
     _check(job)
     config = _config(job)
     used = [find(path) for path in _files(job).values() if Path(path).is_file()]
@@ -136,7 +109,9 @@ def label_run(job: LabelJob) -> list[str]:
         message = unanswered("queries", failed, teacher.failures, job.output)
         failure = PartialSuccess(message, written) if failed else None
         if not made:
-            raise failure or RrarankError(f"{job.run}: no query has a candidate with a text; nothing to label")
+            raise failure or RrarankError(
+                f"{run_name(job.run)}: no query has a candidate with a text; nothing to label"
+            )
         _write(job, inputs, config, made, failed)
         if not failed and (others := journal.remove_used()):
             say(f"{journal.path} stays: {others:,} of its records are of another job")

@@ -6,11 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 
 from rrarank.data.judges import Judgments
+from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.kappa import kendall_tau
 from rrarank.measures.measure import label
 from rrarank.measures.numbers import figure, interval
-from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import Comparison
+from rrarank.measures.tables import Cell, Table, bold_best, cells
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Conclusion:
         return f"{changed} ({before[0]} {before[1]} -> {after[0]} {after[1]})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EvaluationByTwo(Evaluation):
     """An evaluation by people's judgments, and the same with an LLM's added.
 
@@ -49,6 +50,12 @@ class EvaluationByTwo(Evaluation):
     added: int = field(kw_only=True)
     agreement: Sequence[str] = field(kw_only=True)
     conclusions: Sequence[Conclusion] = field(kw_only=True)
+
+    def tables(self, *, circular: Collection[str] = (), tukey: bool = False) -> dict[str, Table]:
+        """Those of the evaluation by people, the systems by both, and the conclusions side by side."""
+        by_both = {"systems-with-llm": _systems(self, circular)}
+        by_both |= {"conclusions": _conclusions(self)} if self.conclusions else {}
+        return super().tables(circular=circular, tukey=tukey) | by_both
 
 
 def by_two(people: Evaluation, both: Evaluation, judgments: Judgments, agreement: Sequence[str]) -> EvaluationByTwo:
@@ -71,31 +78,13 @@ def _change(people: Comparison, both: Comparison) -> str:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class PlainTable:
-    """A table of texts with its note."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str
-
-
-def two_judges_tables(found: EvaluationByTwo, circular: Collection[str] = ()) -> list[PlainTable]:
-    """The systems by both sets of judgments, and the conclusions side by side.
-
-    Args:
-        circular: systems whose teacher is one of the LLMs.
-    """
-    return [_systems(found, circular), *([_conclusions(found)] if found.conclusions else [])]
-
-
-def _systems(found: EvaluationByTwo, circular: Collection[str]) -> PlainTable:
+def _systems(found: EvaluationByTwo, circular: Collection[str]) -> Table:
+    """The systems by both sets of judgments."""
     measures = list(found.floor)
     rows = [
         [
-            row.name + (" †" if row.name in circular else ""),
-            *(figure(row.means[measure]) for measure in measures),
-            f"{row.judged:.0%}",
+            Cell(row.name, marks="†" if row.name in circular else ""),
+            *cells([*(figure(row.means[measure]) for measure in measures), f"{row.judged:.0%}"]),
         ]
         for row in found.both.rows
     ]
@@ -104,22 +93,34 @@ def _systems(found: EvaluationByTwo, circular: Collection[str]) -> PlainTable:
     if len(found.rows) > 2:
         taus = ", ".join(f"{label(measure)} {_tau(found, measure):.2f}" for measure in measures)
         notes.append(f"Kendall's tau with the order of the systems by people's judgments alone: {taus}.")
-    return PlainTable(["system", *map(label, measures), "judged@10"], rows, " ".join([*notes, *found.agreement]))
+    return Table(
+        ["system", *map(label, measures), "judged@10"],
+        bold_best(rows, range(1, len(measures) + 1)),
+        title="Means of each system with an LLM's judgments.",
+        note=" ".join([*notes, *found.agreement]),
+        legend="Bold: the best.",
+    )
 
 
 def _tau(found: EvaluationByTwo, measure: str) -> float:
     return kendall_tau(*([row.means[measure] for row in one.rows] for one in (found, found.both)))
 
 
-def _conclusions(found: EvaluationByTwo) -> PlainTable:
+def _conclusions(found: EvaluationByTwo) -> Table:
     head = [f"minus {found.baseline}", "measure", "by people", "95% interval", "", "with the LLM", "95% interval", ""]
     rows = [
-        [one.people.system, label(one.people.measure), *_cells(one.people), *_cells(one.both), one.change]
+        cells([one.people.system, label(one.people.measure), *_cells(one.people), *_cells(one.both), one.change])
         for one in found.conclusions
     ]
     changed = [one.sentence for one in found.conclusions if one.change]
     which = f"{len(changed)} would change: {'; '.join(changed)}." if changed else "none would change."
-    return PlainTable([*head, "changes"], rows, f"Of {len(found.conclusions)} conclusions, {which}")
+    return Table(
+        [*head, "changes"],
+        rows,
+        words=frozenset({0, 1, 4, 7, 8}),
+        title="Conclusions by people's judgments, and with an LLM's.",
+        note=f"Of {len(found.conclusions)} conclusions, {which}",
+    )
 
 
 def _cells(one: Comparison) -> list[str]:

@@ -19,7 +19,7 @@ from rrarank.measures.significance import interval_of_values
 from rrarank.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
-    from rrarank.measures.scores import Evaluation
+    from rrarank.measures.evaluation import Evaluation
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GREEN = "#2b6cb0", "#c05621", "#2f855a"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
+from rrarank.data.shapes import RunLike, as_run
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
 from rrarank.errors import MissingPrerequisite, RrarankError, did_you_mean
@@ -30,7 +31,7 @@ _LOG = logging.getLogger("rrarank")
 
 
 def fuse_runs(
-    runs: Sequence[Run],
+    runs: Sequence[RunLike] | Mapping[str, RunLike],
     method: str = "rrf",
     *,
     norm: str = "min-max",
@@ -46,6 +47,7 @@ def fuse_runs(
     lowest is 0. `max` normalisation shifts negative scores likewise, because it divides by the highest.
 
     Args:
+        runs: two or more, or {name: run}; each a path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
         method: `rrf` (reciprocal rank fusion: Cormack et al., SIGIR 2009) or another of `METHODS`, named as in ranx.
         norm: normalisation of scores per query and run, for the methods `BY_SCORE`.
         k: rrf's constant; 60 in its paper.
@@ -56,6 +58,14 @@ def fuse_runs(
     Raises:
         RrarankError: fewer than two runs, an unknown method, wrong weights, or scores that the method cannot fuse.
     """
+    listed = runs.values() if isinstance(runs, Mapping) else runs
+    given = [as_run(run, f"runs, item {place}") for place, run in enumerate(listed, start=1)]
+    return _fused(given, method, norm=norm, k=k, phi=phi, weights=weights, hits=hits)
+
+
+def _fused(
+    runs: Sequence[Run], method: str, *, norm: str, k: int, phi: float, weights: Sequence[float], hits: int
+) -> Run:
     _check_arguments(runs, method, norm, phi, weights)
     params: Mapping[str, object] = {"k": k} if method == "rrf" else {"phi": phi} if method == "rbc" else {}
     groups: dict[tuple[int, ...], list[str]] = {}  # ranx fuses only runs of equal queries

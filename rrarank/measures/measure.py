@@ -95,6 +95,8 @@ def parse_measure(text: str) -> Measure:
 def _with_argument(measure: Measure, argument: str, text: str) -> Measure:
     if level := re.fullmatch(r"rel=([1-9][0-9]{0,5})", argument):
         return replace(measure, level=int(level[1]))
+    if measure.name == "nDCG" and argument in ("dcg='exp-log2'", 'dcg="exp-log2"'):
+        return replace(measure, name="nDCG_burges")
     persistence = re.fullmatch(r"p=(0?\.[0-9]{1,9})", argument)
     if persistence and measure.name == "RBP" and float(persistence[1]):
         return replace(measure, persistence=float(persistence[1]))

@@ -12,17 +12,19 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
+from rrarank.measures.evaluation import comparisons_table, systems_table
 from rrarank.measures.figures import differences_svg
 from rrarank.measures.measure import label
-from rrarank.measures.numbers import comparison_cells, figure, interval
+from rrarank.measures.numbers import figure, interval
 from rrarank.measures.scores import MEASURES, Evaluation, Row, evaluate_runs
-from rrarank.measures.significance import SEED, interval_method, interval_of_values, rests_on
+from rrarank.measures.significance import SEED, interval_method, interval_of_values
+from rrarank.measures.tables import Table, html_table, printable
 from rrarank.storage.files import atomic_write
 
 CUT = 180  # characters of a passage that are shown before it is opened
@@ -77,30 +79,25 @@ def write_report(output: str | Path, material: Material, config: PageConfig = Pa
 def report_page(found: Evaluation, material: Material, config: PageConfig = PageConfig()) -> str:
     """The page; equal arguments give equal text."""
     from jinja2 import Environment
+    from markupsafe import Markup
 
     source = resources.files("rrarank.measures").joinpath("report_page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable)
-    page.filters.update(figure=figure, shown=shown, comparison_cells=comparison_cells, label=label)
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
+    page.filters.update(figure=figure, shown=shown, label=label, html_table=lambda table: Markup(html_table(table)))
     first, *others = material.runs
     return page.from_string(source).render(
+        against=comparisons_table(found) if found.comparisons else None,
         config=config,
         differences=[f"{name} - {found.baseline}" for name in others],
         found=found,
-        interval_method=interval_method(len(found.queries)),
-        intervals=_intervals(found, config),
         measures=list(config.measures),
         names=list(material.runs),
         queries=[_query(qid, found, material, config) for qid in found.queries],
-        rests_on=rests_on(found.comparisons, len(found.queries)),
         script_hash=_script_hash(source),
+        systems=_systems(found, config),
         title=config.title or " against ".join(filter(None, [", ".join(others), first])),
         **(_plot(found, config.measures[0]) if found.comparisons else {}),
     )
-
-
-def _printable(value: object) -> object:
-    """Replace what HTML may not hold: control characters and lone surrogates. jinja2 calls it for every value."""
-    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", value) if type(value) is str else value
 
 
 def _script_hash(source: str) -> str:
@@ -117,13 +114,15 @@ def _plot(found: Evaluation, measure: str) -> dict[str, str]:
     return {"plot": Markup(svg), "plot_caption": caption}
 
 
-def _intervals(found: Evaluation, config: PageConfig) -> dict[tuple[str, str], str]:
-    """(system, measure) -> the interval of its mean."""
-    return {
+def _systems(found: Evaluation, config: PageConfig) -> Table:
+    """The systems, each mean above its interval."""
+    intervals = {
         (row.name, measure): interval(*interval_of_values(list(row.per_query[measure].values()), seed=config.seed))
         for row in found.rows
         for measure in config.measures
     }
+    table = systems_table(found, intervals=intervals)
+    return replace(table, note=f"Means with 95% intervals ({interval_method(len(found.queries))}). {table.note}")
 
 
 # -- queries ----------------------------------------------------------------------------------------------------------

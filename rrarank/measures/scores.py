@@ -7,57 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from rrarank.data.own_documents import without_own_documents
+from rrarank.data.shapes import QrelsLike, RunLike, as_runs
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
+from rrarank.measures.evaluation import Evaluation as Evaluation
+from rrarank.measures.evaluation import Row as Row
+from rrarank.measures.evaluation import tukey_hsd as tukey_hsd
 from rrarank.measures.measure import parse_measure, parse_measures
 from rrarank.measures.significance import SEED, Comparison, compare, holm
 from rrarank.measures.values import judged_at as judged_at
 from rrarank.measures.values import per_query_scores as per_query_scores
+from rrarank.sources.texts import any_qrels
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One system in a table.
-
-    Args:
-        means: measure -> mean over the queries of the qrels.
-        judged: share of its top 10 that has a judgment.
-        per_query: measure -> qid -> value.
-    """
-
-    name: str
-    means: Mapping[str, float]
-    judged: float
-    per_query: Mapping[str, Mapping[str, float]] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate_runs` found.
-
-    Args:
-        floor: measure -> expected value of a random order of the baseline's candidates.
-        comparisons: every other system against the baseline, on every measure; corrected within each measure.
-        queries: qids of the means.
-        unanswered: system -> judged qids that its run lacks; they count as 0, or are left out by `intersection`.
-    """
-
-    rows: Sequence[Row]
-    floor: Mapping[str, float]
-    baseline: str
-    comparisons: Sequence[Comparison]
-    queries: Sequence[str]
-    unanswered: Mapping[str, Sequence[str]]
-
-
 def evaluate_runs(
-    qrels: Qrels,
-    runs: Mapping[str, Run],
+    qrels: QrelsLike,
+    runs: Mapping[str, RunLike] | Sequence[RunLike] | RunLike,
     *,
     measures: Sequence[str] = MEASURES,
     baseline: str = "",
@@ -68,7 +38,8 @@ def evaluate_runs(
     """Compare systems over the queries of the qrels.
 
     Args:
-        runs: name -> run.
+        qrels: {qid: {docid: grade}}, path, ir_datasets id, ranx Qrels, or DataFrame.
+        runs: {name: run}, a list of runs, or one run; each a path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
         measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
         remove_query: leave out hits whose docid is the qid, as BEIR does and ArguAna and Quora need.
@@ -79,6 +50,7 @@ def evaluate_runs(
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
+    qrels, runs = any_qrels(qrels), as_runs(runs)
     baseline = baseline or next(iter(runs), "")
     if remove_query:
         runs = {name: without_own_documents(run) for name, run in runs.items()}
@@ -115,26 +87,6 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
     found = [compare(row.name, measure, list(row.per_query[measure].values()), theirs, seed=seed) for row in others]
     student, fisher = holm([c.student for c in found]), holm([c.fisher for c in found])
     return [replace(c, student_holm=student[i], fisher_holm=fisher[i]) for i, c in enumerate(found)]
-
-
-def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
-    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
-
-    NaN where the statistic is not finite: over a single query, or if no system's values vary.
-
-    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
-    """
-    from scipy.stats import tukey_hsd as hsd
-
-    values = [list(row.per_query[measure].values()) for row in rows]
-    varies = any(len(set(one)) > 1 for one in values)
-    ps = hsd(*values).pvalue if varies else None
-    return {
-        (a.name, b.name): math.nan if ps is None else float(ps[i, j])
-        for i, a in enumerate(rows)
-        for j, b in enumerate(rows)
-        if i < j
-    }
 
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:

@@ -53,14 +53,16 @@ class Comparison:
         return "not resolved" if not self.fisher_holm < ALPHA else "better" if self.mean > 0 else "worse"
 
 
-def rests_on(comparisons: Sequence[Comparison], queries: int) -> str:
-    """The note below a table of comparisons: tests, correction, intervals."""
+def rests_on(comparisons: Sequence[Comparison], queries: int, *, brief: bool = False) -> str:
+    """The note below a table of comparisons: tests, correction, intervals; brief: without detectable differences."""
     family = len({c.system for c in comparisons})
-    return (
+    note = (
         f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "
         f"alpha {ALPHA}. Fisher: {PERMUTATIONS:,} permutations. Intervals: {interval_method(queries)}. "
-        "d: mean / standard deviation. "
-        "detectable: the smallest difference that this many queries can show with 80% power."
+        "d: mean / standard deviation."
+    )
+    return (
+        note if brief else f"{note} detectable: the smallest difference that this many queries can show with 80% power."
     )
 
 

@@ -1,13 +1,17 @@
-"""The value of a measure for each query, as trec_eval computes it (pytrec_eval, trec_eval's C code in this process).
+"""The value of a measure for each query, by ir_measures (pytrec_eval below it: trec_eval's C code in this process).
 
-Runs are handed over as strictly falling scores in trec_eval's order, so that it sees no ties. Documents with a negative
-grade count as unjudged, as in trec_eval.
+What ir_measures does not compute in this process is computed here: DCG, nDCG_burges and ERR (it hands the last two to a
+Perl program that rounds to five digits), RBP (it needs cwl_eval), F1 and NumRelRet of the top k (it has them of whole
+lists only), and Judged (documents of a negative grade are judged, but must not reach trec_eval).
+
+Runs are handed over as strictly falling scores in trec_eval's order, so that no library sees ties. Documents with a
+negative grade count as unjudged, as in trec_eval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from rrarank.data.types import Qrels, Run
 from rrarank.measures.measure import Measure, parse_measures
@@ -25,14 +29,15 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[st
     answered = [qid for qid in qrels if run.get(qid)]
     ranked = {qid: [hit.docid for hit in run[qid]] for qid in answered}
     judged = {qid: {docid: grade for docid, grade in qrels[qid].items() if grade >= 0} for qid in answered}
-    by_trec_eval = _trec_eval(wanted.values(), judged, ranked)
+    parts = {measure: _parts(measure) for measure in wanted.values() if measure.name in _IR_MEASURES}
+    by_ir_measures = _ir_measures(set().union(*parts.values()), judged, ranked)
 
     def value(measure: Measure, qid: str) -> float:
         if measure.name == "Judged":
             return _judged(measure, ranked[qid], qrels[qid])
         if measure.name in _OWN:
             return _OWN[measure.name](measure, ranked[qid], judged[qid])
-        return _combined(measure, by_trec_eval[measure].get(qid, {}))
+        return _combined(measure, [by_ir_measures[part][qid] for part in parts[measure]])
 
     return {
         text: dict.fromkeys(qrels, 0.0) | {qid: value(measure, qid) for qid in answered}
@@ -40,65 +45,54 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[st
     }
 
 
-# -- by trec_eval -----------------------------------------------------------------------------------------------------
+# -- by ir_measures ---------------------------------------------------------------------------------------------------
 
-_TREC_EVAL: Mapping[str, tuple[str, str]] = {  # name -> trec_eval's name of the whole list, and of the top k
-    "nDCG": ("ndcg", "ndcg_cut"),
-    "AP": ("map", "map_cut"),
-    "RR": ("recip_rank", ""),
-    "R": ("set_recall", "recall"),
-    "P": ("set_P", "P"),
-    "Rprec": ("Rprec", ""),
-    "Bpref": ("bpref", ""),
-    "Success": ("recip_rank", "success"),
-    "NumRelRet": ("num_rel_ret", "P"),
+_IR_MEASURES: Mapping[str, tuple[str, str]] = {  # name -> what it is made from, over the whole list and in the top k
+    "nDCG": ("nDCG(gains={gains})", "nDCG(gains={gains})@{k}"),
+    "AP": ("AP(rel={rel})", "AP(rel={rel})@{k}"),
+    "RR": ("RR(rel={rel})", "RR(rel={rel})@{k}"),
+    "R": ("SetR(rel={rel})", "R(rel={rel})@{k}"),
+    "P": ("SetP(rel={rel})", "P(rel={rel})@{k}"),
+    "F1": ("SetF(rel={rel})", "P(rel={rel})@{k} R(rel={rel})@{k}"),
+    "Rprec": ("Rprec(rel={rel})", ""),
+    "Bpref": ("Bpref(rel={rel})", ""),
+    "Success": ("RR(rel={rel})", "Success(rel={rel})@{k}"),
+    "NumRelRet": ("NumRet(rel={rel})", "P(rel={rel})@{k}"),
 }
 
 
-def _trec_eval(
-    measures: Iterable[Measure], judged: Qrels, ranked: Mapping[str, Sequence[str]]
-) -> dict[Measure, dict[str, dict[str, float]]]:
-    """measure -> qid -> trec_eval's name -> value."""
-    import pytrec_eval
+def _parts(measure: Measure) -> list[str]:
+    """The measures of ir_measures that it is made from; grades below its level are no gain."""
+    level = measure.level or 1
+    gains = str(dict.fromkeys(range(level), 0)).replace(" ", "")
+    whole, cut = _IR_MEASURES[measure.name]
+    return (cut if measure.cutoff else whole).format(rel=level, k=measure.cutoff, gains=gains).split()
 
-    levels: dict[tuple[int, bool], list[Measure]] = {}
-    for measure in measures:
-        if measure.name in _TREC_EVAL or measure.name == "F1":
-            levels.setdefault((measure.level or 1, measure.is_graded), []).append(measure)
+
+def _ir_measures(
+    names: Collection[str], judged: Qrels, ranked: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """measure -> qid -> value; 0 for a query without a judgment."""
+    import ir_measures
+
+    measures = {ir_measures.parse_measure(name): name for name in names}
     falling = {qid: {docid: float(-rank) for rank, docid in enumerate(docids)} for qid, docids in ranked.items()}
-    found: dict[Measure, dict[str, dict[str, float]]] = {}
-    for (level, graded), group in levels.items():
-        known = judged
-        if graded and level > 1:  # a lower grade is no gain
-            known = {qid: {d: g if g >= level else 0 for d, g in grades.items()} for qid, grades in judged.items()}
-        names = {name for measure in group for name in _names(measure)}
-        evaluator = pytrec_eval.RelevanceEvaluator(known, names, relevance_level=1 if graded else level)
-        found |= dict.fromkeys(group, evaluator.evaluate(falling))
+    found: dict[str, dict[str, float]] = {name: dict.fromkeys(ranked, 0.0) for name in names}
+    for one in ir_measures.iter_calc(list(measures), judged, falling) if measures else ():
+        found[measures[one.measure]][one.query_id] = one.value
     return found
 
 
-def _names(measure: Measure) -> tuple[str, ...]:
-    if measure.name == "F1":
-        return tuple(f"{name}_{measure.cutoff}" for name in ("P", "recall")) if measure.cutoff else ("set_F",)
-    whole, cut = _TREC_EVAL[measure.name]
-    return (f"{cut}_{measure.cutoff}" if measure.cutoff and cut else whole,)
-
-
-def _combined(measure: Measure, found: Mapping[str, float]) -> float:
-    """The measure from trec_eval's values; 0 for a query that trec_eval leaves out, which has no judgment."""
-    if not found:
-        return 0.0
-    first, *others = (found[name] for name in _names(measure))
-    if measure.name == "F1" and measure.cutoff:
+def _combined(measure: Measure, parts: Sequence[float]) -> float:
+    first, *others = parts
+    if measure.name == "F1" and others:
         return 2 * first * others[0] / (first + others[0]) if first else 0.0
-    if measure.name == "RR" and measure.cutoff:
-        return first if round(first * measure.cutoff, 6) >= 1 else 0.0
-    if measure.name == "Success" and not measure.cutoff:
+    if measure.name == "Success":
         return float(first > 0)
     return first * measure.cutoff if measure.name == "NumRelRet" and measure.cutoff else first
 
 
-# -- not in trec_eval -------------------------------------------------------------------------------------------------
+# -- not in ir_measures -----------------------------------------------------------------------------------------------
 
 
 def _gains(measure: Measure, docids: Iterable[str], grades: Grades) -> list[int]:

@@ -11,7 +11,7 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.errors import RrarankError
 from rrarank.reproduce.config import PLACES
 from rrarank.reproduce.job import ReproduceJob, conclude, reproduce_table
-from rrarank.reproduce.table import markdown
+from rrarank.reproduce.layout import as_markdown
 from rrarank.storage.yaml_settings import shipped
 
 
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="cpu, cuda, …")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument(
-        "--output", default="table", metavar="FOLDER", help="runs, table.md, table.json, figures, reports"
+        "--output", default="table", metavar="FOLDER", help="runs, table.md, table.tex, table.json, figures, reports"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="make the candidates and print each command; re-rank nothing"
@@ -53,7 +53,7 @@ def _reproduce(flags: argparse.Namespace) -> None:
     job = ReproduceJob(**given, models=models, places=places)
     table = reproduce_table(job)
     if not job.dry_run:
-        print(markdown(table), end="")
+        print(as_markdown(table), end="")
         conclude(table, job.folder)
 
 

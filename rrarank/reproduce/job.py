@@ -20,8 +20,9 @@ from rrarank.reproduce.candidates import Candidates, prepare
 from rrarank.reproduce.cells import Reranking, is_failure, rerank_cell
 from rrarank.reproduce.config import ColumnConfig, TableConfig, filled, load_table
 from rrarank.reproduce.folder import claim, own_folder
+from rrarank.reproduce.layout import as_latex, as_markdown
 from rrarank.reproduce.rows import Row, find_row
-from rrarank.reproduce.table import Cell, Column, Table, as_json, markdown
+from rrarank.reproduce.table import Cell, Column, Table, as_json
 from rrarank.storage.files import atomic_write
 
 
@@ -34,8 +35,8 @@ class ReproduceJob:
         places: place holder (`data`, `run`, `topics`, …) -> what stands for it in the table's files.
         models: row -> the model to use instead of the table's.
         rows, columns: only these, and the baseline; None: all.
-        output: folder of runs, table.md, table.json, figures and reports; if it holds other files, they are written
-            to a folder inside it that is named after the table.
+        output: folder of runs, table.md, table.tex, table.json, figures and reports; if it holds other files,
+            they are written to a folder inside it that is named after the table.
         dry_run: make the candidates and print each command; re-rank nothing.
     """
 
@@ -81,10 +82,10 @@ def reproduce_table(job: ReproduceJob) -> Table:
     columns = {name: _column(name, column, rows, config, job) for name, column in config.columns.items()}
     table = Table(config, {name: row.model for name, row in rows.items()}, columns)
     if not job.dry_run:
-        with atomic_write(folder / "table.md") as file:
-            file.write(markdown(table))
-        with atomic_write(folder / "table.json") as file:
-            file.write(json.dumps(as_json(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        numbers = json.dumps(as_json(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        for suffix, text in {"md": as_markdown(table), "tex": as_latex(table), "json": numbers}.items():
+            with atomic_write(folder / f"table.{suffix}") as file:
+                file.write(text)
     return table
 
 

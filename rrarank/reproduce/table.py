@@ -1,15 +1,13 @@
-"""A measured table of systems by test sets, as Markdown and JSON."""
+"""A measured table of systems by test sets, and its JSON (`layout` has Markdown and LaTeX)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
-from rrarank.measures.measure import label
-from rrarank.measures.numbers import figure, interval
 from rrarank.measures.scores import Evaluation
-from rrarank.measures.significance import Comparison, rests_on
+from rrarank.measures.significance import Comparison
 from rrarank.reproduce.config import ColumnConfig, TableConfig
 
 
@@ -60,6 +58,11 @@ class Column:
         rows = self.found.rows if self.found else ()
         return next((one.means[measure] for one in rows if one.name == row), math.nan)
 
+    def judged(self, row: str) -> float:
+        """The share of the top 10 that has a judgment; NaN where there is no run."""
+        rows = self.found.rows if self.found else ()
+        return next((one.judged for one in rows if one.name == row), math.nan)
+
     def comparison(self, row: str, measure: str) -> Comparison | None:
         comparisons = self.found.comparisons if self.found else ()
         return next((one for one in comparisons if (one.system, one.measure) == (row, measure)), None)
@@ -108,96 +111,6 @@ class Table:
         for name, column in self.columns.items():
             failed = (f"{name} {row}" for row, cell in column.cells.items() if cell.failed)
             yield from [name] if column.failed else failed
-
-
-# -- Markdown ---------------------------------------------------------------------------------------------------------
-
-
-def markdown(table: Table) -> str:
-    parts = [f"# {table.config.title}", _overview(table)]
-    parts += [_column(name, column, table) for name, column in table.columns.items()]
-    return "\n\n".join([*parts, *filter(None, [table.config.remark.strip()])]) + "\n"
-
-
-def _overview(table: Table) -> str:
-    measures = table.config.measures
-    head = ["", *(f"{column.config.title} ({column.config.label})" for column in table.columns.values()), "teacher"]
-    rows: list[list[str]] = [["random order", *(_floor(column, measures) for column in table.columns.values()), ""]]
-    for name, row in table.config.rows.items():
-        cells = ["/".join(_figure(one.value(name, m)) for m in measures) for one in table.columns.values()]
-        rows.append([row.title, *cells, table.models[name].teacher])
-    note = f"{'/'.join(map(label, measures))}. -: not reached, for the reason in the tables below."
-    return f"{_grid(head, rows)}\n\n{note}"
-
-
-def _floor(column: Column, measures: Sequence[str]) -> str:
-    return "/".join(_figure(column.found.floor[m]) if column.found else "-" for m in measures)
-
-
-def _column(name: str, column: Column, table: Table) -> str:
-    heading = f"## {column.config.title}, {column.config.label}"
-    if not column.found:
-        each = [f"- {table.config.rows[row].title}: {cell.why}" for row, cell in column.cells.items() if cell.why]
-        return f"{heading}\n\n" + (f"{column.why[0].upper()}{column.why[1:]}." if column.why else "\n".join(each))
-    measures, tested = table.config.measures, table.config.measures[-1]
-    head = ["", *map(label, measures), "paper", "judged@10"]
-    head.append(f"minus {table.config.rows[table.config.baseline].title}, {label(tested)}")
-    head += ["p", "detectable", "parameters", "s/query", ""]
-    rows = [_row(name, row, column, table) for row in table.config.rows]
-    note = f"{_facts(column)} {_rests_on(column.found)}"
-    return f"{heading}\n\n{_grid(head, rows)}\n\n{note.strip()}"
-
-
-def _row(name: str, row: str, column: Column, table: Table) -> list[str]:
-    config, measures = table.config.rows[row], table.config.measures
-    cell, judged = column.cells[row], next((one.judged for one in column.found.rows if one.name == row), math.nan)  # type: ignore[union-attr]
-    compared = column.comparison(row, measures[-1])
-    model = table.models[row]
-    paper = "/".join(f"{value:.3f}" for value in config.paper.get(name, ()))
-    marks = [ok for at, of, *_, ok in table.marks() if (at, of) == (name, row)]
-    said = [cell.why, config.notes.get(name, ""), _mark(marks)]
-    said += [compared.reading] if compared and compared.reading not in ("better", "worse") else []
-    return [
-        config.title,
-        *(_figure(column.value(row, measure)) for measure in measures),
-        paper,
-        figure(judged, ".0%"),
-        f"{figure(compared.mean, '+.4f')} {interval(compared.low, compared.high, '+.4f')}" if compared else "",
-        figure(compared.fisher_holm, ".2g") if compared else "",
-        figure(compared.detectable) if compared else "",
-        f"{model.parameters / 1e6:,.1f}M" if model.parameters else "",
-        figure(cell.seconds, ".3g"),
-        "; ".join(filter(None, said)),
-    ]
-
-
-def _mark(marks: Sequence[bool]) -> str:
-    return "" if not marks else "[OK]" if all(marks) else "[FAIL]"
-
-
-def _facts(column: Column) -> str:
-    facts, floor = column.facts, column.found.floor if column.found else {}
-    sample = f" of {facts['queries']:,}, drawn by seed {column.config.seed}" if column.config.sample else ""
-    floors = ", ".join(f"{label(measure)} {_figure(value)}" for measure, value in floor.items())
-    return (
-        f"{facts['judged_queries']:,} queries{sample}; {facts['with_text']:,} of {facts['judged']:,} judged passages "
-        f"have text; a random order of the same candidates: {floors}."
-    )
-
-
-def _rests_on(found: Evaluation) -> str:
-    return rests_on(found.comparisons, len(found.queries)) if found.comparisons else ""
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from tabulate import tabulate
-
-    safe = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return str(tabulate(safe, head, "github", disable_numparse=True))
-
-
-def _figure(value: float) -> str:
-    return figure(value) or "-"
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------

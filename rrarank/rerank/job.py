@@ -15,6 +15,7 @@ from tqdm import tqdm
 from rrarank.cli.answers import AnswerCounts, described
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
+from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Hit, Run
@@ -40,6 +41,7 @@ class RerankJob:
 
     Args:
         run: a file of any format; a bare name is looked up in `./`, `./runs/` and the package; `-` is stdin.
+            Or the run itself, in any shape.
         origins: where queries and texts are; what is empty comes from the run's sidecar.
         reranker: a registered name.
         settings: of the reranker, as `load_reranker` takes them; the back end `auto` means the fastest one here.
@@ -56,7 +58,7 @@ class RerankJob:
         dry_run: check everything and say what would be done.
     """
 
-    run: str | Path
+    run: RunLike
     origins: Origins = field(default_factory=Origins)
     reranker: str = registry.DEFAULT
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class RerankJob:
     def target(self) -> str:
         """The run to write."""
         part = self.shard.suffix if self.shard else ""
-        return str(self.output) or f"{output_stem(self.run)}.{self.reranker}{part}.trec"
+        return str(self.output) or f"{output_stem(run_name(self.run))}.{self.reranker}{part}.trec"
 
     @property
     def chooses_backend(self) -> bool:
@@ -162,6 +164,8 @@ def _check_shard(job: RerankJob) -> None:
     given["--backend auto"] = job.chooses_backend
     if odd := [flag for flag, value in given.items() if value]:
         raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
+    if not is_path(job.run):
+        raise RrarankError("--shard: rrarank.merge could not tell whether all read one run; give a file")
     if str(job.run) == STDIO:
         raise RrarankError("--shard with --run -: rrarank.merge could not tell whether all read one run; give a file")
     if not is_file(job.target):

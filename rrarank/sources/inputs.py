@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rrarank.data.beir import is_beir
 from rrarank.data.run_files import RunFile, read_run_file
+from rrarank.data.shapes import RunLike, TextsLike, as_run_file, as_texts, is_path, run_name
 from rrarank.data.types import Run, is_blank
 from rrarank.errors import RrarankError, say, shown
 from rrarank.sources.collection import Collection, find_collection
-from rrarank.sources.ir_datasets import IrDatasetsTexts
+from rrarank.sources.ir_datasets import IrDatasetsTexts, is_id
 from rrarank.sources.lucene import LuceneTexts
-from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
-from rrarank.sources.texts import InlineTexts, Source, gather, load_topics
+from rrarank.sources.names import TEXTS, TOPICS, ids_by_name
+from rrarank.sources.texts import InlineTexts, Source, gather, load_topics, place_or_id
 from rrarank.storage.files import STDIO, find
 from rrarank.storage.packed import is_stream
 from rrarank.storage.sidecar import Sidecar, check_index, fingerprint, read_sidecar
@@ -43,22 +44,24 @@ class Origins:
     """Where queries and texts are. If a part has no field set, the run's sidecar names it.
 
     Args:
-        topics: file of queries, BEIR folder, or Pyserini's name; without it, the queries of `dataset`.
-        collection: JSONL or TSV file, or BEIR folder.
+        topics: file of queries, BEIR folder, Pyserini's name or ir_datasets id; or the queries themselves, as
+            {qid: query} or a DataFrame. Without it, the queries of `dataset`.
+        collection: JSONL or TSV file, BEIR folder or ir_datasets id; or the texts themselves, as {docid: text} or a
+            DataFrame.
         index: Lucene index with stored texts, or Pyserini's name of one; ir_datasets then provides the texts.
         dataset: ir_datasets id or BEIR folder, for texts and, without `topics`, for queries.
         topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: as `read_topics` does.
     """
 
-    topics: str | Path = ""
-    collection: str | Path = ""
+    topics: TextsLike = ""
+    collection: TextsLike = ""
     index: str | Path = ""
     dataset: str = ""
     topic_field: str = ""
 
 
 def load_inputs(
-    run: str | Path,
+    run: RunLike,
     origins: Origins = Origins(),
     *,
     depth: int = 100,
@@ -69,7 +72,8 @@ def load_inputs(
     """Read a run, find its queries and gather the texts of its top `depth`.
 
     Args:
-        run: file of any format; a bare name is looked up in `./`, `./runs/` and the package; `-` is stdin.
+        run: file of any format; a bare name is looked up in `./`, `./runs/` and the package; `-` is stdin. Or the run
+            itself, in any shape of `data.shapes.RunLike`.
         skip_missing: leave candidates without text (and queries without a topic) in first-stage order
             instead of refusing the job.
         command: the verb and its flags, shown in the error that asks for topics or texts.
@@ -78,15 +82,17 @@ def load_inputs(
     Raises:
         RrarankError: a file is malformed or unknown, or texts or topics are missing.
     """
-    found, places = load_run(run, origins)
-    path = Path(places.get("run", STDIO if str(run) == STDIO else run))
-    _check_unknown(path, places, command)
+    held = {name: as_texts(given, name) for name, given in _texts_of(origins).items() if not is_path(given)}
+    found, places = load_run(run, replace(origins, **dict.fromkeys(held, "")), held)
+    path = Path(places.get("run", run_name(run)))
     carried = found if found.topics or "requests" not in places else read_run_file(places["requests"])
-    topics = {**carried.topics, **topics_of(places)}
+    known = {"topics": carried.topics, "collection": carried.texts} | held
+    _check_unknown(path, places, command, [name for name, texts in known.items() if texts])
+    topics = {**carried.topics, **(held["topics"] if "topics" in held else topics_of(places))}
     asked = {qid: query for qid, query in topics.items() if query}
     hits = part(found.run) if part else found.run
     wanted = {hit.docid for qid in hits if qid in asked for hit in hits[qid][:depth]}
-    texts = gather([*sources_of(places), InlineTexts(carried.texts)], wanted)
+    texts = gather([InlineTexts(held.get("collection", {})), *sources_of(places), InlineTexts(carried.texts)], wanted)
     missing = sorted(wanted.difference(texts))
     empty = [docid for docid, text in texts.items() if is_blank(text)]
     if not skip_missing:
@@ -96,8 +102,20 @@ def load_inputs(
     return Inputs(hits, asked, texts, sorted([*missing, *empty]), places)
 
 
-def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, dict[str, str | Path]]:
-    """A run of any format, and where its queries and texts are by the flags, the file itself or its sidecar."""
+def _texts_of(origins: Origins) -> dict[str, TextsLike]:
+    return {"topics": origins.topics, "collection": origins.collection}
+
+
+def load_run(
+    run: RunLike, origins: Origins = Origins(), held: Container[str] = ()
+) -> tuple[RunFile, dict[str, str | Path]]:
+    """A run of any format, and where its queries and texts are by the flags, the file itself or its sidecar.
+
+    Args:
+        held: `topics` or `collection`, if they are in memory.
+    """
+    if not is_path(run):
+        return as_run_file(run), places_of(origins)
     path = Path(run) if str(run) == STDIO else find(run, "runs")
     given = places_of(origins)
     found = read_run_file(path)
@@ -109,7 +127,7 @@ def load_run(run: str | Path, origins: Origins = Origins()) -> tuple[RunFile, di
     if sidecar:
         for name in given.keys() & {"topics", "collection", "index", "dataset"}:
             _say_other(name, given[name], sidecar)
-    return found, {"run": path} | _from_sidecar(given, sidecar) | given
+    return found, {"run": path} | _from_sidecar(given, sidecar, held) | given
 
 
 def _say_other(name: str, place: str | Path, sidecar: Sidecar) -> None:
@@ -128,9 +146,9 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
     places: dict[str, str | Path] = {}
     folder = origins.dataset if is_beir(origins.dataset) else ""
     if topics := origins.topics or folder:
-        places["topics"] = file_or_id(topics, TOPICS)
+        places["topics"] = place_or_id(_path(topics), TOPICS)
     if collection := origins.collection or folder:
-        places["collection"] = find_collection(collection)
+        places |= _place_of_texts(_path(collection))
     if origins.index:
         index = Path(origins.index)
         places["index"] = ids_by_name(TEXTS).get(str(index), index) if not index.exists() else index
@@ -143,20 +161,42 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
     return places
 
 
+def _path(given: TextsLike) -> str | Path:
+    assert is_path(given), "texts in memory have no place"
+    return given
+
+
+def _place_of_texts(collection: str | Path) -> dict[str, str | Path]:
+    """A file or folder; an ir_datasets id goes by the name of an index, which also holds texts only."""
+    try:
+        return {"collection": find_collection(collection)}
+    except RrarankError:
+        name = ids_by_name(TEXTS).get(str(collection), str(collection))
+        if not Path(collection).exists() and is_id(name):
+            return {"index": name}
+        raise
+
+
 _QUERIES = ("topics", "requests", "dataset")
 _WITH_QUERIES = ("topic_field",)  # where the sidecar gives the queries, it says this of them
 _TEXTS = ("collection", "index", "requests", "dataset")
 
 
-def _from_sidecar(given: Mapping[str, str | Path], sidecar: Sidecar | None) -> dict[str, str | Path]:
+def _from_sidecar(
+    given: Mapping[str, str | Path], sidecar: Sidecar | None, held: Container[str]
+) -> dict[str, str | Path]:
     """The places of queries or texts that no flag gives. A flag beats the sidecar for its part only."""
     parts = (_QUERIES, (*_QUERIES, *_WITH_QUERIES)), (_TEXTS, _TEXTS)
-    wanted = {name for part, names in parts if not given.keys() & set(part) for name in names}
+    wanted = {name for part, names in parts if not (given.keys() & set(part) or part[0] in held) for name in names}
     return {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
 
 
-def _check_unknown(run: Path, places: Mapping[str, str | Path], command: str) -> None:
-    if not (places.keys() & set(_QUERIES) and places.keys() & set(_TEXTS)):
+def _check_unknown(run: Path, places: Mapping[str, str | Path], command: str, held: Container[str]) -> None:
+    """Refuse a job whose queries or texts are neither at a place nor in memory."""
+    lacks = [part[0] for part in (_QUERIES, _TEXTS) if not (part[0] in held or places.keys() & set(part))]
+    if lacks:
+        if not places.keys() & {"run", "requests"} and str(run) != STDIO:
+            raise RrarankError(f"{run}: comes without {' and '.join(lacks)}; give {', '.join(f'{x}=' for x in lacks)}")
         sidecar = None if str(run) == STDIO else read_sidecar(run)
         raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}")
 
@@ -188,7 +228,7 @@ def topics_of(places: Mapping[str, str | Path]) -> Mapping[str, str]:
     topic_field = str(places.get("topic_field", ""))
     if "topics" in places:
         return load_topics(places["topics"], topic_field)
-    return {} if "requests" in places else load_topics(places["dataset"], topic_field)
+    return {} if "requests" in places or "dataset" not in places else load_topics(places["dataset"], topic_field)
 
 
 def sources_of(places: Mapping[str, str | Path]) -> list[Source]:
@@ -213,7 +253,7 @@ def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping
     """Refuse a run with queries that have no topic, or documents that have no text."""
     if missing:
         what, names = ("queries", _QUERIES) if part.startswith("topic") else ("documents", _TEXTS)
-        asked = ", ".join(str(places[name]) for name in names if name in places)
+        asked = ", ".join(str(places[name]) for name in names if name in places) or "what was given"
         raise RrarankError(
             f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
             "give their source too, or --skip-missing to leave them in first-stage order"

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from rrarank.data.types import QrelsRead
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
 from rrarank.storage.sidecar import RecordedId
 
@@ -41,9 +42,9 @@ def _query_text(query: Any, topic_field: str, dataset: str) -> str:
     return " ".join(str(getattr(query, part)) for part in parts)
 
 
-def ir_dataset_qrels(dataset: str) -> dict[str, dict[str, int]]:
+def ir_dataset_qrels(dataset: str) -> QrelsRead:
     """qid -> docid -> grade of an ir_datasets id."""
-    qrels: dict[str, dict[str, int]] = {}
+    qrels = QrelsRead()
     found = ir_dataset(dataset, "qrels")
     with _reachable(dataset):
         for judged in found.qrels_iter():
@@ -68,6 +69,17 @@ def ir_dataset(name: str, needs: str) -> Any:  # ir_datasets has no types
         if not getattr(dataset, f"has_{needs}")():
             raise RrarankError(f"the ir_datasets id {name!r} has no {needs}; give a data set that has them")
     return dataset
+
+
+def is_id(name: str) -> bool:
+    """Whether ir_datasets knows the id; nothing is downloaded."""
+    import ir_datasets
+
+    try:
+        ir_datasets.load(name)
+    except (KeyError, ImportError):
+        return False
+    return True
 
 
 def _is_error(record: logging.LogRecord) -> bool:

@@ -15,12 +15,14 @@ from typing import Protocol
 
 from rrarank.data.judges import Judgments, read_judgments
 from rrarank.data.ranx_json import read_ranx_qrels
+from rrarank.data.shapes import QrelsLike, as_qrels, is_path
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels
-from rrarank.data.types import Qrels
+from rrarank.data.types import QrelsRead
 from rrarank.errors import RrarankError
 from rrarank.sources.collection import Collection as Collection
-from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics
+from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics, is_id
+from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.storage.packed import unpacked
 
 
@@ -102,7 +104,32 @@ def load_topics(place: str | Path, topic_field: str = "") -> dict[str, str]:
     return ir_dataset_topics(place, topic_field)
 
 
-def load_qrels(place: str | Path) -> Qrels:
+def any_qrels(given: QrelsLike) -> QrelsRead:
+    """Judgments of any shape, or from a file or an id: by a bare name as `evaluate --qrels` finds it.
+
+    Raises:
+        RrarankError: as `data.shapes.as_qrels`, or there is no such file or id.
+    """
+    if isinstance(given, QrelsRead):
+        return given
+    return load_qrels(place_or_id(given, TOPICS, "qrels")) if is_path(given) else as_qrels(given)
+
+
+def place_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
+    """As `names.file_or_id`, and any id of ir_datasets.
+
+    Raises:
+        RrarankError: none of these.
+    """
+    try:
+        return file_or_id(name, kind, folder)
+    except RrarankError:
+        if not Path(name).exists() and is_id(str(name)):
+            return str(name)
+        raise
+
+
+def load_qrels(place: str | Path) -> QrelsRead:
     """The judgments of a file (Path; `.json` is ranx, anything else TREC or BEIR) or an ir_datasets id (str)."""
     if not isinstance(place, Path):
         return ir_dataset_qrels(place)

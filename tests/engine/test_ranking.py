@@ -90,7 +90,8 @@ def test_nothing_one_and_the_same_text_twice(model):
         (QUERY, ["a", None], None, "document 1 is of type NoneType, expected a string"),
         (QUERY, [("a", 1)], None, "document 0 is of type tuple, expected a string"),
         (QUERY, [{"id": "a"}], None, "document 0: fields 'id'; expected one of 'text'"),
-        (QUERY, [{"text": None}], None, "document 0: fields 'text'; expected one of 'text'"),
+        (QUERY, [{"text": None}], None, "document 0: its 'text' is None, expected a string"),
+        (QUERY, ["a", float("nan")], None, "document 1 is nan, a missing value, expected a string"),
         (QUERY, TEXTS, 0, "top_k 0: expected a whole number from 1, or None for all"),
     ],
 )
@@ -99,6 +100,28 @@ def test_what_cannot_be_ranked_is_one_clear_line(query, documents, top_k, messag
         rrarank.rank(query, documents, top_k=top_k, model=model)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("nothing", [float("nan"), None, "NA"])
+def test_a_missing_value_in_a_frame(nothing, model):
+    import pandas
+
+    nothing = pandas.NA if nothing == "NA" else nothing
+    with pytest.raises(RrarankError, match="document 1: its 'text' is .*, expected a string"):
+        rrarank.rank(QUERY, pandas.DataFrame({"text": ["the cat", nothing]}), model=model)
+    found = rrarank.rank(QUERY, pandas.DataFrame({"title": ["the cat", nothing], "text": ["sat", "tea"]}), model=model)
+    assert {one.text for one in found} == {"the cat sat", "tea"}
+    found = rrarank.rank(QUERY, pandas.DataFrame({"docno": ["a", nothing], "text": ["sat", "tea"]}), model=model)
+    assert {one.id for one in found} == {"a", 1}
+
+
+def test_a_reranker_that_invents_loses_or_spoils_scores_is_one_line():
+    class Broken(rrarank.Reranker):
+        def rerank_block(self, queries):
+            return [rrarank.reorder(ranking, [float("nan")] * len(ranking.candidates)) for ranking in queries]
+
+    with pytest.raises(RrarankError, match="Broken: scores of .* are not finite"):
+        Broken().rank(QUERY, TEXTS)
 
 
 def test_a_loaded_reranker_and_a_name_serve_as_models(model, expected):
@@ -123,7 +146,8 @@ def test_threads_and_tasks_share_one_model(model, expected, monkeypatch):
     async def together():
         return await asyncio.gather(*(rrarank.arank(QUERY, TEXTS, model=model) for _ in range(3)))
 
-    assert all(one == found[0] for one in [*found, *asyncio.run(together())])
+    reranker = load("cross-encoder", model=model)
+    assert all(one == found[0] for one in [*found, *asyncio.run(together()), asyncio.run(reranker.arank(QUERY, TEXTS))])
     assert len(loads) == 1
 
 

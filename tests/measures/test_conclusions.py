@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from rrarank.data.judges import Judgments
 from rrarank.data.types import Hit, Run
-from rrarank.measures.conclusions import by_two, two_judges_tables
+from rrarank.measures.conclusions import by_two
 from rrarank.measures.scores import evaluate_runs
 
 QIDS = [str(number) for number in range(25)]
@@ -41,9 +41,10 @@ def test_a_change_of_the_reading_alone_is_a_change():
 
 
 def test_both_tables_say_what_they_rest_on():
-    systems, conclusions = two_judges_tables(evaluated(), {"found"})
+    tables = evaluated().tables(circular={"found"})
+    systems, conclusions = tables["systems-with-llm"], tables["conclusions"]
     assert systems.head == ["system", "nDCG@10", "judged@10"]
-    assert [row[0] for row in systems.rows] == ["base", "found †", "worse", "same"]
+    assert [f"{row[0].text} {row[0].marks}" for row in systems.rows] == ["base ", "found †", "worse ", "same "]
     assert systems.note.startswith("With 50 judgments by LLM:m of documents that no person judged. †: its teacher is ")
     assert "Kendall's tau with the order of the systems by people's judgments alone: nDCG@10 " in systems.note
     assert systems.note.endswith("LLM:m: it agrees.")
@@ -51,9 +52,17 @@ def test_both_tables_say_what_they_rest_on():
     assert conclusions.note.startswith("Of 3 conclusions, 1 would change: found on nDCG@10 (")
 
 
+def test_every_format_has_all_four_tables():
+    found = evaluated()
+    assert [format_.count(mark) for format_, mark in [
+        (found.to_latex(), r"\begin{table}"), (found._repr_html_(), "<table>"), (str(found), "-----\n")
+    ]] == [4, 4, 4]  # fmt: skip
+    assert repr(found).startswith("<Evaluation of base, found")
+
+
 def test_no_change_is_said_too():
     found = evaluated({qid: {"z": 0} for qid in QIDS})
-    assert two_judges_tables(found)[1].note == "Of 3 conclusions, none would change."
+    assert found.tables()["conclusions"].note == "Of 3 conclusions, none would change."
 
 
 def test_peoples_evaluation_stays_as_it_is():

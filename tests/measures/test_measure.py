@@ -33,6 +33,7 @@ from rrarank.measures.values import per_query_scores
         (["Bpref", "bpref"], "Bpref(rel=1)"),
         (["ERR@20", "err@20"], "ERR@20"),
         (["ndcg@5-l2"], "nDCG(rel=2)@5"),
+        (["ndcg_burges@10", "nDCG(dcg='exp-log2')@10"], "nDCG_burges@10"),
     ],
 )
 def test_one_measure_has_many_names(spellings, wanted):
@@ -198,6 +199,29 @@ def test_ranx_gives_the_same_values_on_two_hundred_random_sets():
         ours = per_query_scores(qrels, run, RANX)
         for name in RANX:
             assert list(ours[name].values()) == pytest.approx(list(theirs[name]), abs=1e-6), name
+
+
+@pytest.mark.slow
+def test_what_ir_measures_hands_to_a_program_is_computed_alike_to_its_five_digits():
+    """TREC's gdeval.pl, which ir_measures runs for ERR and for nDCG with gains of 2^grade - 1."""
+    import ir_measures
+
+    if not ir_measures.gdeval.is_available():
+        pytest.skip("no perl")
+    rng = random.Random(5)
+    names = ["ERR@20", "ERR@3", "nDCG(dcg='exp-log2')@10"]
+    compared = 0
+    for _ in range(20):
+        pool = [f"d{number}" for number in range(40)]
+        qrels = {str(q): {docid: rng.choice([0, 1, 2, 3, 4]) for docid in rng.sample(pool, 20)} for q in range(5)}
+        run = Run({qid: [Hit(docid, 9.0 - rank) for rank, docid in enumerate(rng.sample(pool, 30))] for qid in qrels})
+        scores = {qid: {hit.docid: hit.score for hit in hits} for qid, hits in run.items()}
+        ours = per_query_scores(qrels, run, names)
+        measures = {ir_measures.parse_measure(name): name for name in names}
+        for one in ir_measures.gdeval.iter_calc(list(measures), qrels, scores):
+            assert ours[measures[one.measure]][one.query_id] == pytest.approx(one.value, abs=1e-5), one
+            compared += 1
+    assert compared == 20 * 5 * len(names)
 
 
 # -- nothing is concluded from what is not a number -------------------------------------------------------------------

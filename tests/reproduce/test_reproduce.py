@@ -103,6 +103,8 @@ def test_markdown_figures_and_pages(made):
     assert "[FAIL]" in text
     assert "[OK]" in text
     assert "a random order of the same candidates: nDCG@5" in text
+    paper = (output / "table.tex").read_text()
+    assert [paper.count(rf"\label{{tab:{name}}}") for name in ("overview", "top", "pool", "away")] == [1, 1, 1, 0]
     assert {path.name for path in output.iterdir() if path.suffix in (".png", ".html")} == {
         "top.differences.png",
         "top.html",

@@ -1,0 +1,275 @@
+"""What an evaluation found, and its tables: systems, comparisons with the baseline, all pairs of systems."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rrarank.errors import RrarankError
+from rrarank.extras import importing
+from rrarank.measures.latex import latex
+from rrarank.measures.measure import label
+from rrarank.measures.numbers import comparison_cells, figure
+from rrarank.measures.significance import ALPHA, Comparison, rests_on
+from rrarank.measures.tables import Cell, Table, bold_best, cells, html_table, plain
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system in a table.
+
+    Args:
+        means: measure -> mean over the queries of the qrels.
+        judged: share of its top 10 that has a judgment.
+        per_query: measure -> qid -> value.
+    """
+
+    name: str
+    means: Mapping[str, float]
+    judged: float
+    per_query: Mapping[str, Mapping[str, float]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_runs` found; prints as tables.
+
+    Args:
+        floor: measure -> expected value of a random order of the baseline's candidates.
+        comparisons: every other system against the baseline, on every measure; corrected within each measure.
+        queries: qids of the means.
+        unanswered: system -> judged qids that its run lacks; they count as 0, or are left out by `intersection`.
+    """
+
+    rows: Sequence[Row]
+    floor: Mapping[str, float]
+    baseline: str
+    comparisons: Sequence[Comparison]
+    queries: Sequence[str]
+    unanswered: Mapping[str, Sequence[str]]
+
+    @property
+    def per_query(self) -> dict[str, Mapping[str, Mapping[str, float]]]:
+        """system -> measure -> qid -> value."""
+        return {row.name: row.per_query for row in self.rows}
+
+    def to_pandas(self, what: str = "systems") -> Any:  # pandas has no types here
+        """A DataFrame.
+
+        Args:
+            what: `systems` (a row a system, a column a measure), `comparisons` (a row a system and measure, columns
+                as in `Comparison`) or `queries` (a row a system, measure and query, with the value).
+        """
+        if what not in _FRAMES:
+            raise RrarankError(f"to_pandas({what!r}): expected one of {', '.join(map(repr, _FRAMES))}")
+        with importing():
+            import pandas
+
+        return pandas.DataFrame.from_records(_FRAMES[what](self))
+
+    def tables(self, *, circular: Collection[str] = (), tukey: bool = False) -> dict[str, Table]:
+        """Label -> table: systems, comparisons with the baseline if there are any, all pairs of systems if asked for.
+
+        Args:
+            circular: systems whose teacher wrote the judgments.
+            tukey: add all pairs of systems by Tukey's HSD, and mark the means by them.
+        """
+        return _tables(self, circular, tukey)
+
+    def to_latex(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
+        """Floats with booktabs, no wider than a column; the arguments are those of `tables`."""
+        tables = self.tables(circular=circular, tukey=tukey)
+        brief = {"systems": _brief_systems(self, tables["systems"])}
+        brief |= {"comparisons": _brief_comparisons(self, tables["comparisons"])} if self.comparisons else {}
+        return latex(tables | brief)
+
+    def __repr__(self) -> str:
+        measures = ", ".join(map(label, self.floor))
+        return f"<Evaluation of {', '.join(self.per_query)} by {measures} over {len(self.queries)} queries>"
+
+    def __str__(self) -> str:
+        return plain(self.tables().values()).rstrip()
+
+    def _repr_html_(self) -> str:
+        return "\n".join(map(html_table, self.tables().values()))
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _tables(found: Evaluation, circular: Collection[str], tukey: bool) -> dict[str, Table]:
+    tables = {"systems": systems_table(found, circular=circular, tukey=tukey)}
+    tables |= {"comparisons": comparisons_table(found)} if found.comparisons else {}
+    return tables | ({"tukey": tukey_table(found)} if tukey and len(found.rows) > 1 else {})
+
+
+def _brief_systems(found: Evaluation, table: Table) -> Table:
+    """For a paper: what is judged stands in the note."""
+    judged = ", ".join(f"{row.name} {row.judged:.0%}" for row in found.rows)
+    return replace(table.only(table.head[:-1]), note=f"{table.note} Judged in the top 10: {judged}.")
+
+
+def _brief_comparisons(found: Evaluation, table: Table) -> Table:
+    """For a paper: by measure, each named once, without what few readers look for."""
+    several = len({one.system for one in found.comparisons}) > 1
+    kept = ["measure", *table.head[: 1 if several else 0], "difference", "95% interval", "p (Fisher)", "d"]
+    brief = table.only(kept)
+    before = [None, *(row[0] for row in brief.rows)]
+    rows = [[Cell("") if row[0] == last else row[0], *row[1:]] for last, row in zip(before, brief.rows, strict=False)]
+    return replace(brief, rows=rows, note=rests_on(found.comparisons, len(found.queries), brief=True))
+
+
+def systems_table(
+    found: Evaluation,
+    *,
+    circular: Collection[str] = (),
+    tukey: bool = False,
+    intervals: Mapping[tuple[str, str], str] | None = None,
+) -> Table:
+    """One row a system: means with the best in bold, marked where they differ significantly from a lettered system.
+
+    Args:
+        tukey: mark the pairs of systems by Tukey's HSD; else the differences from the baseline by the corrected
+            randomisation test.
+        intervals: (system, measure) -> the interval of the mean, shown below it in HTML.
+    """
+    measures, below = list(found.floor), intervals or {}
+    by_tukey = tukey and 1 < len(found.rows) <= len(LETTERS)
+    letters, marks = _tukey_marks(found) if by_tukey else _baseline_marks(found)
+    rows = [
+        [
+            Cell(row.name, marks="†" if row.name in circular else ""),
+            *(
+                Cell(figure(row.means[m]), marks=marks.get((row.name, m), ""), below=below.get((row.name, m), ""))
+                for m in measures
+            ),
+            Cell(f"{row.judged:.0%}"),
+        ]
+        for row in found.rows
+    ]
+    floor = cells(["random order", *(figure(found.floor[m]) for m in measures), ""])
+    notes = [f"{len(found.queries)} queries. Random order: the expected value for {found.baseline}'s candidates."]
+    notes += ["†: its teacher wrote the judgments."] if circular else []
+    return Table(
+        ["system", *map(label, measures), "judged@10"],
+        [floor, *bold_best(rows, range(1, len(measures) + 1))],
+        title="Means of each system.",
+        note=" ".join(notes),
+        legend=legend(letters if any(marks.values()) else {}, tukey=by_tukey) if len(found.rows) > 1 else "",
+    )
+
+
+LETTERS = string.ascii_letters
+Marks = dict[tuple[str, str], str]
+"""(system, measure) -> letters of the systems from which it differs significantly."""
+
+
+def _baseline_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
+    marks = {(c.system, c.measure): "a" for c in found.comparisons if c.reading in ("better", "worse")}
+    return {found.baseline: "a"}, marks
+
+
+def _tukey_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
+    letters = dict(zip((row.name for row in found.rows), LETTERS, strict=False))
+    marks: Marks = {}
+    for measure in found.floor:
+        for pair, p in tukey_hsd(found.rows, measure).items():
+            for system, other in (pair, pair[::-1]):
+                if p < ALPHA:
+                    marks[system, measure] = marks.get((system, measure), "") + letters[other]
+    return letters, marks
+
+
+def legend(letters: Mapping[str, str], *, tukey: bool = False) -> str:
+    """What bold and superscripts mean.
+
+    Args:
+        letters: system -> its letter; none where nothing differs significantly.
+    """
+    if not letters:
+        return "Bold: the best."
+    test = "Tukey's HSD" if tukey else "randomisation test, corrected by Holm"
+    named = ", ".join(f"{letter}: {system}" for system, letter in letters.items())
+    return f"Bold: the best. Superscripts: significantly different from that system ({named}; {test}, p < {ALPHA})."
+
+
+def comparisons_table(found: Evaluation) -> Table:
+    """One row a system and measure: how it differs from the baseline."""
+    head = [f"minus {found.baseline}", "measure", "difference", "95% interval"]
+    head += ["p (t)", "p (Fisher)", "d", "detectable", "reading"]
+    others = ", ".join(dict.fromkeys(one.system for one in found.comparisons))
+    return Table(
+        head,
+        [_against(one) for one in found.comparisons],
+        words=frozenset({0, 1, 8}),
+        title=f"Mean differences of {others} from {found.baseline}.",
+        note=rests_on(found.comparisons, len(found.queries)),
+    )
+
+
+def _against(one: Comparison) -> list[Cell]:
+    change = "up" if one.mean > 0 else "down" if one.mean < 0 else ""
+    start = [Cell(one.system), Cell(label(one.measure)), Cell(figure(one.mean, "+.4f"), change=change)]
+    return [*start, *cells(comparison_cells(one)), Cell(one.reading)]
+
+
+def tukey_table(found: Evaluation) -> Table:
+    """One row a pair of systems: p of Tukey's HSD on each measure."""
+    pairs = {measure: tukey_hsd(found.rows, measure) for measure in found.floor}
+    first = next(iter(pairs.values()))
+    rows = [cells([f"{a} - {b}", *(figure(ps[a, b], ".2g") for ps in pairs.values())]) for a, b in first]
+    note = f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure."
+    return Table(["Tukey's HSD, p", *map(label, pairs)], rows, title="Pairs of systems by Tukey's HSD.", note=note)
+
+
+def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
+    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
+
+    NaN where the statistic is not finite: over a single query, or if no system's values vary.
+
+    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
+    """
+    from scipy.stats import tukey_hsd as hsd
+
+    values = [list(row.per_query[measure].values()) for row in rows]
+    varies = any(len(set(one)) > 1 for one in values)
+    ps = hsd(*values).pvalue if varies else None
+    return {
+        (a.name, b.name): math.nan if ps is None else float(ps[i, j])
+        for i, a in enumerate(rows)
+        for j, b in enumerate(rows)
+        if i < j
+    }
+
+
+# -- frames -----------------------------------------------------------------------------------------------------------
+
+
+Records = list[Mapping[str, object]]
+
+
+def _system_records(found: Evaluation) -> Records:
+    return [
+        {"system": row.name} | {label(m): row.means[m] for m in found.floor} | {"judged@10": row.judged}
+        for row in found.rows
+    ]
+
+
+def _comparison_records(found: Evaluation) -> Records:
+    return [asdict(one) | {"measure": label(one.measure), "reading": one.reading} for one in found.comparisons]
+
+
+def query_records(found: Evaluation) -> Records:
+    """One record a query, measure and system: the long form of the values."""
+    return [
+        {"qid": qid, "measure": label(measure), "system": row.name, "value": row.per_query[measure][qid]}
+        for measure in found.floor
+        for qid in found.queries
+        for row in found.rows
+    ]
+
+
+_FRAMES = {"systems": _system_records, "comparisons": _comparison_records, "queries": query_records}

@@ -1,0 +1,321 @@
+"""The table of shapes: which function takes what, each cell a test; docs/guides/python.md shows the same table."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+import rrarank
+from rrarank.data.distillation_set import read_set
+from rrarank.data.trec import write_run
+from rrarank.data.types import QrelsRead
+from rrarank.engine import registry
+
+ROOT = Path(__file__).parents[1]
+RUN = {"q1": {"d1": 3.0, "d2": 2.0, "d3": 1.0}, "q2": {"d3": 2.5, "d1": 0.5}}
+OTHER = {"q1": {"d3": 9.0, "d4": 8.0}, "q2": {"d1": 7.0, "d3": 1.0}}
+QRELS = {"q1": {"d3": 3, "d1": 0}, "q2": {"d1": 1}}
+TOPICS = {"q1": "what is tea", "q2": "why cats"}
+TEXTS = {"d1": "tea", "d2": "cats purr at night", "d3": "bread and tea and honey", "d4": "dogs"}
+DATASET = "rrarank-shapes"
+
+COLUMNS = ("path", "our type", "dict", "ranx", "PyTerrier's columns", "ir_measures' columns", "ir_datasets id")
+RUNS, JUDGED, READ = COLUMNS[:6], COLUMNS, ("path", "dict", *COLUMNS[4:])
+TABLE = {  # argument -> the columns that it takes
+    "rerank_run(run)": RUNS,
+    "rerank_run(topics=)": READ,
+    "rerank_run(collection=)": READ,
+    "evaluate_runs(qrels)": JUDGED,
+    "evaluate_runs(runs)": RUNS,
+    "fuse_runs(runs)": RUNS,
+    "label_run(run)": RUNS,
+    "label_run(topics=)": READ,
+    "label_run(collection=)": READ,
+}
+
+
+def table() -> str:
+    """The table as the page shows it."""
+    rows = [["argument", *COLUMNS], ["---"] * (1 + len(COLUMNS))]
+    rows += [[f"`{name}`", *("yes" if column in taken else "" for column in COLUMNS)] for name, taken in TABLE.items()]
+    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |").replace("|  |", "| |") for row in rows)
+
+
+def kind_of(argument):
+    """What it is: a run, judgments, queries or texts."""
+    name = argument.partition("(")[2].strip(")=")
+    return {"runs": "run", "run": "run", "qrels": "qrels", "topics": "topics", "collection": "texts"}[name]
+
+
+CONTENT: dict[str, Any] = {"run": RUN, "qrels": QRELS, "topics": TOPICS, "texts": TEXTS}
+VALUES = {
+    "run": ("score", "score"),
+    "qrels": ("label", "relevance"),
+    "topics": ("query", "text"),
+    "texts": ("text",) * 2,
+}
+
+
+def frame(kind, place):
+    """PyTerrier's columns (place 0) or ir_measures' (1)."""
+    (qid, docid), value = (("qid", "docno"), ("query_id", "doc_id"))[place], VALUES[kind][place]
+    if kind in ("topics", "texts"):
+        return pandas.DataFrame(CONTENT[kind].items(), columns=[qid if kind == "topics" else docid, value])
+    rows = [(q, d, v) for q, found in CONTENT[kind].items() for d, v in found.items()]
+    more = [{"rank": 0, "query": "x"}, {"iteration": "0"}][place] if kind == "qrels" or place == 0 else {}
+    return pandas.DataFrame(rows, columns=[qid, docid, value]).assign(**({} if kind == "run" else more))
+
+
+def write(folder, kind):
+    path = folder / f"{kind}.{ {'run': 'trec', 'qrels': 'txt', 'topics': 'tsv', 'texts': 'jsonl'}[kind] }"
+    if kind == "run":
+        write_run(path, ours(RUN))
+    elif kind == "qrels":
+        path.write_text("".join(f"{q} 0 {d} {g}\n" for q, grades in QRELS.items() for d, g in grades.items()))
+    elif kind == "topics":
+        path.write_text("".join(f"{qid}\t{query}\n" for qid, query in TOPICS.items()))
+    else:
+        path.write_text("".join(json.dumps({"id": docid, "contents": text}) + "\n" for docid, text in TEXTS.items()))
+    return path
+
+
+def ours(run):
+    hits = {qid: [rrarank.Hit(docid, score) for docid, score in found.items()] for qid, found in run.items()}
+    return rrarank.Run(hits, "ours")
+
+
+def given(kind, column, folder):
+    """The content of that kind in that shape; None where there is no such thing to give."""
+    if column == "ranx":
+        import ranx
+
+        return ranx.Run(RUN, name="ranx") if kind != "qrels" else ranx.Qrels(QRELS)
+    return {
+        "path": lambda: str(write(folder, kind)),
+        "our type": lambda: QrelsRead(QRELS) if kind == "qrels" else ours(RUN),
+        "dict": lambda: CONTENT[kind],
+        "PyTerrier's columns": lambda: frame(kind, 0),
+        "ir_measures' columns": lambda: frame(kind, 1),
+        "ir_datasets id": lambda: DATASET,
+    }[column]()
+
+
+@pytest.fixture(autouse=True)
+def dataset(tmp_path, monkeypatch):
+    """A data set of that id, and a working folder."""
+    monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    import ir_datasets
+
+    (tmp_path / "docs.tsv").write_text("".join(f"{docid}\t{text}\n" for docid, text in TEXTS.items()))
+    places = {
+        "docs_tsv": "docs.tsv",
+        "queries_tsv": str(write(tmp_path, "topics")),
+        "qrels_trec": write(tmp_path, "qrels"),
+    }
+    made = ir_datasets.create_dataset(**{name: str(tmp_path / path) for name, path in places.items()})
+    ir_datasets.registry.register(DATASET, made)
+    yield
+    del ir_datasets.registry._registered[DATASET]
+
+
+class Shortest(rrarank.Reranker):
+    """Short texts first."""
+
+    def rerank_block(self, queries):
+        return [rrarank.reorder(ranking, [-len(c.text) for c in ranking.candidates]) for ranking in queries]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shortest():
+    registry.register("shortest")(Shortest)
+    yield
+    del registry._CLASSES["shortest"]
+
+
+def rerank(run=RUN, topics=TOPICS, collection=TEXTS):
+    found = rrarank.rerank_run(run, Shortest(), topics=topics, collection=collection)
+    return {qid: list(hits) for qid, hits in found.items()}
+
+
+def evaluate(qrels=QRELS, runs=RUN):
+    row = rrarank.evaluate_runs(qrels, {"mine": runs}, measures=["ndcg@10", "recall@100"]).rows[0]
+    return row.name, row.means
+
+
+def fuse(runs=RUN):
+    found = rrarank.fuse_runs([runs, OTHER], method="sum")
+    return {qid: [(hit.docid, round(hit.score, 4)) for hit in hits] for qid, hits in found.items()}
+
+
+def label(run=RUN, topics=TOPICS, collection=TEXTS):
+    teacher, preranker = rrarank.ScorerConfig("shortest"), rrarank.ScorerConfig("bm25")
+    settings = {"preranker": preranker, "output": "set.jsonl", "overwrite": True}
+    assert rrarank.label_run(run, teacher, topics=topics, collection=collection, **settings) == ["set.jsonl"]
+    return [(one.query, one.shown, one.listed) for one in read_set("set.jsonl")]
+
+
+FUNCTIONS: dict[str, Any] = {"rerank_run": rerank, "evaluate_runs": evaluate, "fuse_runs": fuse, "label_run": label}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("argument", TABLE)
+def test_a_cell(argument, column, tmp_path):
+    function, name = argument.strip(")=").split("(")
+    thing = given(kind_of(argument), column, tmp_path)
+    if column in TABLE[argument]:
+        assert FUNCTIONS[function](**{name: thing}) == FUNCTIONS[function]()
+    else:
+        with pytest.raises(rrarank.RrarankError) as error:
+            FUNCTIONS[function](**{name: thing})
+        assert "\n" not in str(error.value)
+
+
+def test_the_page_shows_this_table():
+    assert table() in (ROOT / "docs/guides/python.md").read_text()
+
+
+# -- beside the table -------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_of_pyterriers_brings_its_queries_and_texts():
+    rows = [(q, TOPICS[q], d, TEXTS[d], s) for q, found in RUN.items() for d, s in found.items()]
+    whole = pandas.DataFrame(rows, columns=["qid", "query", "docno", "text", "score"])
+    found = rrarank.rerank_run(whole, Shortest())
+    assert {qid: list(hits) for qid, hits in found.items()} == rerank()
+    ranked = whole.drop(columns="score").assign(rank=[0, 1, 2, 0, 1])
+    assert [hit.docid for hit in rrarank.fuse_runs([ranked, ranked])["q1"]] == ["d1", "d2", "d3"]
+
+
+def test_a_job_takes_objects_too():
+    origins = rrarank.Origins(topics=frame("topics", 0), collection=TEXTS)
+    job = rrarank.RerankJob(RUN, origins, "shortest", output="out.trec")
+    assert rrarank.rerank_job(job) == ["out.trec"]
+    wanted = {qid: [hit.docid for hit in hits] for qid, hits in rerank().items()}
+    assert {qid: [hit.docid for hit in hits] for qid, hits in rrarank.read_run("out.trec").items()} == wanted
+    assert json.loads(Path("out.trec.json").read_text())["inputs"] == {}  # nothing that could be read again
+    with pytest.raises(rrarank.RrarankError, match="collection and texts are given; give one of the two"):
+        rrarank.rerank_run(RUN, "shortest", topics=TOPICS, collection=TEXTS, texts=TEXTS)
+
+
+def test_a_run_of_the_package_knows_its_queries_and_texts():
+    found = rrarank.rerank_run("bm25.trec", "bm25", config=rrarank.RerankConfig(depth=3))
+    assert len(found) == 20
+    assert found == rrarank.rerank_run("bm25.trec", rrarank.load_reranker("bm25"), config=rrarank.RerankConfig(depth=3))
+
+
+def test_ranked_lists_are_a_run():
+    ranked = Shortest().rank_many(TOPICS, {qid: {d: TEXTS[d] for d in found} for qid, found in RUN.items()})
+    assert {qid: [hit.docid for hit in hits] for qid, hits in ranked.to_run().items()} == {
+        qid: [hit.docid for hit in hits] for qid, hits in rerank().items()
+    }
+    assert evaluate(runs=ranked) == evaluate(runs=ranked.to_run())
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        ({"a": RUN, "b": OTHER}, ["a", "b"]),
+        ([RUN, OTHER], ["run-1", "run-2"]),
+        ([ours(RUN), OTHER], ["ours", "run-2"]),
+        (RUN, ["run-1"]),
+        (ours(RUN), ["ours"]),
+        (frame("run", 0), ["run-1"]),
+    ],
+)
+def test_names_of_runs(runs, names):
+    assert [row.name for row in rrarank.evaluate_runs(QRELS, runs, measures=["ndcg@10"]).rows] == names
+
+
+BAD_RUNS = [
+    (7, "run is an int, expected a path, a Run, {qid: {docid: score}}, a ranx Run, or a DataFrame"),
+    ({}, "run is empty, expected a path, a Run"),
+    ({"q1": 3.0}, "run is a dict of a float, expected"),
+    ({"q1": {"d1": "high"}}, "run, query 'q1', docid 'd1': score 'high', expected a number that is finite as float32"),
+    ({"q1": {"d1": math.nan}}, "run, query 'q1', docid 'd1': score nan, expected a number"),
+    ({"q1": {"d1": True}}, "run, query 'q1', docid 'd1': score True, expected a number"),
+    ({"q1": {"d1": 1e39}}, "run, query 'q1', docid 'd1': score 1e+39, expected a number"),
+    ({1: {"d1": 1.0}}, "run: qid 1 is an int, expected a string; use str, or .astype(str)"),
+    ({"q1": {7: 1.0}}, "run, query 'q1': docid 7 is an int, expected a string"),
+    ({"q 1": {"d1": 1.0}}, "run: the qid 'q 1' is empty or contains a space"),
+    ({"q1": [("d1", 1.0), ("d1", 2.0)]}, "run: query 'q1' holds a docid twice; keep one"),
+    ({"q1": ["d1"]}, "run: query 'q1' holds 'd1', expected (docid, score)"),
+    (pandas.DataFrame({"qid": ["q1"]}), "run: a DataFrame with the columns 'qid', expected 'docno' or 'doc_id' or"),
+    (frame("run", 0).drop(columns="score"), "run: a DataFrame with the columns 'qid', 'docno', expected 'score'"),
+    (frame("run", 0).assign(score=[1.0, None, 1, 1, 1]), "run, query 'q1', docid 'd2': score nan, expected"),
+    (frame("run", 0).assign(qid=1), "run: qid 1 is an int, expected a string; use str, or .astype(str)"),
+    (RUN, "run: comes without topics and collection; give topics=, collection="),
+]
+
+
+@pytest.mark.parametrize(("run", "message"), BAD_RUNS)
+def test_a_run_that_cannot_be_read_is_one_clear_line(run, message):
+    with pytest.raises(rrarank.RrarankError) as error:
+        rrarank.rerank_run(run, Shortest())
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"topics": {"q1": None}}, "topics: the text of 'q1' is None, expected a string"),
+        ({"topics": {1: "tea"}}, "topics: id 1 is an int, expected a string"),
+        ({"topics": ["tea"]}, "topics is a list, expected a path, an ir_datasets id, {id: text}, or a DataFrame"),
+        (
+            {"topics": pandas.DataFrame({"qid": ["q1"] * 2, "query": ["a", "b"]})},
+            "topics: 'q1' has two different texts",
+        ),
+        (
+            {"collection": pandas.DataFrame({"docno": ["d1"], "text": [math.nan]})},
+            "collection: the text of 'd1' is nan",
+        ),
+        ({"collection": "nowhere.jsonl"}, "nowhere.jsonl: no such file"),
+    ],
+)
+def test_queries_and_texts_that_cannot_be_read_are_one_clear_line(arguments, message):
+    with pytest.raises(rrarank.RrarankError) as error:
+        rerank(**arguments)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("qrels", "message"),
+    [
+        (7, "qrels is an int, expected a path, an ir_datasets id, {qid: {docid: grade}}, a ranx Qrels, or a DataFrame"),
+        ({"q1": {"d1": 0.5}}, "qrels, query 'q1', docid 'd1': grade 0.5, expected a whole number"),
+        ({"q1": ["d1"]}, "qrels: query 'q1' holds a list, expected {docid: grade}"),
+        (pandas.concat([frame("qrels", 0)] * 2), "qrels: docid 'd3' is judged twice for query 'q1'; keep one row"),
+        (frame("qrels", 1).rename(columns={"relevance": "x"}), "qrels: a DataFrame with the columns 'query_id'"),
+    ],
+)
+def test_judgments_that_cannot_be_read_are_one_clear_line(qrels, message):
+    with pytest.raises(rrarank.RrarankError) as error:
+        evaluate(qrels=qrels)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_documents_may_be_objects_with_titles():
+    objects = {docid: {"title": "", "text": text} for docid, text in TEXTS.items()}
+    assert rerank(collection=objects) == rerank()
+
+
+def test_what_is_read_prints_in_a_line(tmp_path):
+    run = rrarank.read_run(write(tmp_path, "run"))
+    assert repr(run) == "<Run 'ours': 2 queries, 5 hits>"
+    assert "<td>q1</td><td>d1 (3), d2 (2), d3 (1)</td>" in run._repr_html_()
+    assert repr(rrarank.read_qrels(write(tmp_path, "qrels"))) == "<qrels: 2 queries, 3 judgments>"
+    assert len(repr(rrarank.load_inputs("bm25.trec").run)) < 60
+
+
+def test_no_library_is_imported_unless_its_object_is_given():
+    import subprocess
+    import sys
+
+    code = "import rrarank, sys; rrarank.fuse_runs; from rrarank.data import shapes; shapes.as_run({'q': {'d': 1.0}})"
+    check = "assert not {'pandas', 'ranx', 'torch'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"{code}; {check}"], check=True)
