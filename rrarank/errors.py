@@ -5,6 +5,7 @@ Every message says where, what was seen, what was expected and what to do.
 
 import difflib
 import logging
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
@@ -50,7 +51,27 @@ def shown(things: Iterable[object], limit: int = 5) -> str:
 
 def printable(text: str) -> str:
     """The text without control characters, which could change what a terminal shows."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return "".join(letter if is_shown(letter) else "?" for letter in text)
+
+
+def is_shown(letter: str) -> bool:
+    """Whether a terminal shows a character and does nothing else; spaces of all kinds are shown."""
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"
+
+
+_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "failed to map segment",
+    "can't start new thread",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out. torch, the loader of libraries and threads say it in a text."""
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in _MEMORY)
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rrarank.cli.flags import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.data.judges import Judgments, joined, model_of, read_llm_qrels
+from rrarank.data.own_documents import REMOVE_QUERY, finding_themselves, own_documents_note
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError, printable, shown
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         help="lowest relevant grade, for measures of binary relevance that state none; 2 for TREC DL (default: 1)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("--remove-query", action="store_true", help=REMOVE_QUERY)
     parser.add_argument("--intersection", action="store_true", help="only the queries that every run answers")
     parser.add_argument("--tukey", action="store_true", help="add Tukey's HSD over all pairs of systems")
     parser.add_argument("--seed", type=int, default=SEED, help="of the randomisation test and the bootstrap")
@@ -96,6 +98,7 @@ class EvaluateJob:
         baseline: the run that the others are tested against; empty: the first.
         measures: as ir_measures, trec_eval or ranx name them.
         rel_level: lowest relevant grade, for measures of binary relevance that state none; None: 1.
+        remove_query: leave out the document whose docid is the qid, as ArguAna and Quora need.
         intersection: measure only the queries that every run answers.
         tukey: add Tukey's HSD over all pairs of systems.
         output: files, written by their suffix; `-` is stdout.
@@ -108,6 +111,7 @@ class EvaluateJob:
     baseline: str | Path = ""
     measures: Sequence[str] = MEASURES
     rel_level: int | None = None
+    remove_query: bool = False
     intersection: bool = False
     tukey: bool = False
     seed: int = SEED
@@ -135,6 +139,9 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     found = _measured(job, judgments.people or judgments.llm, runs)
     if job.rel_level is None and (note := level_note(job.measures, judgments.people or judgments.llm)):
         say(note)
+    for name, run in runs.items():
+        if not job.remove_query and (themselves := finding_themselves(run)):
+            say(f"{name}: {own_documents_note(themselves)}")
     for name, qids in found.unanswered.items():
         treated = "left out" if job.intersection else "counted as 0"
         say(f"{name}: no hits for {len(qids)} judged queries, {treated} ({shown(qids)})")
@@ -154,6 +161,7 @@ def _measured(job: EvaluateJob, qrels: Qrels, runs: Mapping[str, Run]) -> Evalua
         runs,
         measures=at_level(job.measures, job.rel_level or 1),
         baseline=stem(job.baseline) if job.baseline else "",
+        remove_query=job.remove_query,
         intersection=job.intersection,
         seed=job.seed,
     )

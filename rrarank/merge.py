@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rrarank.cli.answers import described, none_ranked, not_ranked
 from rrarank.cli.parser import Parser
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown
+from rrarank.llm.listwise import NO_ORDER
 from rrarank.storage.files import atomic_write, is_file, read_lines
 from rrarank.storage.journal import output_lock
 from rrarank.storage.sidecar import Sidecar, check_output, read_sidecar, write_sidecar
@@ -49,6 +51,8 @@ def merge_parts(parts: Sequence[str | Path], output: str | Path = "", *, overwri
 
     Raises:
         RrarankError: parts are absent, given twice, or made by different commands, or the output exists.
+        MissingResource: an LLM ranked no query of the parts.
+        PartialSuccess: it did not rank some of them; the whole is written.
     """
     found = sorted((_read(Path(part)) for part in parts), key=lambda part: part.shard.number)
     _check_complete(found)
@@ -57,6 +61,9 @@ def merge_parts(parts: Sequence[str | Path], output: str | Path = "", *, overwri
     inputs = _inputs(found[0])
     used = [*inputs.values(), *(part.path for part in found)]
     check_output(target, overwrite, used)
+    answers, unranked = _answers(found)
+    if answers and answers.keys() <= NO_ORDER:
+        raise none_ranked(found[0].sidecar.content["model"]["name"], len(unranked), answers)
     keeps = is_file(target)
     with output_lock(target) if keeps else nullcontext():
         check_output(target, overwrite, used)  # again: another job may have written it meanwhile
@@ -66,7 +73,12 @@ def merge_parts(parts: Sequence[str | Path], output: str | Path = "", *, overwri
         if keeps:
             _describe(Path(target), inputs, found)
     say(f"{len(found)} parts joined")
-    return [target] if keeps else []
+    written = [target] if keeps else []
+    if answers:
+        say(f"{answers.total():,} answers ({described(answers)})")
+    if failure := not_ranked(unranked, written):
+        raise failure
+    return written
 
 
 @dataclass(frozen=True)
@@ -141,10 +153,22 @@ def _inputs(part: _Part) -> dict[str, str | Path]:
     return {name: place for name, place in found.items() if place is not None}
 
 
+def _answers(parts: Sequence[_Part]) -> tuple[Counter[str], list[str]]:
+    """(verdict -> number of an LLM's answers, queries that it did not rank), of all parts."""
+    facts = [part.sidecar.content for part in parts]
+    answers = sum((Counter(one.get("answers", {})) for one in facts), Counter[str]())
+    return answers, [qid for one in facts for qid in one.get("unranked", ())]
+
+
 def _describe(output: Path, inputs: Mapping[str, str | Path], parts: Sequence[_Part]) -> None:
-    """Write the sidecar of one job, with the times of all parts added up."""
+    """Write the sidecar of one job, with the times and counts of all parts added up."""
     known = parts[0].sidecar.content
     facts = {name: known[name] for name in ("model", "backend", "precision", "threads") if name in known}
+    answers, unranked = _answers(parts)
+    if answers:
+        facts |= {"answers": dict(answers), "unranked": unranked}
+    if cut := sum(part.sidecar.content.get("cut", 0) for part in parts):
+        facts["cut"] = cut
     seconds = sum(part.sidecar.content["timings"]["rerank_s"] for part in parts)
     timings = {"rerank_s": round(seconds, 3), "parts": len(parts)}
     write_sidecar(output, inputs=inputs, config=parts[0].fact("config"), **facts, timings=timings)

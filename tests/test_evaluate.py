@@ -1,8 +1,12 @@
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from rrarank import evaluate_runs, parse_qrels, parse_run
 from rrarank.errors import RrarankError
 from rrarank.evaluate import EvaluateJob, evaluate_job, main
 
@@ -169,3 +173,38 @@ def test_a_job_from_python_does_what_the_command_does(job, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(RrarankError, match="o.csv: exists already"):
         evaluate_job(wanted)
+
+
+OWN = "1 Q0 1 1 9 x\n" + BM25  # query 1 finds itself, above all others
+
+
+def test_queries_among_the_documents_are_named_and_removed_where_asked(job, tmp_path, capsys):
+    (tmp_path / "bm25.trec").write_text(OWN)
+    command = [*job, "--measures", "mrr", "recall@1"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert ["bm25", "0.6667", "0.3333", "67%"] in [line.split() for line in out.splitlines()]
+    assert "bm25: 1 queries find a document of their own id ('1')" in err
+    assert main([*command, "--remove-query"]) == 0
+    out, err = capsys.readouterr()
+    assert ["bm25", "0.8333", "0.5000", "80%"] in [line.split() for line in out.splitlines()]
+    assert "--remove-query" not in err
+
+
+def test_from_python_own_documents_leave_the_runs():
+    qrels, measures = parse_qrels(QRELS.splitlines()), ["mrr", "map"]
+    kept = evaluate_runs(qrels, {"bm25": parse_run(OWN.splitlines())}, measures=measures, remove_query=True)
+    alone = evaluate_runs(qrels, {"bm25": parse_run(BM25.splitlines())}, measures=measures)
+    assert kept.rows[0].means == alone.rows[0].means
+    assert kept.floor == alone.floor
+
+
+def test_a_name_that_is_not_utf8_is_written_as_the_file_has_it(job, tmp_path):
+    name = b"f\xff"
+    (tmp_path / os.fsdecode(name + b".trec")).write_text(BM25)
+    command = [sys.executable, "-m", "rrarank.evaluate", "--qrels", "q.txt", "--measures", "map", "--runs"]
+    command += [os.fsdecode(name + b".trec"), "--output", "-", "out.txt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
+    assert b"\n" + name in done.stdout
+    assert (tmp_path / "out.txt").read_bytes() == done.stdout

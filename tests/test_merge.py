@@ -39,6 +39,16 @@ def test_the_whole_is_byte_identical_to_one_jobs_and_so_is_what_is_said_of_it(jo
     assert rerank(["--run", "bm25.cross-encoder.trec", "--reranker", "bm25"]) == 0  # its sidecar names the texts
 
 
+def test_texts_that_were_cut_are_added_up(job, capsys):
+    job += ["--max-length", "13"]
+    for number in (1, 2, 3):
+        assert rerank([*job, "--shard", f"{number}/3"]) == 0
+    assert rerank([*job, "--output", "whole.trec"]) == 0
+    assert main([f"bm25.cross-encoder.{number}-of-3.trec" for number in (1, 2, 3)]) == 0
+    cut, wanted = (read_sidecar(Path(f"{name}.trec")).content["cut"] for name in ("bm25.cross-encoder", "whole"))
+    assert cut == wanted > 0
+
+
 def test_more_parts_than_blocks_leave_some_empty_and_the_whole_the_same(job, capsys):
     for number in range(1, 9):
         assert rerank([*job, "--shard", f"{number}/8"]) == 0
@@ -91,6 +101,27 @@ def test_parts_of_other_settings_are_refused(parts, change, said, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert parts[1] in err
+
+
+def test_what_an_llm_did_not_rank_is_added_up_and_decides_the_exit_code(parts, capsys):
+    edit(parts[0], lambda sidecar: sidecar.update(answers={"ok": 3}, unranked=[]))
+    edit(parts[1], lambda sidecar: sidecar.update(answers={"no ids": 2, "ok": 1}, unranked=["20", "21"]))
+    assert main(parts) == 7
+    out, err = capsys.readouterr()
+    assert out == "bm25.cross-encoder.trec\n"
+    assert "6 answers (ok 4, no ids 2)" in err
+    assert "error: 2 queries were not ranked ('20', '21'): they keep their first-stage order" in err
+    content = read_sidecar(Path("bm25.cross-encoder.trec")).content
+    assert (content["answers"], content["unranked"]) == ({"ok": 4, "no ids": 2}, ["20", "21"])
+
+
+def test_parts_of_which_an_llm_ranked_nothing_make_no_whole(parts, capsys):
+    for number, part in enumerate(parts):
+        named = {"answers": {"no ids": 2}, "unranked": [str(number)]}
+        edit(part, lambda sidecar, named=named: sidecar.update(named))
+    assert main(parts) == 4
+    assert " ranked none of 3 queries (no ids 6); no run is written" in capsys.readouterr().err
+    assert not Path("bm25.cross-encoder.trec").exists()
 
 
 def test_other_threads_are_said_and_not_refused(parts, capsys):

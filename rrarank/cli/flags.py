@@ -40,7 +40,7 @@ def origins_of(flags: argparse.Namespace) -> Origins:
 
 
 def add_topic_field(parser: argparse._ActionsContainer) -> None:
-    text = "part of a topic that is the query (default: its title or only text)"
+    text = "part of a topic that is the query (default: text or query in JSON, else the title)"
     parser.add_argument(
         "--topic-field", choices=FIELDS, default="", metavar="PART", help=f"{text}: {', '.join(FIELDS)}"
     )

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from rrarank.cli.flags import positive
 from rrarank.cli.verbs import say
-from rrarank.errors import shown
-from rrarank.llm.base import Answer, Failure, LLMConfig
+from rrarank.errors import is_shown, shown
+from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
 from rrarank.storage.files import is_file
 from rrarank.storage.journal import journal_path
 from rrarank.storage.sidecar import is_unfinished, read_sidecar
@@ -107,6 +107,12 @@ def follow(
     if tokens:
         say(f"{tokens['prompt']:,} tokens asked, {tokens['answer']:,} answered{cost(tokens, price)}")
     return failures
+
+
+def show_question(messages: Messages) -> None:
+    """Print a prompt as JSON, for --dry-run; what could change a terminal is escaped, as JSON may."""
+    text = json.dumps(messages, ensure_ascii=False, indent=2)
+    print("".join(letter if letter == "\n" or is_shown(letter) else json.dumps(letter)[1:-1] for letter in text))
 
 
 def cost(tokens: Mapping[str, int], price: Sequence[float]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from rrarank.cli import VERBS as VERBS
-from rrarank.errors import PartialSuccess, RrarankError
+from rrarank.errors import PartialSuccess, RrarankError, is_out_of_memory
 from rrarank.errors import say as say
 from rrarank.storage.files import FULL, is_file
 from rrarank.storage.journal import Journal, journal_path
@@ -85,6 +85,11 @@ def _run(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPa
         what = error.strerror or str(error).splitlines()[0]
         todo = "; make room there, or write elsewhere, and type the command again" if error.errno in FULL else ""
         say(f"error: {error.filename or 'system'}: {what}{todo}")
+        return RrarankError.exit_code
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        say("error: not enough memory for this; give smaller inputs, or type the command where more memory is free")
         return RrarankError.exit_code
     return 0
 

@@ -17,7 +17,7 @@ import jsonlines
 
 from rrarank.data.documents import json_object
 from rrarank.data.trec import columns
-from rrarank.data.types import Candidate, LabelledRanking, Query
+from rrarank.data.types import Candidate, LabelledRanking, Query, is_blank
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write, read_lines
 
@@ -189,7 +189,7 @@ def _faults(label: LabelledRanking, seen: set[str]) -> Iterator[str]:
     if qid in seen:
         yield f"query {qid!r} occurs twice; keep one line"
     seen.add(qid)
-    if not label.query.text.strip():
+    if is_blank(label.query.text):
         yield f"query {qid!r}: its text is empty"
     if not label.shown:
         yield f"query {qid!r}: no document is shown; leave the query out"
@@ -214,7 +214,7 @@ def _faulty(label: LabelledRanking) -> Iterator[tuple[str, Iterable[str]]]:
         (i for i in places if i not in stands),
     )
     yield "both shown and not shown", (i for i in label.not_shown if i in places)
-    yield "without text", (c.docid for c in label.shown if not c.text.strip())
+    yield "without text", (c.docid for c in label.shown if is_blank(c.text))
     yield "a score that is not finite", (c.docid for c in label.shown if not math.isfinite(c.score))
     yield "a reason, but not shown", (i for i in label.reasons if i not in places)
     yield "a reason that is no string", (i for i, reason in label.reasons.items() if not isinstance(reason, str))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rrarank.errors import RrarankError, shown
 
@@ -30,6 +31,20 @@ def json_object(line: str, where: str) -> Mapping[str, object]:
         raise RrarankError(f"{where}: a JSON {type(row).__name__}, expected an object")
     check_surrogates(row, line, where)
     return row
+
+
+def each_key_once(where: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """The `object_pairs_hook` of `json` that refuses a key that occurs twice; `json` would keep the last value."""
+
+    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise RrarankError(f"{where}: {twice!r} occurs twice in one JSON object; keep one")
+        return content
+
+    return checked
 
 
 def check_surrogates(content: object, text: str, where: str | Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rrarank.data.documents import check_surrogates
+from rrarank.data.documents import check_surrogates, each_key_once
 from rrarank.data.trec import FLOAT32_MAX, best_first, columns
 from rrarank.data.types import Hit, QrelsRead, Run
 from rrarank.errors import RrarankError
@@ -73,7 +73,7 @@ def read_json(path: str | Path) -> object:
     if not text.strip():
         raise RrarankError(f"{path}: empty, expected JSON")
     try:
-        content = json.loads(text, object_pairs_hook=lambda pairs: _no_key_twice(pairs, path))
+        content = json.loads(text, object_pairs_hook=each_key_once(path))
     except json.JSONDecodeError as error:
         hint = "; JSON lines belong in a file named .jsonl" if error.msg == "Extra data" else ""
         where = f"{path}:{error.lineno}"
@@ -84,14 +84,4 @@ def read_json(path: str | Path) -> object:
     if isinstance(content, dict) and str(content.get("format")).startswith("rrarank.sidecar/"):
         described = str(path).removesuffix(".json")
         raise RrarankError(f"{path}: the sidecar of {described}; give {described} itself")
-    return content
-
-
-def _no_key_twice(pairs: list[tuple[str, object]], where: str | Path) -> dict[str, object]:
-    """Refuse a key that occurs twice; `json` would silently keep the last value."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise RrarankError(f"{where}: {twice!r} occurs twice in one JSON object; keep one")
     return content

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rrarank.data.documents import field, json_object
+from rrarank.data.documents import each_key_once, field, json_object
 from rrarank.data.trec import columns
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import read_text
@@ -33,7 +33,7 @@ def read_topics(path: str | Path, topic_field: str = "") -> dict[str, str]:
     """qid -> query text of a file. An empty query is kept; who asks it decides whether that is an error.
 
     Args:
-        topic_field: one of `FIELDS`, for topics with several; empty: the title, or the only text.
+        topic_field: one of `FIELDS`, for topics with several; empty: `text` or `query` of a JSON topic, else the title.
     """
     return parse_topics(read_text(path), where=str(path), topic_field=topic_field)
 
@@ -92,17 +92,8 @@ def _line_topics(line: str, place: str, wanted: str) -> Iterator[Topic]:
 
 def _whole_json(lines: list[str], where: str) -> object:
     """The content of a file that is one JSON value; None if it is several lines of JSON, or none."""
-
-    def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for key, value in pairs:
-            if key in found:
-                raise RrarankError(f"{where}: {key!r} occurs twice in a JSON object; keep one")
-            found[key] = value
-        return found
-
     try:
-        return json.loads("\n".join(lines), object_pairs_hook=each_once)
+        return json.loads("\n".join(lines), object_pairs_hook=each_key_once(where))
     except (ValueError, RecursionError):
         return None
 
@@ -138,7 +129,8 @@ def _row_topic(row: Mapping[str, object], place: str, wanted: str) -> Topic:
     row = json_object(json.dumps(row), place)
     qid = field(row, _IDS, place).strip()
     fields = [_NAMES[part] for part in wanted.split("+")] if wanted else [_TEXTS]
-    texts = [_text(row, names, place) for names in fields]
+    there = [names for names in fields if row.keys() & set(names)] or fields  # as in TREC, a part may be absent
+    texts = [_text(row, names, place) for names in there]
     return place, qid, " ".join(filter(None, texts))
 
 

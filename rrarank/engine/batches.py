@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rrarank.errors import is_out_of_memory
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -51,13 +53,7 @@ def _score_halving(batch: Batch, score: Callable[[Batch], np.ndarray]) -> list[f
     try:
         return [float(value) for value in score(batch)]
     except (RuntimeError, MemoryError) as error:
-        if len(batch) == 1 or not _is_out_of_memory(error):
+        if len(batch) == 1 or not is_out_of_memory(error):
             raise
     half = len(batch) // 2
     return _score_halving(batch[:half], score) + _score_halving(batch[half:], score)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch's CUDA allocator raises its own class; its CPU allocator raises a RuntimeError with one of these texts."""
-    texts = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)

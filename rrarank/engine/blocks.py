@@ -7,6 +7,7 @@ outside it: resuming, sharding and re-running give equal bits on one machine.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
@@ -26,7 +27,7 @@ from rrarank.engine.registry import DEFAULT
 from rrarank.engine.reranker import ONE_AT_A_TIME, Pointwise, Reranker, check_hits
 from rrarank.errors import RrarankError
 from rrarank.sources.inputs import Origins, load_inputs
-from rrarank.storage.journal import Journal, work_key
+from rrarank.storage.journal import Journal, note_key, work_key
 from rrarank.storage.sidecar import versions
 
 T = TypeVar("T")
@@ -107,12 +108,14 @@ def rerank_queries(
     journal: Journal | None = None,
     pace: Pace | None = None,
     remote: RemoteScorer | None = None,
+    counts: Counter[str] | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
     Args:
         pace: what `config.budget_ms` is measured by; by default the first queries are timed.
         remote: scores the blocks that the journal lacks; needs a journal, and no budget.
+        counts: gets the number of texts that were too long, as `cut`; those of finished blocks are among them.
 
     Raises:
         RrarankError: the reranker is faulty, or `remote` is given without a journal or with a budget.
@@ -140,7 +143,10 @@ def rerank_queries(
         finished.fill([block for _, block in asked()], remote)
 
     for qids, finish in ahead(prepared()):
-        for qid, hits in zip(qids, finish(), strict=True):
+        scored = finish()
+        if counts is not None:
+            counts["cut"] += scored.cut
+        for qid, hits in zip(qids, scored.hits, strict=True):
             joined = interpolate(hits, run[qid], config.interpolation)  # the journal keeps the reranker's own scores
             yield qid, with_tail(joined, run[qid])[: config.hits]
 
@@ -174,8 +180,21 @@ def _pointwise(reranker: Reranker) -> Pointwise:
     return reranker
 
 
-Scoring = Callable[[], "list[list[Hit]]"]
-"""Scores a block: one list of hits a query, best first."""
+@dataclass(frozen=True)
+class ScoredBlock:
+    """What scoring a block gives.
+
+    Args:
+        hits: of each query, best first.
+        cut: number of its texts that were too long.
+    """
+
+    hits: list[list[Hit]]
+    cut: int = 0
+
+
+Scoring = Callable[[], ScoredBlock]
+"""Scores a block that is prepared."""
 
 
 class RemoteScorer(Protocol):
@@ -183,8 +202,8 @@ class RemoteScorer(Protocol):
 
     threads: int
 
-    def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
-        """(place, hits best first per query) of each block, as they finish."""
+    def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, ScoredBlock]]:
+        """(place, what was found) of each block, as they finish."""
 
 
 class FinishedBlocks:
@@ -204,12 +223,12 @@ class FinishedBlocks:
         key = self._key(block)
         score = None if key in self._journal else begin(block)
 
-        def read_or_score() -> list[list[Hit]]:
+        def read_or_score() -> ScoredBlock:
             if score is None and (recorded := self._recorded(key, block)):
-                return recorded
-            hits = (score or begin(block))()
-            self._journal.add(key, hits)
-            return hits
+                return ScoredBlock(recorded, self._cut_of(key))
+            scored = (score or begin(block))()
+            self._record(key, scored)
+            return scored
 
         return read_or_score
 
@@ -217,8 +236,17 @@ class FinishedBlocks:
         """Have every block scored that is not finished."""
         keyed = [(self._key(block), block) for block in blocks]
         left = [(key, block) for key, block in keyed if not self._recorded(key, block)]
-        for place, hits in remote([block for _, block in left]):
-            self._journal.add(left[place][0], hits)
+        for place, scored in remote([block for _, block in left]):
+            self._record(left[place][0], scored)
+
+    def _record(self, key: str, scored: ScoredBlock) -> None:
+        if scored.cut:
+            self._journal.add(note_key("cut", key), scored.cut)
+        self._journal.add(key, scored.hits)
+
+    def _cut_of(self, key: str) -> int:
+        noted = note_key("cut", key)
+        return int(self._journal[noted]) if noted in self._journal else 0
 
     def _key(self, block: Sequence[Ranking]) -> str:
         return work_key(self._setting, [[r.query.qid, r.query.text, [astuple(c) for c in r.candidates]] for r in block])
@@ -242,11 +270,25 @@ def _prepare_within(block: Sequence[Ranking], reranker: Pointwise, pace: Pace, s
     """Cut each query to the candidates that fit, and score it on its own."""
     cut = [within(ranking, reranker, pace, seconds) for ranking in block]
     scorings = [_prepare_scoring([ranking], reranker, WHOLE) for ranking in cut]
-    return lambda: [hits for scoring in scorings for hits in scoring()]
+
+    def score() -> ScoredBlock:
+        scored = [scoring() for scoring in scorings]
+        return ScoredBlock([hits for one in scored for hits in one.hits], sum(one.cut for one in scored))
+
+    return score
 
 
 def rank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> list[list[Hit]]:
-    """The hits of each query of a block, best first; other processes need nothing else of the engine.
+    """The hits of each query of a block, best first.
+
+    Raises:
+        RrarankError: as `score_block`.
+    """
+    return score_block(block, reranker, passages).hits
+
+
+def score_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> ScoredBlock:
+    """Score a block at once; other processes need nothing else of the engine.
 
     Raises:
         RrarankError: the reranker lost, invented or repeated documents, or gave scores that are not finite.
@@ -256,14 +298,19 @@ def rank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages 
 
 def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Passages) -> Scoring:
     asked = [split_passages(ranking, passages) for ranking in block]
+    before = reranker.cut
     finish = reranker.prepare_block(asked)
+    cut = reranker.cut - before
 
-    def score() -> list[list[Hit]]:
+    def score() -> ScoredBlock:
+        begun = reranker.cut
         ranked = finish()
+        # A point-wise reranker has encoded this block, and may encode the next one meanwhile.
+        later = 0 if isinstance(reranker, Pointwise) else reranker.cut - begun
         for before, after in zip(asked, ranked, strict=True):
             where = f"{type(reranker).__name__}, query {before.query.qid!r}"
             check_hits([c.docid for c in before.candidates], [Hit(c.docid, c.score) for c in after.candidates], where)
-        return [best_first(merge_passages(ranking, passages)) for ranking in ranked]
+        return ScoredBlock([best_first(merge_passages(ranking, passages)) for ranking in ranked], cut + later)
 
     return score
 

@@ -21,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rrarank.data.types import Candidate, Hit, Query, Ranking
-from rrarank.engine.blocks import rank_block
+from rrarank.engine.blocks import ScoredBlock, score_block
 from rrarank.engine.passages import WHOLE, Passages
 from rrarank.engine.registry import load_reranker
 from rrarank.errors import MissingResource, RrarankError
@@ -68,8 +68,8 @@ class RayBlocks:
         device = {"device": "cuda"} if config.gpus else {}  # a worker sees only the GPU that Ray gives it
         self._settings = {**settings, **folder, **device, "threads": config.threads}
 
-    def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
-        """(place, hits best first per query) of each block, as they finish.
+    def __call__(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, ScoredBlock]]:
+        """(place, what was found) of each block, as they finish.
 
         Raises:
             RrarankError: a worker failed, for example because the model's scores are not finite.
@@ -79,7 +79,8 @@ class RayBlocks:
             return
         with _ray(self._config), _errors_of_workers():
             for row in tqdm(self._rows(blocks), total=len(blocks), unit=" blocks", disable=None):
-                yield row["place"], [[Hit(*hit) for hit in hits] for hits in json.loads(row["hits"])]
+                hits = [[Hit(*hit) for hit in found] for found in json.loads(row["hits"])]
+                yield row["place"], ScoredBlock(hits, int(row["cut"]))
 
     def _rows(self, blocks: Sequence[Sequence[Ranking]]) -> Iterator[Any]:
         import ray.data
@@ -109,8 +110,9 @@ def _worker(name: str, settings: Mapping[str, object], passages: Passages) -> ty
             self.reranker = load_reranker(name, **settings)
 
         def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-            found = [rank_block(_unpacked(block), self.reranker, passages) for block in batch["block"]]
-            return {"place": list(batch["place"]), "hits": [json.dumps(hits) for hits in found]}
+            found = [score_block(_unpacked(block), self.reranker, passages) for block in batch["block"]]
+            hits, cut = [json.dumps(one.hits) for one in found], [one.cut for one in found]
+            return {"place": list(batch["place"]), "hits": hits, "cut": cut}
 
     return Worker
 

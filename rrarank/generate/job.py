@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rrarank.cli.llm import FREE, cost, follow, is_partial, unanswered
+from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.beir import CORPUS, in_folder
 from rrarank.data.run_files import write_qrels
@@ -173,7 +172,7 @@ def _passages(job: GenerateJob, collection: Collection, examples: Sequence[Examp
 
 def _say_estimate(job: GenerateJob, writer: QueryWriter, texts: Sequence[str]) -> None:
     """--dry-run."""
-    print(json.dumps(writer.question(texts[0])[1], ensure_ascii=False, indent=2))
+    show_question(writer.question(texts[0])[1])
     tokens = {"prompt": sum(map(writer.tokens, texts)), "answer": TOKENS_A_QUERY * len(texts)}
     about = f"about {tokens['prompt']:,} tokens and {tokens['answer']:,} answered{cost(tokens, job.price)}"
     say(f"would ask about {len(texts):,} passages, {about} (estimated)")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from rrarank.cli.llm import FREE, cost, follow, is_partial, unanswered
+from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.judges import judge_mark, write_llm_qrels
 from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
@@ -26,7 +26,7 @@ from rrarank.llm.load import load_llm
 from rrarank.llm.questions import ask_unrecorded, is_complete, recorded_answer
 from rrarank.measures.kappa import JudgeAgreement, judge_agreement
 from rrarank.sources.inputs import Origins
-from rrarank.storage.files import find, is_file, stem
+from rrarank.storage.files import find, is_file, output_stem
 from rrarank.storage.journal import Journal
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
@@ -99,7 +99,7 @@ def judge_run(job: JudgeJob) -> list[str]:
 
 
 def _default_output(job: JudgeJob) -> str:
-    name = stem(job.qrels or next(iter(job.runs), "judgments"))
+    name = output_stem(job.qrels or next(iter(job.runs), "judgments"))
     return f"{name}.llm.txt" if job.pooling.unjudged else f"{name}.llm-sample.txt"
 
 
@@ -253,7 +253,7 @@ def agreement_lines(found: JudgeAgreement) -> Iterator[str]:
 def _say_estimate(job: JudgeJob, grader: Grader, inputs: JudgeInputs) -> None:
     """--dry-run."""
     asked = dict(grader.question(inputs.topics[pair.qid], inputs.texts[pair.docid]) for pair in inputs.pairs)
-    print(json.dumps(next(iter(asked.values())), ensure_ascii=False, indent=2))
+    show_question(next(iter(asked.values())))
     tokens = {"prompt": sum(map(grader.tokens, asked.values())), "answer": TOKENS_A_GRADE * len(asked)}
     judged = len(inputs.sampled)
     say(f"would grade {len(inputs.pairs) - judged:,} unjudged and {judged:,} judged documents")

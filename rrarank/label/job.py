@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, overload
 
 from tqdm import tqdm
 
-from rrarank.cli.llm import cost, follow, is_partial, unanswered
+from rrarank.cli.llm import cost, follow, is_partial, show_question, unanswered
 from rrarank.cli.verbs import locked_journal, say
 from rrarank.data.distillation_set import teacher_name, write_set
 from rrarank.data.run_files import read_run_file
@@ -39,7 +38,7 @@ from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM
 from rrarank.sources.dense import DenseIndex, check_same_model
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
-from rrarank.storage.files import find, is_file, stem
+from rrarank.storage.files import find, is_file, output_stem, stem
 from rrarank.storage.journal import Journal
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
 
@@ -85,7 +84,7 @@ def label_run(
 
 
 def _label(job: LabelJob) -> list[str]:
-    job = replace(job, output=job.output or f"{stem(run_name(job.run))}.{job.teacher_name}.jsonl")
+    job = replace(job, output=job.output or f"{output_stem(run_name(job.run))}.{job.teacher_name}.jsonl")
     _check(job)
     config = _config(job)
     used = [find(path) for path in _files(job).values() if Path(path).is_file()]
@@ -304,7 +303,7 @@ def _say_estimate(job: LabelJob, teacher: Teacher, lists: Sequence[LabelledRanki
     if isinstance(teacher, LLMTeacher):
         questions = [(one.query.text, [candidate.text for candidate in one.shown]) for one in lists]
         for question in questions[:1]:
-            print(json.dumps(teacher.ranker.question(*question)[1], ensure_ascii=False, indent=2))
+            show_question(teacher.ranker.question(*question)[1])
         for query, passages in questions:
             asked, answered = teacher.ranker.tokens(query, passages)
             tokens.update(prompt=asked, answer=answered)

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rrarank.data.types import Hit, LabelledRanking, Ranking, Run, blocks
-from rrarank.engine.blocks import RemoteScorer, rank_block
+from rrarank.data.types import LabelledRanking, Ranking, Run, blocks
+from rrarank.engine.blocks import RemoteScorer, ScoredBlock, score_block
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
 from rrarank.llm.base import Answer, Failure
@@ -109,15 +109,15 @@ class RerankerTeacher(Teacher):
         whole = blocks(lists, BLOCK)  # whole blocks, as the last bits of a score may depend on its block
         left = [block for block in whole if not all(self._key(shown) in self.journal for shown in block)]
         rankings = [[Ranking(shown.query, shown.shown) for shown in block] for block in left]
-        for place, ranked in self._score_blocks(rankings):
-            for shown, hits in zip(left[place], ranked, strict=True):
+        for place, scored in self._score_blocks(rankings):
+            for shown, hits in zip(left[place], scored.hits, strict=True):
                 if (key := self._key(shown)) not in self.journal:
                     self.journal.add(key, hits)
                     yield shown.query.qid, None
 
-    def _score_here(self, rankings: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, list[list[Hit]]]]:
+    def _score_here(self, rankings: Sequence[Sequence[Ranking]]) -> Iterator[tuple[int, ScoredBlock]]:
         for place, block in enumerate(rankings):
-            yield place, rank_block(block, self.reranker)
+            yield place, score_block(block, self.reranker)
 
     def label(self, shown: LabelledRanking) -> LabelledRanking | None:
         if (key := self._key(shown)) not in self.journal:

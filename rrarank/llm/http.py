@@ -82,7 +82,7 @@ def _split(url: str) -> SplitResult:
 
 def _proxy(scheme: str, host: str) -> tuple[str, str]:
     """The proxy that the environment names for a host, and the variable; none for this machine."""
-    if _is_loopback(host) or proxy_bypass(host):
+    if is_loopback(host) or proxy_bypass(host):
         return "", ""
     proxies = getproxies_environment()
     kind = scheme if scheme in proxies else "all"
@@ -100,7 +100,8 @@ def _proxy(scheme: str, host: str) -> tuple[str, str]:
     return proxy, variable
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rrarank.errors import RrarankError
+from rrarank.llm.structured import as_list
 from rrarank.llm.thoughts import without_thought
 
 NO_ORDER = {"refused", "no ids"}
@@ -50,18 +51,21 @@ def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
         finished: False if the model was stopped (`finish_reason` is "length").
     """
     text, is_whole = _canonical(answer, finished)
+    is_reversed = bool(_BELOW.search(text))  # perhaps of ranks: good enough to go on with, not to learn from
+    text = _BELOW.sub(lambda found: " > ".join(f"[{number}]" for number in reversed(_ids(found[0]))), text)
     mentioned = _ids(text)
     ranking = _ranking(text, count)
     named = _ids(ranking) if ranking else mentioned
     if not ranking or (not set(range(1, count + 1)) <= set(named) and _is_aside(ranking, text)):
         whole = _order_without_list(text, count)
         ranking, named = ("", whole) if whole else (ranking, named)
+    refused = not ranking and not set(range(1, count + 1)) <= set(named) and bool(_REFUSAL.search(text))
+    named = [] if refused else named  # it names passages that it does not rank
     order = _places(named, count)
-    refused = not mentioned and bool(_REFUSAL.search(text))
     found = {
         "refused": refused,
         "no ids": not mentioned and not refused,
-        "no list": mentioned and not ranking,
+        "no list": mentioned and not refused and (not ranking or is_reversed),
         "truncated": not is_whole,
         "out of range": any(not 1 <= number <= count for number in named),
         "repeated": len(set(named)) < len(named),
@@ -109,7 +113,7 @@ _HEADING = r"(?:(?!.*\b(?:not|irrelevant)\b)[^\[\]\n]{0,80}: ?[{(]*)?"  # `Ranki
 
 _REFUSAL = re.compile(
     r"\bI (?:cannot|can not|can['’]t|will not|won['’]t|am unable|am not able)|\bI['’]m (?:unable|not able)|\bsorry\b"
-    r"|\bas an AI\b|\bunable to (?:rank|comply|assist)|죄송|할 수 없",
+    r"|\bas an AI\b|\bunable to (?:rank|comply|assist)|죄송|[할될] 수 없|抱歉|无法|無法|申し訳|できません",
     re.IGNORECASE,
 )
 _FINAL = re.compile(  # a heading of the ranking; `sure`: earlier lists do not count
@@ -126,6 +130,9 @@ _LABELLED_ID = rf"(?:{_LABEL}[#第]?[0-9]+(?: ?{_COUNTER})?|第?[0-9]+ ?{_COUNTE
 _LABELLED_LIST = re.compile(  # also one that opens a line: `Passage 3 - names the year`
     rf"(?<!\w){_LABELLED_ID}(?:(?: ?(?:[,;]|{_ABOVE}|and\b) ?{_LABELLED_ID})+|(?= ?[-–—:|]))", re.IGNORECASE
 )
+_COUNTED = re.compile(rf"[0-9] ?{_COUNTER}")
+_LABELLED_ALONE = re.compile(rf"(?<!\w){_LABELLED_ID}(?! ?[개건])", re.IGNORECASE)
+_BELOW = re.compile(rf"{_ID}(?: ?< ?{_ID})+", re.IGNORECASE)  # the best last
 _IN_PARENTHESES = re.compile(rf"\([0-9]+\)(?: ?{_ABOVE} ?\([0-9]+\)){{2,}}")
 _IN_TAGS = re.compile(r"<(?:id|doc|docid|document|passage|item)>\s*+\[?([0-9]+)\]?\s*+</[a-z]+>", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?。]) ")
@@ -148,34 +155,15 @@ _LINE = rf"{_ID}(?:(?:[ ,;|]|and )*{_ID})*{_FULL_STOP}"
 _LINES = re.compile(rf"^{_HEADING}{_LINE}(?:\n{_LINE})*$", re.IGNORECASE | re.MULTILINE)
 _OPENING = re.compile(_ID, re.IGNORECASE)
 
-_ROW = r"\{(?:[^{}\[\]]|\[ ?[0-9]+ ?\])*\}"
-_ROWS = re.compile(rf"(?:\[\s*+)?{_ROW}(?:[\s,]*+{_ROW})*+(?:\s*+\])?")
-_FIELD = re.compile(r"([a-z_]+)[\"':= ]{1,4}(?:\[ ?)?(?:[a-z]+ ?)?(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)", re.IGNORECASE)
-_ID_FIELDS = ("id", "docid", "doc_id", "doc", "passage", "passage_id", "document", "document_id", "index", "number")
-_ORDER_FIELDS = {"rank": 1, "position": 1, "score": -1, "relevance": -1, "relevance_score": -1, "rating": -1}
-
 
 def _canonical(answer: str, finished: bool) -> tuple[str, bool]:
     """The answer without thoughts, markup and torn ids, with all ids as `[n]`; and whether it is complete."""
     text, is_thinking = without_thought(answer)
-    text = _tidy(_ROWS.sub(_rows_as_list, text))
+    text = _tidy(as_list(text))
     whole = _TORN.sub("", _TORN_IN_BRACKETS.sub(r"[\1]", text))
     if not finished:
         whole = re.sub(r"[0-9]+$", "", whole)  # perhaps the 1 of 12
     return _bracketed(whole.rstrip()), finished and not is_thinking and whole == text and not _ELIDED.search(text)
-
-
-def _rows_as_list(found: re.Match[str]) -> str:
-    """`[{"id": 3, …}, {"id": 1, …}]` as `[3] > [1]`: by rank or score if all objects have one, else in their order."""
-    rows = [{name.lower(): float(value) for name, value in _FIELD.findall(row)} for row in re.findall(_ROW, found[0])]
-    if not all(row.keys() & set(_ID_FIELDS) for row in rows):
-        return found[0]
-    for name, direction in _ORDER_FIELDS.items():
-        if all(name in row for row in rows):
-            rows.sort(key=lambda row: direction * row[name])
-            break
-    ids = (next(row[name] for name in _ID_FIELDS if name in row) for row in rows)
-    return f"\n{' > '.join(f'[{max(int(number), 0)}]' for number in ids)}\n"
 
 
 def _tidy(text: str) -> str:
@@ -206,9 +194,18 @@ def _bracketed(text: str) -> str:
     ending = "\n".join(lines[start:])
     if len(re.findall("[0-9]+", ending)) > 1:
         text = "\n".join([*lines[:start], _each_bracketed(ending)])
-    for ids in (_IN_BRACKETS, _IN_PARENTHESES, _LABELLED_LIST):
+    for ids in (_IN_BRACKETS, _IN_PARENTHESES):
         text = ids.sub(lambda found: _each_bracketed(found[0]), text)
+    text = "\n".join(_with_labelled_lists(line) for line in text.split("\n"))
     return _CHAIN.sub(lambda found: _each_bracketed(found[0]) if _names_ids(found[0]) else found[0], text)
+
+
+def _with_labelled_lists(line: str) -> str:
+    """The line with brackets around ids such as `3번` or `passage 3`, all of them or, without a list of them, none."""
+    if not (found := _LABELLED_LIST.search(line)):
+        return line
+    ids = _LABELLED_ALONE if _COUNTED.search(found[0]) else _LABELLED_LIST
+    return ids.sub(lambda one: _each_bracketed(one[0]), line)
 
 
 def _names_ids(chain: str) -> bool:

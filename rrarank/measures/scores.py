@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import QrelsLike, RunLike, as_runs
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
@@ -30,6 +31,7 @@ def evaluate_runs(
     *,
     measures: Sequence[str] = MEASURES,
     baseline: str = "",
+    remove_query: bool = False,
     intersection: bool = False,
     seed: int = SEED,
 ) -> Evaluation:
@@ -40,6 +42,7 @@ def evaluate_runs(
         runs: {name: run}, a list of runs, or one run; each a path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
         measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`).
         baseline: the run that the others are tested against; the first one by default.
+        remove_query: leave out hits whose docid is the qid, as BEIR does and ArguAna and Quora need.
         intersection: measure only the queries that every run answers (trec_eval without -c); otherwise unanswered
             queries count as 0 (trec_eval -c).
         seed: of the randomisation test and the bootstrap.
@@ -49,6 +52,8 @@ def evaluate_runs(
     """
     qrels, runs = any_qrels(qrels), as_runs(runs)
     baseline = baseline or next(iter(runs), "")
+    if remove_query:
+        runs = {name: without_own_documents(run) for name, run in runs.items()}
     _check_arguments(qrels, runs, measures, baseline)
     unanswered = {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])}
     if intersection:

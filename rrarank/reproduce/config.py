@@ -12,6 +12,8 @@ from pydantic import Field
 
 from rrarank.engine import registry
 from rrarank.errors import MissingResource, RrarankError, shown
+from rrarank.llm.base import LLMConfig
+from rrarank.llm.keys import check_key_host
 from rrarank.storage.yaml_settings import STRICT, checked, read_yaml, shipped_or_file
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]  # of a file, and a run's tag
@@ -180,6 +182,8 @@ def _row_faults(table: TableConfig) -> Iterator[str]:
             registry.check_known(row.reranker)
         except RrarankError as error:
             yield f"rows.{name}.reranker: {error}"
+        if fault := _key_fault(row):
+            yield f"rows.{name}.settings: {fault}"
         for key, columns in {"expected": row.expected, "notes": row.notes, "paper": row.paper}.items():
             if odd := [column for column in columns if column not in table.columns]:
                 yield f"rows.{name}.{key}: no column {shown(odd)} (columns: {', '.join(table.columns)})"
@@ -188,6 +192,17 @@ def _row_faults(table: TableConfig) -> Iterator[str]:
             yield f"rows.{name}.expected: no measure {shown(odd)} (measures: {', '.join(table.measures)})"
         if any(len(figures) != len(table.measures) for figures in row.paper.values()):
             yield f"rows.{name}.paper: expected {len(table.measures)} figures a column ({', '.join(table.measures)})"
+
+
+def _key_fault(row: RowConfig) -> str:
+    """Why an LLM's key must not go where a row sends it; empty if it may."""
+    if not row.settings.get("base_url"):  # OPENAI_BASE_URL is the user's own
+        return ""
+    try:
+        check_key_host(str(row.settings.get("api_key_env") or LLMConfig.api_key_env), str(row.settings["base_url"]))
+    except RrarankError as error:
+        return str(error)
+    return ""
 
 
 # -- place holders ----------------------------------------------------------------------------------------------------

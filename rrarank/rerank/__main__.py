@@ -18,6 +18,7 @@ from rrarank.cli.flags import (
 )
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
+from rrarank.data.own_documents import REMOVE_QUERY
 from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.interpolation import NORMS, Interpolation
 from rrarank.engine.passages import AGGREGATES, Passages
@@ -35,9 +36,7 @@ def parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("queries and texts (default: as the run's sidecar says)")
     add_sources(where)
     where.add_argument("--skip-missing", action="store_true", help="keep what has no text in first-stage order")
-    where.add_argument(
-        "--remove-query", action="store_true", help="leave out the document whose id is the query's (ArguAna, Quora)"
-    )
+    where.add_argument("--remove-query", action="store_true", help=REMOVE_QUERY)
     how = parser.add_argument_group("re-ranking")
     add_reranker(how)
     how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, astuple, dataclass, field
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rrarank.cli.answers import AnswerCounts, described
 from rrarank.cli.verbs import locked_journal, say
+from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
@@ -23,11 +26,10 @@ from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError, shown
-from rrarank.rerank.answers import AnswerCounts, described
+from rrarank.errors import RrarankError
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
-from rrarank.storage.files import STDIO, is_file, stem
+from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
 from rrarank.storage.model_folders import locate
 from rrarank.storage.sidecar import check_output, is_unfinished, write_sidecar
@@ -76,7 +78,7 @@ class RerankJob:
     def target(self) -> str:
         """The run to write."""
         part = self.shard.suffix if self.shard else ""
-        return str(self.output) or f"{stem(run_name(self.run))}.{self.reranker}{part}.trec"
+        return str(self.output) or f"{output_stem(run_name(self.run))}.{self.reranker}{part}.trec"
 
     @property
     def chooses_backend(self) -> bool:
@@ -112,19 +114,20 @@ def rerank_job(job: RerankJob) -> list[str]:
         resumed = bool(journal)
         started = time.perf_counter()
         pace = _pace(work, journal)
-        tops = _write(work, journal, pace, answers)
+        counts: Counter[str] = Counter()
+        tops = _write(work, journal, pace, answers, counts)
         seconds = time.perf_counter() - started
         if isinstance(work.reranker, Explains) and job.explain:
             write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
         if journal is not None:
-            _describe(work, seconds, pace, answers)
+            _describe(work, seconds, pace, answers, counts["cut"])
             _let_go(journal)
     rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
-    cut = f", {work.reranker.cut:,} cut at the maximum length" if work.reranker.cut else ""
+    cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
-    if counts := answers.total(inputs.run):
-        say(f"{counts.total():,} answers ({described(counts)})")
+    if verdicts := answers.total(inputs.run):
+        say(f"{verdicts.total():,} answers ({described(verdicts)})")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
         raise failure
     return [] if journal is None else _outputs(job)
@@ -252,7 +255,7 @@ def _pace(work: _Work, journal: Journal | None) -> Pace | None:
 
 
 def _write(
-    work: _Work, journal: Journal | None, pace: Pace | None, answers: AnswerCounts
+    work: _Work, journal: Journal | None, pace: Pace | None, answers: AnswerCounts, counts: Counter[str]
 ) -> Mapping[str, Sequence[str]]:
     """Re-rank and write; returns the docids to explain: the first of each query."""
     job, inputs = work.job, work.inputs
@@ -265,6 +268,7 @@ def _write(
         journal=journal,
         pace=pace,
         remote=work.remote,
+        counts=counts,
     )
     tops: dict[str, list[str]] = {}
 
@@ -275,18 +279,23 @@ def _write(
                 if job.explain:
                     tops[qid] = [hit.docid for hit in hits[: job.explain]]
                 yield qid, hits
-        answers.check_any(inputs.run)
+        if not job.shard:  # other parts may hold queries that were ranked: rrarank.merge knows
+            answers.check_any(inputs.run)
 
+    # Whether an LLM ranked anything is known in the end, and what is on stdout cannot be taken back.
+    found = list(run()) if isinstance(work.reranker, AsksLLM) else run()
     if job.submission:
-        write_submission(Path(job.target), run(), work.tag, inputs.topics)
+        write_submission(Path(job.target), found, work.tag, inputs.topics)
     else:
-        write_run(job.target, run(), work.tag)
+        write_run(job.target, found, work.tag)
     return tops
 
 
-def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCounts) -> None:
+def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCounts, cut: int) -> None:
     job, reranker, qids = work.job, work.reranker, work.inputs.run
-    counts = {"answers": dict(answers.total(qids)), "unranked": answers.unranked(qids)}
+    verdicts = answers.total(qids)
+    counts = {"cut": cut} if cut else {}
+    asked = {"answers": dict(verdicts), "unranked": answers.unranked(qids)} if verdicts else {}
     more = ({"shard": str(job.shard)} if job.shard else {}) | ({"remove_query": True} if job.remove_query else {})
     write_sidecar(
         Path(job.target),
@@ -297,7 +306,8 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         precision=reranker.config.precision,
         **({"tried": work.tried} if work.tried else {}),
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
-        **(counts if counts["answers"] else {}),
+        **asked,
+        **counts,
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 
@@ -311,21 +321,18 @@ def _let_go(journal: Journal) -> None:
 def _part(job: RerankJob, run: Run) -> Run:
     """The queries and hits of the run that the job is about."""
     if job.remove_query:
-        run = Run({qid: [hit for hit in hits if hit.docid != qid] for qid, hits in run.items()}, run.tag)
+        run = without_own_documents(run)
     return job.shard.part(run, job.config.block_size) if job.shard else run
 
 
 def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
     """qid -> pairs to score. Says so if queries find a document of their own id."""
-    missing, pairs, themselves = set(inputs.missing), {}, []
+    missing, pairs = set(inputs.missing), {}
     for qid, hits in inputs.run.items():
         docids = [hit.docid for hit in hits[:depth]]
         pairs[qid] = sum(docid not in missing for docid in docids) if qid in inputs.topics else 0
-        if qid in docids:
-            themselves.append(qid)
-    if themselves:
-        found = f"{len(themselves):,} queries find a document of their own id ({shown(themselves)})"
-        say(f"{found}; if it is the query itself, as in ArguAna and Quora, give --remove-query")
+    if themselves := finding_themselves(inputs.run, depth):
+        say(own_documents_note(themselves))
     return pairs
 
 

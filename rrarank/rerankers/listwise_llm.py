@@ -6,7 +6,6 @@ Sun et al., EMNLP 2023. RRADistill's row HCX-L (zero-shot), for any OpenAI-compa
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,16 +15,13 @@ from rrarank.data.types import Candidate, Ranking
 from rrarank.engine.reranker import AsksLLM, Reranker, RerankerConfig
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
+from rrarank.llm.keys import check_key_name
 from rrarank.llm.listwise import NO_ORDER, Parsed, parse_answer, reappend, windows
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM, is_complete
 
 _LOG = logging.getLogger(__name__)
-_KEY_NAME = re.compile(  # other variables may hold a secret that is not meant for this endpoint
-    "RRARANK_[A-Z0-9_]+|HF_TOKEN|(?:ANTHROPIC|AZURE_OPENAI|CLOVASTUDIO|CLOVA_STUDIO|COHERE|DASHSCOPE|DEEPSEEK|FIREWORKS"
-    "|FRIENDLI|GEMINI|GOOGLE|GROQ|MISTRAL|MOONSHOT|NCP|NVIDIA|OPENAI|OPENROUTER|PERPLEXITY|TOGETHER|UPSTAGE|VLLM|XAI)_API_KEY"
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class ListwiseLLM(Reranker, AsksLLM):
         if not self.config.model:
             raise RrarankError("listwise-llm needs --model: a model folder, or the name of a model at the endpoint")
         list(windows(0, self.config.window, self.config.step))  # raises if the step would skip positions
-        _check_key_name(self.config.api_key_env)
+        check_key_name(self.config.api_key_env)
         names = {field.name for field in fields(LLMConfig)} & {field.name for field in fields(self.config)}
         settings = {name: getattr(self.config, name) for name in names}
         temperature = None if self.config.temperature == "none" else self.config.temperature
@@ -124,12 +120,3 @@ class ListwiseLLM(Reranker, AsksLLM):
     def fingerprint(self) -> str:
         settings = (self.config.window, self.config.step, self.prompted.passage_tokens, self.config.context)
         return f"{self.name} {self.prompted.llm.fingerprint()} {self.prompted.prompt.sha256} {settings}"
-
-
-def _check_key_name(variable: str) -> None:
-    """Refuse a variable that is no key of an LLM provider: a table's YAML could name any secret of this machine."""
-    if not _KEY_NAME.fullmatch(variable):
-        raise RrarankError(
-            f'api_key_env {variable!r} is no usual name of a key; type: export RRARANK_API_KEY="${variable}" and '
-            "give api_key_env=RRARANK_API_KEY"
-        )

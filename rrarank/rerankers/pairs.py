@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import numpy as np
 from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError
 
+CHARACTERS = 16  # of a text that are tokenized first, for each token that a pair can hold
+SPARE = 128  # tokens: a word that is broken off has at most 100 in WordPiece, one a letter
 KEPT_CHARACTERS = 16_000_000  # of texts whose ids are cached: about ten megabytes of ids
 
 
@@ -25,11 +28,12 @@ class Encoder(Protocol):
 class PairEncoder:
     """`tokenizer(query, text, truncation="longest_first")`, as sentence-transformers' CrossEncoder calls it.
 
-    Nearly all fast tokenizers build a pair from the ids of its two texts. Then each text is tokenized once and cached.
-    Otherwise each pair is tokenized as a whole.
+    Nearly all fast tokenizers build a pair from the ids of its two texts. Then each text is tokenized once and cached;
+    of a very long text, only a beginning that fills a pair. Otherwise each pair is tokenized as a whole.
 
     Args:
         template: the tokens around the two texts; None takes the tokenizer's own (see `prompt_template`).
+        plain: a special token that a text spells, such as `<|im_end|>`, is read as other words are.
         shares: add `shared`, (1,), to each pair: the number of tokens before the text.
 
     Raises:
@@ -37,9 +41,21 @@ class PairEncoder:
     """
 
     def __init__(
-        self, tokenizer: Any, max_length: int, template: Template | None = None, *, shares: bool = False
+        self,
+        tokenizer: Any,
+        max_length: int,
+        template: Template | None = None,
+        *,
+        plain: bool = False,
+        shares: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
+        self._plain = plain
+        self._special = [
+            number
+            for number, token in (tokenizer.added_tokens_decoder.items() if plain else ())
+            if token.special and number != tokenizer.unk_token_id
+        ]
         self._shares = shares
         self._max_length = max_length
         self._template = template or find_template(tokenizer)
@@ -57,7 +73,11 @@ class PairEncoder:
             return []
         if self._template is None:
             rows = self._tokenizer(
-                [query] * len(texts), list(texts), truncation="longest_first", max_length=self._max_length
+                [query] * len(texts),
+                list(texts),
+                truncation="longest_first",
+                max_length=self._max_length,
+                split_special_tokens=self._plain,
             )
             names = [name for name in rows if name != "attention_mask"]
             self.cut += sum(len(ids) >= self._max_length for ids in rows["input_ids"])
@@ -71,9 +91,35 @@ class PairEncoder:
         if self._characters > KEPT_CHARACTERS:
             self._known, self._characters, new = {}, 0, list(dict.fromkeys(texts))
         lead = self._template.lead if self._template else ""
-        self._known.update(zip(new, _tokenise(self._tokenizer, [lead + text for text in new]), strict=True))
+        with _reading_plainly(self._tokenizer) if self._plain else nullcontext():
+            found = _beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
+        if self._plain:  # Unigram models, as T5's, have `</s>` among their words too
+            found = [ids[~np.isin(ids, self._special)] for ids in found]
+        self._known.update(zip(new, found, strict=True))
         self._characters += sum(map(len, new))
         return [self._known[text] for text in texts]
+
+
+@contextmanager
+def _reading_plainly(tokenizer: Any) -> Iterator[None]:
+    """Have a tokenizer split special tokens that a text spells, as it splits other words."""
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens, before = True, backend.encode_special_tokens
+    try:
+        yield
+    finally:
+        backend.encode_special_tokens = before
+
+
+def _beginnings(tokenizer: Any, texts: Sequence[str], enough: int) -> list[np.ndarray]:
+    """The ids of each text; of a long one, those of a beginning that has at least so many, the last word broken off."""
+    found: dict[int, np.ndarray] = {}
+    left, size = list(range(len(texts))), CHARACTERS * enough
+    while left:
+        found.update(zip(left, _tokenise(tokenizer, [texts[place][:size] for place in left]), strict=True))
+        left = [place for place in left if len(texts[place]) > size and len(found[place]) < enough]
+        size *= 4
+    return [found[place] for place in range(len(texts))]
 
 
 def _tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:

@@ -31,7 +31,10 @@ class PromptedConfig(RerankerConfig):
 
 
 class Prompted(Pointwise):
-    """Load the model and write the prompt. In a pair that is too long the longer text is cut, never the prompt."""
+    """Load the model and write the prompt. In a pair that is too long the longer text is cut, never the prompt.
+
+    A special token of the model that a query or text spells is no such token: a passage cannot end its prompt.
+    """
 
     Config = PromptedConfig
     config: PromptedConfig
@@ -54,7 +57,7 @@ class Prompted(Pointwise):
         self.answers = [self.answer_token(text) for text in (self.config.no, self.config.yes)]
         template = prompt_template(self.tokenizer, self.prompt)
         longest = checkpoint.longest(self.config.max_length)
-        self.encode_pairs = PairEncoder(self.tokenizer, longest, template, shares=self.shares)
+        self.encode_pairs = PairEncoder(self.tokenizer, longest, template, plain=True, shares=self.shares)
         self._fingerprint = fingerprint(folder)
 
     @property

@@ -39,7 +39,10 @@ class RRAGPTConfig(RerankerConfig):
 
 class RRAGPT(Pointwise, Explains):
     """A student saved by `rrarank.train --config rra-gpt` (RRADistill: Choi et al., EMNLP 2024), or any decoder with
-    one label whose tokenizer contains the prompt. The reranker `cross-encoder` gives the same scores, but slower.
+    one label whose tokenizer contains the prompt.
+
+    The reranker `cross-encoder` gives the same scores, but slower; not for a text that spells a special token of the
+    model: here it is no such token, so a passage cannot end its prompt.
 
     Raises:
         RrarankError: no model given, or the model is not such a decoder.
@@ -65,7 +68,8 @@ class RRAGPT(Pointwise, Explains):
             model = load_whole(self.folder, self.model_name, self.config.allow_pickle)
         self._check_decoder(model)
         self.model = model.to(self.device, TORCH_DTYPES[self.config.precision]).eval()
-        self.encode_pairs = PairEncoder(self.tokenizer, checkpoint.longest(self.config.max_length), shares=True)
+        longest = checkpoint.longest(self.config.max_length)
+        self.encode_pairs = PairEncoder(self.tokenizer, longest, plain=True, shares=True)
         self._pad = padding_id(checkpoint.config)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
         self.batch_tokens = tokens_at_once(self.device)

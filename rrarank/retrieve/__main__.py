@@ -8,10 +8,11 @@ import sys
 from rrarank.cli.flags import add_threads, add_topic_field
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
+from rrarank.data.own_documents import REMOVE_QUERY
 from rrarank.retrieve.job import RetrieveJob, retrieve_run
 from rrarank.sources.lucene import BM25
 from rrarank.sources.names import TOPICS, file_or_id
-from rrarank.storage.files import is_file, stem
+from rrarank.storage.files import is_file, output_stem
 
 
 def main(arguments: Arguments = None) -> int:
@@ -26,9 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_topic_field(parser)
     parser.add_argument("--output", help="the run to write; - for stdout (default: <topics>.<bm25 or dense>.trec)")
     parser.add_argument("--hits", type=positive, default=1000, help="documents per query")
-    parser.add_argument(
-        "--remove-query", action="store_true", help="leave out the document whose id is the query's (ArguAna, Quora)"
-    )
+    parser.add_argument("--remove-query", action="store_true", help=REMOVE_QUERY)
     parser.add_argument("--runtag", help="1-20 of A-Z a-z 0-9 _ . - (default: bm25 or dense)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     add_threads(parser)
@@ -48,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _retrieve(flags: argparse.Namespace) -> None:
-    output = flags.output or f"{stem(file_or_id(flags.topics, TOPICS))}.{'dense' if flags.dense else 'bm25'}.trec"
+    stage = "dense" if flags.dense else "bm25"
+    output = flags.output or f"{output_stem(file_or_id(flags.topics, TOPICS))}.{stage}.trec"
     job = RetrieveJob(
         index=flags.index,
         topics=flags.topics,

@@ -12,8 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from rrarank.cli.verbs import locked_output, say
+from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.trec import check_tag, write_run
-from rrarank.data.types import Hit, Run
+from rrarank.data.types import Run, is_blank
 from rrarank.errors import MissingResource, RrarankError, shown
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
 from rrarank.sources.collection import Collection, find_collection
@@ -32,7 +33,7 @@ class RetrieveJob:
     Args:
         index: folder; made from `collection` if absent.
         topics: file of queries, BEIR folder, or Pyserini's name of them.
-        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its title or only text.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: as `read_topics` does.
         output: the run to write, with a sidecar beside it; `-` for stdout; empty: write nothing.
         remove_query: leave out the document whose docid is the qid, as ArguAna and Quora need.
         runtag: empty: the name of the first stage.
@@ -115,21 +116,17 @@ def _retrieve(job: RetrieveJob, stage: FirstStage, topics: str | Path, collectio
 
 def _search(stage: FirstStage, queries: Mapping[str, str], job: RetrieveJob, tag: str) -> Run:
     """The hits of every query; an empty query has none."""
-    empty = [qid for qid, query in queries.items() if not query]
+    empty = {qid: None for qid, query in queries.items() if is_blank(query)}
     if empty:
         say(f"{len(empty):,} queries are empty and get no hits ({shown(empty)})")
-    asked = {qid: query for qid, query in queries.items() if query}
+    asked = {qid: query for qid, query in queries.items() if qid not in empty}
     found = stage.search(asked, job.hits + job.remove_query) if asked else {}
-    itself = [qid for qid, hits in found.items() if any(hit.docid == qid for hit in hits)]
-    if itself and not job.remove_query:
-        same = f"{len(itself):,} queries find a document of their own id ({shown(itself)})"
-        say(f"{same}; if it is the query itself, as in ArguAna and Quora, give --remove-query")
-
-    def kept(qid: str) -> list[Hit]:
-        hits = found.get(qid, [])
-        return [hit for hit in hits if not (job.remove_query and hit.docid == qid)][: job.hits]
-
-    return Run({qid: kept(qid) for qid in queries}, tag)
+    run = Run({qid: found.get(qid, []) for qid in queries}, tag)
+    if job.remove_query:
+        run = without_own_documents(run)
+    elif itself := finding_themselves(run):
+        say(own_documents_note(itself))
+    return Run({qid: hits[: job.hits] for qid, hits in run.items()}, tag)
 
 
 def first_stage(job: RetrieveJob) -> FirstStage:

@@ -59,7 +59,8 @@ def _wrong_path(request: Request) -> str:
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
     known = ", ".join(f"{'/'.join(method.upper() for method in methods)} {path}" for path, methods in paths.items())
     asked = f"{request.method[:10]} {request.url.path[:100]}"
-    return f"no {asked}{did_you_mean(request.url.path[:100], paths)} (known: {known})"
+    hint = "" if request.url.path in paths else did_you_mean(request.url.path[:100], paths)
+    return f"no {asked}{hint} (known: {known})"
 
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,6 @@
 """A bounded queue before one scoring thread, which works in short rounds: small requests first.
 
-A round takes about a quarter of a second, so a small request does not wait behind a large one, and a request whose
+A round takes about a tenth of a second, so a small request does not wait behind a large one, and a request whose
 client has left costs no further round.
 """
 

@@ -8,6 +8,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import ClassVar
@@ -21,6 +22,7 @@ from rrarank.errors import RrarankError
 HEAD_S = 10.0  # seconds for the head of a request, from the connection or the answer before it
 BACKLOG = 2_048
 SPARE_FILES = 100  # open files that are not connections
+SWITCH_S = 0.0005  # the longest that a thread holds the interpreter while another waits; scoring asks for it often
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -84,6 +86,7 @@ def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float)
         backlog=backlog,
         timeout_graceful_shutdown=timeout_s + 5,  # type: ignore[arg-type]  # asyncio.wait_for takes it
     )
+    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # else Python seldom looks for the cycles that hold old requests, since the libraries' objects are many
     uvicorn.Server(config).run(sockets=[sock])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rrarank.data.trec import best_first
-from rrarank.data.types import Hit, Run, blocks
+from rrarank.data.types import Hit, Run, blocks, is_blank
 from rrarank.errors import RrarankError, shown
 from rrarank.extras import importing
 from rrarank.storage.files import sha256
@@ -86,7 +86,7 @@ def build_dense_index(
     docids: list[str] = []
     vectors, empty = None, 0
     for block in blocks(documents, BLOCK):
-        filled = [(docid, text) for docid, text in block if text.strip()]
+        filled = [(docid, text) for docid, text in block if not is_blank(text)]
         empty += len(block) - len(filled)
         if filled:
             docids += [docid for docid, _ in filled]

@@ -50,7 +50,7 @@ class Origins:
             DataFrame.
         index: Lucene index with stored texts, or Pyserini's name of one; ir_datasets then provides the texts.
         dataset: ir_datasets id or BEIR folder, for texts and, without `topics`, for queries.
-        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: its title or only text.
+        topic_field: the part of a topic that is the query, one of `data.topics.FIELDS`; empty: as `read_topics` does.
     """
 
     topics: TextsLike = ""
@@ -125,22 +125,21 @@ def load_run(
         return found, given
     sidecar = read_sidecar(path)
     if sidecar:
-        _say_other_topics(given, sidecar)
+        for name in given.keys() & {"topics", "collection", "index", "dataset"}:
+            _say_other(name, given[name], sidecar)
     return found, {"run": path} | _from_sidecar(given, sidecar, held) | given
 
 
-def _say_other_topics(given: Mapping[str, str | Path], sidecar: Sidecar) -> None:
-    """Say so where --topics names other queries than those that the run was made for."""
-    recorded, place = sidecar.content["inputs"].get("topics"), given.get("topics")
-    if not recorded or place is None or sidecar.recorded("topics") == str(place):
+def _say_other(name: str, place: str | Path, sidecar: Sidecar) -> None:
+    """Say so where --topics or --collection, … names another file than the one that the run was made from."""
+    recorded = sidecar.content["inputs"].get(name)
+    if not recorded or (isinstance(place, str) and sidecar.recorded(name) == place):
         return
     if isinstance(place, Path):
-        if is_stream(place) or fingerprint(place) == recorded.get("sha256"):
-            return
         path = Path(os.path.normpath(sidecar.path.parent.resolve() / recorded.get("path", "")))
-        if path == place.resolve():
+        if is_stream(place) or path == place.resolve() or fingerprint(place) == recorded.get("sha256"):
             return
-    say(f"{sidecar.path} names the topics {sidecar.recorded('topics')}; going on with --topics {place} instead")
+    say(f"{sidecar.path} names the {name} {sidecar.recorded(name)}; going on with --{name} {place} instead")
 
 
 def places_of(origins: Origins) -> dict[str, str | Path]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.data.documents import document_text
-from rrarank.data.types import Hit, Run, blocks
+from rrarank.data.types import Hit, Run, blocks, is_blank
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.extras import check_installed, missing
 from rrarank.storage.folders import replace_folder
@@ -62,6 +62,7 @@ def build_index(
     Args:
         describe: called with the finished folder and its number of documents, before the index appears.
     """
+    _check_name(index)
     languages = {"en", *_java("io.anserini.analysis.AnalyzerMap").analyzerMap.keySet().toArray()}
     if language not in languages:
         raise RrarankError(f"--language {language!r}: no analyser (known: {', '.join(sorted(languages))})")
@@ -73,12 +74,31 @@ def build_index(
         _java("io.anserini.index.IndexCollection").main(
             [*arguments, "-uniqueDocid", "-storePositions", "-storeDocvectors", "-storeRaw"]
         )
-        with LuceneIndex(folder) as built:
-            if built.size != count:
-                raise RrarankError(f"{index}: {built.size:,} documents indexed of {count:,}; does a docid occur twice?")
+        if twice := count - _live_documents(folder):  # -uniqueDocid keeps the last of them
+            raise RrarankError(f"{index}: {twice:,} docids stand twice in the collection; keep one")
         if describe:
             describe(folder, count)
     return count, empty
+
+
+def _check_name(index: Path) -> None:
+    """Refuse a path that Java cannot be given."""
+    try:
+        str(index.resolve()).encode()
+    except UnicodeEncodeError:
+        raise RrarankError(f"{str(index)!r}: Java reads no names that are not UTF-8; give another --index") from None
+
+
+def _live_documents(index: Path) -> int:
+    """How many documents an index holds that none with the same docid has replaced."""
+    place = _java("java.io.File")(str(index.resolve())).toPath()
+    reader = _java("org.apache.lucene.index.DirectoryReader").open(
+        _java("org.apache.lucene.store.FSDirectory").open(place)
+    )
+    try:
+        return int(reader.numDocs())
+    finally:
+        reader.close()
 
 
 def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tuple[int, int]:
@@ -86,7 +106,7 @@ def _write_anserini_json(documents: Iterable[tuple[str, str]], path: Path) -> tu
     count = empty = 0
     with open(path, "w", encoding="utf-8") as file:
         for docid, text in documents:
-            if not text.strip():  # Anserini would skip it silently
+            if is_blank(text):  # Anserini would skip it silently
                 empty += 1
                 continue
             file.write(json.dumps({"id": docid, "contents": text}) + "\n")
@@ -103,6 +123,7 @@ class LuceneIndex:
         if not list(path.glob("segments_*")):
             raise RrarankError(f"{path}: not a Lucene index (no segments file); remove it, or give another --index")
         self.path = path
+        _check_name(path)
         searcher = _java("io.anserini.search.SimpleSearcher")
         from jnius import JavaException
 

@@ -97,7 +97,7 @@ def load_topics(place: str | Path, topic_field: str = "") -> dict[str, str]:
     """qid -> query text of a file (Path) or an ir_datasets id (str); an empty query is kept.
 
     Args:
-        topic_field: one of `topics.FIELDS`; empty: the title, or the only text.
+        topic_field: one of `topics.FIELDS`; empty: as `read_topics` takes it.
     """
     if isinstance(place, Path):
         return read_topics(place, topic_field)

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import os
-import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rrarank.errors import RrarankError, say
+from rrarank.storage.kinds import check_text, not_utf8
 from rrarank.storage.leftovers import temporary_file
 from rrarank.storage.packed import PACKED, faults, is_stream, open_unpacked, packing, unpacked
 
@@ -59,15 +59,11 @@ def read_lines(path: str | Path) -> Iterator[str]:
             for number, line in enumerate(iter(partial(file.readline, MOST_BYTES + 1), b""), start=1):
                 if len(line) > MOST_BYTES:
                     raise RrarankError(f"{path}:{number}: a line of over {MOST_BYTES:,} bytes; is the file broken?")
+                if number == 1:
+                    check_text(line, path)
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        first = error.object[:4] if number == 1 else b""
-        if encoding := next((name for mark, name in _MARKS.items() if first.startswith(mark)), ""):
-            raise RrarankError(f"{path}: {encoding}, expected UTF-8; {_iconv(path, encoding)}") from error
-        seen = f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x})"
-        raise RrarankError(
-            f"{seen}; convert it from its encoding; if that is Latin-1, {_iconv(path, 'LATIN1')}"
-        ) from error
+        raise not_utf8(error.object, error.start, number, path) from error
     except faults(path) as error:
         stream = f"the {PACKED.get(packing(path), 'packed')} stream"
         raise RrarankError(f"{path}: {stream} breaks off after line {number}; copy the file again") from error
@@ -79,21 +75,6 @@ def _stdin() -> int:
     if sys.stdin is None:
         raise RrarankError("standard input is closed; give a file instead of -")
     return os.dup(sys.stdin.fileno())
-
-
-_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""First bytes of a file -> its encoding."""
-
-
-def _iconv(path: str | Path, encoding: str) -> str:
-    """The command that converts a file to UTF-8, to be typed as it is."""
-    command = f"iconv -f {encoding} -t UTF-8"
-    if str(path) == STDIO or is_stream(path):
-        return f"pipe it through: {command}"
-    made = shlex.quote(str(Path(path).with_name(f"utf8-{Path(unpacked(path)).name}")))
-    if suffix := packing(path):
-        return f"type: {PACKED[suffix]} -dc {shlex.quote(str(path))} | {command} > {made}"
-    return f"type: {command} {shlex.quote(str(path))} > {made}"
 
 
 def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> str:
@@ -119,7 +100,7 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         if sys.stdout is None:
             raise RrarankError("standard output is closed; give --output FILE")
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as in files
+            sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)  # as in files
         yield sys.stdout
         sys.stdout.flush()
         return
@@ -132,7 +113,8 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
         return
     with temporary_file(target) as temporary:
         try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            # A name that is not UTF-8, such as a system's in a table, is written as the file system has it.
+            with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 yield file
                 _sync(file, path)
             os.chmod(temporary, default_mode())
@@ -187,6 +169,17 @@ def stem(path: str | Path) -> str:
     for suffix in (".trec", ".txt", ".tsv", ".run", ".jsonl", ".json"):
         name = name.removesuffix(suffix)
     return "stdin" if name == STDIO else name or "run"
+
+
+def output_stem(path: str | Path) -> str:
+    """The `stem` of an input, for the name of an output.
+
+    Raises:
+        RrarankError: it is a pipe such as `<(zcat run.gz)`, whose name is only a number.
+    """
+    if Path(path).name.isdecimal() and is_stream(path):
+        raise RrarankError(f"{path}: a pipe, after which no output can be named; give --output FILE")
+    return stem(path)
 
 
 def check_suffix(output: str | Path, known: Sequence[str]) -> None:

@@ -165,3 +165,67 @@ def test_the_last_print_names_the_output_whatever_the_encoding(encoding, tmp_pat
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "결과.trec\n".encode(), b"")
     assert (tmp_path / "결과.trec").is_file()
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("can't start new thread"),
+        ImportError("libopenblas.so: failed to map segment from shared object"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, capsys):
+    def verb(flags):
+        raise error
+
+    assert run_verb(verb, Parser("convert"), []) == 2
+    assert capsys.readouterr().err == (
+        "error: not enough memory for this; give smaller inputs, or type the command where more memory is free\n"
+    )
+
+
+def test_another_runtime_error_keeps_its_traceback():
+    def verb(flags):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_verb(verb, Parser("convert"), [])
+
+
+LIMITED = """
+import resource, sys
+from importlib import import_module
+from rrarank.data import run_files, trec
+from rrarank.measures import values
+main = import_module("rrarank.__main__").main
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 40_000_000, -1))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux says there how much memory is used")
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["convert", "--run", "big.json", "--output", "out.trec"],
+        ["evaluate", "--runs", "big.json", "--qrels", "big.json"],
+        ["fuse", "--runs", "big.json", "small.trec", "--output", "out.trec"],
+        ["report", "--runs", "big.json", "--qrels", "big.json", "--output", "out.html"],
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_an_input_that_does_not_fit_into_memory_is_one_line(flags, tmp_path):
+    (tmp_path / "small.trec").write_text("1 Q0 d1 1 2 x\n")
+    scores = ", ".join(f'"document-{number}": {number}.5' for number in range(600_000))
+    (tmp_path / "big.json").write_text(f'{{"1": {{{scores}}}}}')
+    done = subprocess.run([sys.executable, "-c", LIMITED, *flags], cwd=tmp_path, capture_output=True, text=True)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: not enough memory for this; give smaller inputs")
+    assert done.returncode == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.json", "small.trec"]

@@ -6,6 +6,7 @@ import pytest
 
 from rrarank.data.topics import FIELDS, parse_topics, read_topics
 from rrarank.errors import RrarankError
+from rrarank.retrieve.__main__ import main
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_topics_from_tsv_and_jsonl(text, topics, tmp_path):
         ("a b\tquery", "topics:1: qid 'a b' contains a space, which a run cannot hold"),
         ('[{"id": "1", "text": "a"}, 7]', "topics: topic 2: a JSON int, expected an object"),
         ('{"1": {"body": "a"}}', "topics:1: topic '1': fields 'body', 'qid'; expected one of 'text', 'query', 'title'"),
-        ('{"1": "a", "1": "b"}', "topics: '1' occurs twice in a JSON object; keep one"),
+        ('{"1": "a", "1": "b"}', "topics: '1' occurs twice in one JSON object; keep one"),
         ('{"1": ["a", "b"]}', "topics:1: topic '1': field 'text' is a list, expected a string"),
         ("[1, 2]", "topics: topic 1: a JSON int, expected an object"),
         ("<top>\n<title> a\n</top>", "topics: topic 1: an empty qid"),
@@ -174,3 +175,26 @@ def test_a_topic_field_that_lines_do_not_have_is_refused():
 
 def test_an_empty_field_gives_way_to_one_with_text():
     assert parse_topics('{"id": "1", "title": "keep bread fresh", "text": ""}') == {"1": "keep bread fresh"}
+
+
+def test_of_a_json_topic_with_text_and_title_the_text_is_the_query_as_the_help_says(capsys):
+    topic = '{"id": "1", "title": "t", "text": "x"}'
+    assert parse_topics(topic) == {"1": "x"}
+    assert parse_topics(topic, topic_field="title") == {"1": "t"}
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "text or query in JSON, else the title" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_part_that_a_topic_lacks_is_left_out_in_json_as_in_trec():
+    topics = {"1": {"title": "keep bread", "description": "long"}, "2": {"title": "capital"}}
+    trec = "".join(
+        f"<top><num>{qid}<title>{topic['title']}"
+        + (f"<desc>{topic['description']}" if "description" in topic else "")
+        + "</top>"
+        for qid, topic in topics.items()
+    )
+    for text in (json.dumps(topics), trec):
+        assert parse_topics(text, topic_field="title+description") == {"1": "keep bread long", "2": "capital"}
+    with pytest.raises(RrarankError, match="topic '2': fields 'title', 'qid'; expected one of 'description'"):
+        parse_topics(json.dumps(topics), topic_field="description")

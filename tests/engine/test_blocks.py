@@ -1,6 +1,7 @@
 import random
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -103,6 +104,36 @@ def test_finished_blocks_are_not_done_again(tmp_path):
     expected = resumed(Journal(tmp_path / "j"), first)
     assert resumed(Journal(tmp_path / "j"), second) == expected
     assert (first.calls, second.calls) == (2, 0)
+
+
+class Cuts(Pointwise):
+    """Texts of more than a letter are too long."""
+
+    seen = 0
+
+    def encode(self, query, texts):
+        self.seen += sum(len(text) > 1 for text in texts)
+        return [{"input_ids": [len(text)]} for text in texts]
+
+    def score(self, batch):
+        return np.array([pair["input_ids"][0] for pair in batch], dtype=np.float32)
+
+    @property
+    def cut(self):
+        return self.seen
+
+
+def test_texts_that_were_cut_are_counted_once_also_where_blocks_are_finished(tmp_path):
+    def counted(journal):
+        counts: Counter[str] = Counter()
+        config = RerankConfig(block_size=1)
+        asked = rerank_queries(RUN, Cuts(), topics=TOPICS, texts=TEXTS, config=config, journal=journal, counts=counts)
+        return dict(asked), counts["cut"]
+
+    alone, cut = counted(None)
+    assert cut == sum(len(TEXTS[hit.docid]) > 1 for qid in TOPICS for hit in RUN[qid]) > 0
+    assert counted(Journal(tmp_path / "j")) == (alone, cut)
+    assert counted(Journal(tmp_path / "j")) == (alone, cut)
 
 
 def test_a_block_whose_texts_changed_is_done_again(tmp_path):

@@ -81,11 +81,13 @@ def test_what_ray_cannot_do_is_refused(job, flags, said, capsys):
 
 @pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one_process_and_skip_what_is_done(job, capsys):
+    job += ["--max-length", "13"]
     assert main([*job, "--output", "whole.trec"]) == 0
     assert main([*job, "--output", "ray.trec", "--engine", "ray", "--workers", "2"]) == 0
     assert Path("ray.trec").read_bytes() == Path("whole.trec").read_bytes()
     one, two = (json.loads(Path(f"{name}.trec.json").read_text()) for name in ("whole", "ray"))
     assert one["config"] == two["config"]
+    assert one["cut"] == two["cut"] > 0
     assert one["threads"] == two["threads"] == 1
     assert not list(Path().glob("*.journal"))
 

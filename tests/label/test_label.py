@@ -245,6 +245,18 @@ def test_a_dry_run_asks_nothing_writes_nothing_and_says_what_it_would_cost(job, 
     assert float(cost) == pytest.approx((asked * 1000 + 120 * 2000) / 1e6)
 
 
+def test_a_dry_run_prints_no_escape_sequences_and_valid_json(job, capsys):
+    evil = "\x1b]0;owned\x07tea\u202e\x9b1m \u3000東"
+    texts = [json.loads(line) for line in open("texts.jsonl")]
+    with open("texts.jsonl", "w") as file:
+        file.writelines(json.dumps(row | {"contents": f"{evil} {row['contents']}"}) + "\n" for row in texts)
+    with serving(judge) as server:
+        assert main(at(server, job, "--dry-run")) == 0
+    out = capsys.readouterr().out
+    assert all(letter.isprintable() or letter in "\n\u3000" for letter in out)
+    assert evil.split()[0] in json.loads(out)[-1]["content"]
+
+
 def test_a_dry_run_counts_the_reasons(job, capsys):
     with serving(judge) as server:
         main(at(server, job, "--dry-run", "--reasons"))

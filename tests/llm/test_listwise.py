@@ -64,6 +64,7 @@ def ids(answer, count=20, **options):
         "no opening tag: [1] > [2]</think>[3] > [1] > [2]",
         "<answer>[3] > [1] > [2]</answer>",
         "[3] > [1] > [2]<|im_end|>",
+        '{"ranking": [3, 1, 2]}',
     ],
 )
 def test_one_order_in_many_dresses(answer):
@@ -81,7 +82,6 @@ def test_one_order_in_many_dresses(answer):
         "Ranking:\n1. [3]\n2. [1]\n3. [2]",
         "Of the 20 passages, here are the best 2: [3] > [1] > [2]",
         "100% of the passages should be included. [3] > [1] > [2]",
-        '{"ranking": [3, 1, 2]}',
         "[3] > [1] > [2]\n\n[3] answers the question, as of 2019.",
         "First [1] > [2] > [3]. No, wait. [3] > [1] > [2]",
     ],
@@ -138,7 +138,7 @@ def test_digits_in_prose_and_ids_in_thoughts_are_no_ids(answer):
         ("Not relevant: [2], [4]", [2, 4]),
         ("[3] > [1]\n[2] > [4]", [3, 1, 2, 4]),
         ("[1] > [2] > [4]? [4] is off topic. So: [2] > [1]", [1, 2, 4]),
-        ("[3] < [1] < [2]", [3, 1, 2]),
+        ("[3] < [1] < [2]", [2, 1, 3]),
         ("Tea is drunk in China [1][2], and in 2019 also elsewhere [4].", [1, 2, 4]),
     ],
 )

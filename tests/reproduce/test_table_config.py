@@ -67,3 +67,55 @@ def test_place_holders_are_filled_or_say_what_is_missing(tmp_path):
         filled(found.columns["c"], {})
     with pytest.raises(MissingResource, match="no/r: no such file"):
         filled(found.columns["c"], {"data": "no"})
+
+
+# -- keys of LLM providers --------------------------------------------------------------------------------------------
+
+
+def asking(**settings):
+    row = {"title": "r", "reranker": "listwise-llm", "model": "m", "settings": settings}
+    return table(rows={"a": ROW, "b": row})
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"base_url": "https://evil.example/v1"}, "OPENAI_API_KEY would be sent to https://evil.example"),
+        ({"base_url": "http://api.openai.com/v1"}, "OPENAI_API_KEY would be sent to http://api.openai.com"),
+        ({"base_url": "https://api.openai.com.evil.example/v1"}, "sent to https://api.openai.com.evil.example"),
+        ({"base_url": "https://evil.example/api.openai.com"}, "sent to https://evil.example"),
+        ({"base_url": "https://api.openai.com/v1", "api_key_env": "GROQ_API_KEY"}, "is for https://api.groq.com"),
+        ({"base_url": "https://notopenai.azure.com/v1", "api_key_env": "AZURE_OPENAI_API_KEY"}, "would be sent to"),
+        ({"base_url": "https://evil.example/v1", "api_key_env": "HOME"}, "'HOME' is no usual name of a key"),
+    ],
+)
+def test_a_table_sends_no_key_to_a_host_that_it_is_not_for(settings, said, monkeypatch):
+    for name in ("OPENAI_API_KEY", "GROQ_API_KEY", "AZURE_OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "secret")
+    with pytest.raises(RrarankError) as error:
+        check_table(asking(**settings), "t.yaml")
+    assert "t.yaml: rows.b.settings: " in str(error.value)
+    assert said in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"base_url": "https://api.openai.com/v1"},
+        {"base_url": "http://127.0.0.1:8000/v1"},
+        {"base_url": "http://localhost:8000/v1", "api_key_env": "VLLM_API_KEY"},
+        {"base_url": "https://x.openai.azure.com/openai?api-version=1", "api_key_env": "AZURE_OPENAI_API_KEY"},
+        {"base_url": "https://anywhere.example/v1", "api_key_env": "RRARANK_API_KEY"},
+        {},
+    ],
+)
+def test_a_table_may_send_a_key_to_its_own_host(settings, monkeypatch):
+    for name in ("OPENAI_API_KEY", "VLLM_API_KEY", "AZURE_OPENAI_API_KEY", "RRARANK_API_KEY"):
+        monkeypatch.setenv(name, "secret")
+    assert check_table(asking(**settings), "t.yaml").rows["b"].settings == settings
+
+
+def test_without_a_key_a_table_may_name_any_host(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    check_table(asking(base_url="https://anywhere.example/v1"), "t.yaml")

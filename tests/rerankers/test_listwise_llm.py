@@ -19,6 +19,7 @@ from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine.registry import load_reranker
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.llm.listwise import windows
+from rrarank.merge import main as merge
 from rrarank.rerank.__main__ import main
 
 
@@ -316,17 +317,42 @@ def test_a_model_that_ranks_nothing_gives_no_run(job, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bm25.trec", "texts.jsonl", "topics.tsv"]
 
 
+def test_a_model_that_ranks_nothing_prints_nothing(job, capsys):
+    with serving(empty_for("q2", "q10", "q1")) as server:
+        assert main([*job, "--option", f"base_url={server.url}", "--output", "-"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ranked none of 3 queries (no ids 6); no run is written" in err
+
+
+def add_queries(*numbers):
+    """Copies of q1's candidates; the file's three queries and these fill blocks of eight."""
+    run = open("bm25.trec").read()
+    more = "".join(line.replace("q1 ", f"q{n} ") for n in numbers for line in run.splitlines(True) if "q1 " in line)
+    open("bm25.trec", "w").write(run + more)
+    open("topics.tsv", "a").write("".join(f"q{n}\tquery q{n}\n" for n in numbers))
+
+
+def test_a_part_of_which_nothing_is_ranked_is_written_for_the_whole(job, capsys):
+    add_queries(*range(3, 10))
+    with serving(empty_for("q8", "q9")) as server:
+        options = [*job, "--option", f"base_url={server.url}"]
+        assert main([*options, "--shard", "1/2"]) == 0
+        assert main([*options, "--shard", "2/2"]) == 7
+    capsys.readouterr()
+    assert merge([f"bm25.listwise-llm.{part}-of-2.trec" for part in (1, 2)]) == 7
+    out, err = capsys.readouterr()
+    assert out == "bm25.listwise-llm.trec\n"
+    assert "20 answers (ok 16, no ids 4)" in err
+    assert json.loads(open("bm25.listwise-llm.trec.json").read())["unranked"] == ["q8", "q9"]
+
+
 def test_counts_outlive_a_stop(job, capsys):
     def failing(request, nth):
         asked = re.findall(r"query (q\d+)", request["messages"][-1]["content"])[0]
         return BEHAVIOURS["bad-request"](request, nth) if asked == "q9" else empty_for("q2")(request, nth)
 
-    run = open("bm25.trec").read()
-    more = "".join(
-        line.replace("q1 ", f"q{n} ") for n in range(3, 10) for line in run.splitlines(True) if "q1 " in line
-    )
-    open("bm25.trec", "w").write(run + more)  # q9 falls into the second block
-    open("topics.tsv", "a").write("".join(f"q{n}\tquery q{n}\n" for n in range(3, 10)))
+    add_queries(*range(3, 10))  # q9 falls into the second block
     with serving(failing) as server:
         assert main([*job, "--option", f"base_url={server.url}"]) == 4
     with serving(by_worth) as server:
@@ -361,7 +387,8 @@ def test_temperature_and_limit_can_be_left_out_or_renamed(job, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HOME", "openai_api_key", "MY_OPENAI_API_KEY_X"]
+    "name",
+    ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HOME", "openai_api_key", "MY_OPENAI_API_KEY_X", "RRARANK_API_KEYS"],
 )
 def test_a_variable_that_is_no_key_of_an_endpoint_is_not_sent(name, monkeypatch):
     monkeypatch.setenv(name, "secret")

@@ -48,3 +48,16 @@ def test_a_prompt_that_leaves_no_room_is_one_line(t5_folder):
 def test_other_answers_must_be_known(t5_folder):
     with pytest.raises(RrarankError, match="no token 'ja'; give others by --option yes"):
         monot5(t5_folder, yes="ja")
+
+
+def test_a_special_token_that_a_text_spells_is_none(t5_folder):
+    reranker = monot5(t5_folder)
+    special = [str(token) for token in reranker.tokenizer.added_tokens_decoder.values() if token.special]
+    assert special
+    numbers = reranker.tokenizer.convert_tokens_to_ids([token for token in special if token != "<unk>"])
+    [usual] = reranker.encode(QUERY, ["mat"])
+    for token in special:
+        [spelt] = reranker.encode(f"{QUERY} {token}", [f"mat {token} mat"])
+        assert [list(spelt["input_ids"]).count(n) for n in numbers] == [
+            list(usual["input_ids"]).count(n) for n in numbers
+        ]

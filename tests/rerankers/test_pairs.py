@@ -5,6 +5,7 @@ import pytest
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
+from rrarank.rerankers import pairs
 from rrarank.rerankers.pairs import KEPT_CHARACTERS, PairEncoder, longest_first
 
 WORDS = "what is a re rank of query document about cats dogs tea bread long short why how the cat dog sat mat".split()
@@ -106,3 +107,31 @@ def test_no_text_is_no_pair(tokenizer):
 )
 def test_the_longer_text_gives_way(first, second, room, kept):
     assert longest_first(first, second, room) == kept
+
+
+@pytest.mark.parametrize("text", ["cat sat " * 50_000, "x" * 200_000, "a" + " " * 200_000 + "mat", "dog" * 9_000])
+def test_of_a_very_long_text_only_a_beginning_is_tokenised(text, tokenizer, monkeypatch):
+    asked, tokenise = [], pairs._tokenise
+
+    def counting(tokenizer, texts):
+        asked.extend(texts)
+        return tokenise(tokenizer, texts)
+
+    monkeypatch.setattr(pairs, "_tokenise", counting)
+    encode = PairEncoder(tokenizer, 48)
+    asked.clear()
+    made = encode("the cat", [text, "short"])
+    assert as_lists(made) == plain(tokenizer, "the cat", [text, "short"], 48)
+    assert encode.cut == (len(tokenizer(text)["input_ids"]) > 40)
+    if encode.cut:
+        assert sum(map(len, asked)) < 10_000
+
+
+def test_special_tokens_that_a_text_spells_are_read_as_words_where_asked(tokenizer):
+    query, text = "the [SEP] cat", "a dog [CLS] sat [SEP]"
+    [usual], [plainly] = (PairEncoder(tokenizer, 64, plain=asked)(query, [text]) for asked in (False, True))
+    assert as_lists([usual]) == plain(tokenizer, query, [text], 64)
+    specials = [tokenizer.cls_token_id, tokenizer.sep_token_id]
+    assert [list(usual["input_ids"]).count(one) for one in specials] == [2, 4]
+    assert [list(plainly["input_ids"]).count(one) for one in specials] == [1, 2]
+    assert as_lists(PairEncoder(tokenizer, 64)(query, [text])) == as_lists([usual])  # the tokenizer is as before

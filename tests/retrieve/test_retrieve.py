@@ -100,6 +100,22 @@ def test_empty_documents_are_left_out_and_counted(job, capsys):
     assert "1 empty documents left out" in capsys.readouterr().err
 
 
+def test_a_folder_that_java_cannot_name_is_one_line(job, capsys):
+    index = os.fsdecode(b"i\xff")
+    assert main(["--index", index, "--collection", "texts.jsonl", "--topics", "topics.tsv"]) == 2
+    assert "Java reads no names that are not UTF-8; give another --index" in capsys.readouterr().err
+    assert not os.path.exists(index)
+
+
+def test_a_docid_with_two_texts_is_refused_by_bm25_as_by_dense(job, capsys):
+    [first, *_] = open("texts.jsonl").read().splitlines()
+    with open("texts.jsonl", "a") as file:
+        file.write(json.dumps(json.loads(first) | {"contents": "another text"}) + "\n")
+    assert main([*job, "--output", "one.trec"]) == 2
+    assert "1 docids stand twice in the collection; keep one" in capsys.readouterr().err
+    assert not os.path.exists("indexes/small")
+
+
 @pytest.mark.parametrize(("flag", "value"), [("--k1", "nan"), ("--k1", "-1"), ("--b", "1.5"), ("--language", "xx")])
 def test_parameters_that_lucene_does_not_know(job, flag, value, capsys):
     assert main([*job, flag, value]) == 2

@@ -71,6 +71,7 @@ def test_a_wrong_path_or_method_is_answered_with_the_paths_there_are(server):
     assert wrong.status_code == 405
     assert "no GET /v1/rerank" in wrong.json()["message"]
     assert "POST /v1/rerank" in wrong.json()["message"]
+    assert server.post(SMALL, "/").json()["message"].startswith("no POST / (known: POST /v1/rerank, ")
 
 
 def test_rank_fields_choose_what_is_scored(server):

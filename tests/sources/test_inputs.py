@@ -299,6 +299,20 @@ def test_other_topics_than_the_sidecars_are_said(described, caplog):
     assert caplog.messages == ["run.trec.json names the topics topics.tsv; going on with --topics other.tsv instead"]
 
 
+def test_another_collection_than_the_sidecars_is_said(described, caplog):
+    texts = Path(str(load_inputs("run.trec").origins["collection"]))
+    same = texts.with_name(f"same{texts.suffix}")
+    same.write_bytes(texts.read_bytes())
+    Path("other.jsonl").write_text("".join(json.dumps({"id": d, "text": d * 2}) + "\n" for d in "abc"))
+    with caplog.at_level("INFO", logger="rrarank"):
+        load_inputs("run.trec", Origins(collection=same))
+        load_inputs("run.trec", Origins(collection=texts))
+        assert caplog.messages == []
+        load_inputs("run.trec", Origins(collection="other.jsonl"))
+    said = f"run.trec.json names the collection {texts}; going on with --collection other.jsonl instead"
+    assert caplog.messages == [said]
+
+
 # -- the shapes of collections -----------------------------------------------------------------------------------------
 
 

@@ -2,10 +2,15 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import os
+import pickle
+import shlex
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 
 import pytest
@@ -59,9 +64,13 @@ TEXT = "1\tcafé\n2\tthé\n"
         ("UTF-16", TEXT.encode("utf-16")),
         ("UTF-16", b"\xfe\xff" + TEXT.encode("utf-16-be")),
         ("UTF-32", TEXT.encode("utf-32")),
+        ("UTF-16LE", TEXT.encode("utf-16-le")),
+        ("UTF-16BE", TEXT.encode("utf-16-be")),
+        ("UTF-32LE", TEXT.encode("utf-32-le")),
+        ("UTF-32BE", TEXT.encode("utf-32-be")),
         ("LATIN1", TEXT.encode("latin-1")),
     ],
-    ids=["utf-16-le", "utf-16-be", "utf-32", "latin-1"],
+    ids=["mark-le", "mark-be", "utf-32", "16-le", "16-be", "32-le", "32-be", "latin-1"],
 )
 @pytest.mark.parametrize("name", ["t.tsv", "my topics.tsv"])
 def test_the_command_that_converts_a_file_does_so_when_typed(name, codec, content, suffix, tmp_path):
@@ -71,6 +80,62 @@ def test_the_command_that_converts_a_file_does_so_when_typed(name, codec, conten
     command = str(error.value).partition("type: ")[2]
     subprocess.run(["bash", "-euc", command], check=True)
     assert "".join(read_lines(tmp_path / f"utf8-{name}")) == TEXT
+
+
+def in_zip(content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t.tsv", content)
+    return file.getvalue()
+
+
+def in_tar(content):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("t.tsv")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("name", ["t.txt", "my topics"])
+@pytest.mark.parametrize(("pack", "kind"), [(in_zip, "zip archive"), (in_tar, "tar archive")])
+def test_an_archive_is_named_and_the_command_that_unpacks_it_does_so(pack, kind, name, suffix, tmp_path):
+    content = PACK.get(suffix, bytes)(pack(TEXT.encode()))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RrarankError, match=f"{name}: a {kind}, expected text; unpack it and give a file") as error:
+        list(read_lines(tmp_path / name))
+    python, command = sys.executable, str(error.value).partition("file of it: python ")[2]
+    if suffix and pack is in_zip:
+        return  # a packed zip archive has to be unpacked twice
+    subprocess.run(["bash", "-euc", f"{shlex.quote(python)} {command}"], check=True, cwd=tmp_path)
+    assert "".join(read_lines(tmp_path / "t.tsv")) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PAR1\x15\x04\x15", "a Parquet file"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+        (b"SQLite format 3\0\x10", "an SQLite database"),
+        (pickle.dumps({"1": {"a": 1.0}}), "a pickle"),
+        (b"\x93NUMPY\x01\0", "a NumPy array"),
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
+        (lzma.compress(b"a" * 99, format=lzma.FORMAT_ALONE), "packed by lzma"),
+        (b"\x04\x22\x4d\x18\x64\x40\xa7", "packed by lz4"),
+    ],
+)
+def test_other_kinds_of_files_are_named(content, kind, tmp_path):
+    (tmp_path / "t.tsv").write_bytes(content)
+    with pytest.raises(RrarankError, match=rf"t.tsv: {kind}, expected text; (write its texts as JSON lines|unpack it)"):
+        list(read_lines(tmp_path / "t.tsv"))
+
+
+def test_no_encoding_is_guessed_of_what_is_no_text(tmp_path):
+    (tmp_path / "t.tsv").write_bytes(b"1\tcaf\xe9 \x01\x02\n")
+    with pytest.raises(RrarankError, match=r"t.tsv:1: not UTF-8 \(byte 0xe9\), and not text of another .*unpacked"):
+        list(read_lines(tmp_path / "t.tsv"))
 
 
 def test_of_stdin_too(tmp_path):
@@ -134,3 +199,24 @@ def test_a_pipe_is_found_and_a_folder_is_not(tmp_path):
     assert find(tmp_path / "pipe") == tmp_path / "pipe"
     with pytest.raises(RrarankError, match="is a folder"):
         find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rerank --run <(cat r.trec) --reranker bm25 --topics q.tsv --collection d.tsv",
+        "retrieve --topics <(cat q.tsv) --index index --collection d.tsv",
+        "label --run <(cat r.trec) --topics q.tsv --collection d.tsv --teacher bm25",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_a_pipe_without_output_is_refused_before_anything_is_made(command, tmp_path):
+    (tmp_path / "r.trec").write_text("1 Q0 a 1 2.0 x\n")
+    (tmp_path / "q.tsv").write_text("1\ttea\n")
+    (tmp_path / "d.tsv").write_text("a\ttea\n")
+    typed = f"'{sys.executable}' -m rrarank {command}"
+    done = subprocess.run(["bash", "-c", typed], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.endswith("a pipe, after which no output can be named; give --output FILE")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.tsv", "q.tsv", "r.trec"]

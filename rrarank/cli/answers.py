@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rrarank.engine.reranker import AsksLLM, Reranker
 from rrarank.errors import MissingResource, PartialSuccess, shown
@@ -55,17 +55,27 @@ class AnswerCounts:
         if asked and self.unranked(qids) == asked:
             if self._journal is not None:
                 self._journal.remove()  # else the next try would read the same answers
-            raise MissingResource(
-                f"{self._model} ranked none of {len(asked):,} queries ({described(self.total(qids))}); no run is "
-                "written. Give the model more room (--option max_tokens=N), turn its thinking off, or use another"
-            )
+            raise none_ranked(self._model, len(asked), self.total(qids))
 
     def failure(self, qids: Iterable[str], written: Iterable[str]) -> PartialSuccess | None:
         """The error of a run some of whose queries were not ranked."""
-        if not (unranked := self.unranked(qids)):
-            return None
-        message = f"{len(unranked):,} queries were not ranked ({shown(unranked)}): they keep their first-stage order"
-        return PartialSuccess(f"{message}; the sidecar names them", tuple(written))
+        return not_ranked(self.unranked(qids), written)
+
+
+def none_ranked(model: str, queries: int, verdicts: Mapping[str, int]) -> MissingResource:
+    """The error of a job whose LLM ranked no query."""
+    return MissingResource(
+        f"{model} ranked none of {queries:,} queries ({described(verdicts)}); no run is written. "
+        "Give the model more room (--option max_tokens=N), turn its thinking off, or use another"
+    )
+
+
+def not_ranked(qids: Sequence[str], written: Iterable[str]) -> PartialSuccess | None:
+    """The error of a run in which these queries were not ranked; None without any."""
+    if not qids:
+        return None
+    message = f"{len(qids):,} queries were not ranked ({shown(qids)}): they keep their first-stage order"
+    return PartialSuccess(f"{message}; the sidecar names them", tuple(written))
 
 
 def described(verdicts: Mapping[str, int]) -> str:
