@@ -26,6 +26,7 @@ from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, shown
 from rrarank.rerank.answers import AnswerCounts, described
 from rrarank.rerank.reasons import reasons_path, write_reasons
+from rrarank.rerank.relevance import Scored
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, stem
 from rrarank.storage.journal import Journal, note_key
@@ -52,6 +53,7 @@ class RerankJob:
         ray: which workers of Ray score; by default this process.
         submission: write only what TREC would take.
         explain: write reasons for so many documents of each query.
+        relevance: file for the probability of relevance of each re-ranked document; empty: none.
         overwrite: replace an existing output.
         dry_run: check everything and say what would be done.
     """
@@ -69,6 +71,7 @@ class RerankJob:
     ray: RayConfig | None = None
     submission: bool = False
     explain: int = 0
+    relevance: str | Path = ""
     overwrite: bool = False
     dry_run: bool = False
 
@@ -116,6 +119,8 @@ def rerank_job(job: RerankJob) -> list[str]:
         seconds = time.perf_counter() - started
         if isinstance(work.reranker, Explains) and job.explain:
             write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
+        if job.relevance:
+            work.scored.write(str(job.relevance))
         if journal is not None:
             _describe(work, seconds, pace, answers)
             _let_go(journal)
@@ -123,6 +128,8 @@ def rerank_job(job: RerankJob) -> list[str]:
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     cut = f", {work.reranker.cut:,} cut at the maximum length" if work.reranker.cut else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
+    if told := work.scored.told():
+        say(told)
     if counts := answers.total(inputs.run):
         say(f"{counts.total():,} answers ({described(counts)})")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
@@ -187,7 +194,8 @@ def _check_outputs(job: RerankJob, inputs: Iterable[object]) -> None:
 
 
 def _outputs(job: RerankJob) -> list[str]:
-    return [job.target, reasons_path(job.target)] if job.explain else [job.target]
+    relevance = [str(job.relevance)] if job.relevance else []
+    return [job.target, *([reasons_path(job.target)] if job.explain else []), *relevance]
 
 
 # -- the work ---------------------------------------------------------------------------------------------------------
@@ -209,6 +217,7 @@ class _Work:
     reranker: Reranker
     tried: Sequence[Mapping[str, object]]
     remote: RayBlocks | None
+    scored: Scored
 
 
 def _journal(job: RerankJob) -> AbstractContextManager[Journal | None]:
@@ -228,10 +237,11 @@ def _load(job: RerankJob, tag: str, inputs: Inputs, pairs: Mapping[str, int], jo
         settings |= {"backend": choice.backend, "precision": choice.precision}
         tried = choice.tried
     reranker = registry.load_reranker(job.reranker, **settings)
+    scored = Scored.by(reranker, job.config.floor, listed=bool(job.relevance))
     if isinstance(reranker, Explains) and job.explain:
         reranker.prepare_to_explain()  # it may be unable to: say so before hours of scoring
     remote = RayBlocks(job.reranker, settings, job.ray, job.config.passages) if job.ray else None
-    return _Work(job, tag, inputs, pairs, reranker, tried, remote)
+    return _Work(job, tag, inputs, pairs, reranker, tried, remote, scored)
 
 
 def _pace(work: _Work, journal: Journal | None) -> Pace | None:
@@ -265,6 +275,7 @@ def _write(
         journal=journal,
         pace=pace,
         remote=work.remote,
+        scored=work.scored,
     )
     tops: dict[str, list[str]] = {}
 
@@ -298,6 +309,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         **({"tried": work.tried} if work.tried else {}),
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
         **(counts if counts["answers"] else {}),
+        without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 
