@@ -119,8 +119,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         seconds = time.perf_counter() - started
         if isinstance(work.reranker, Explains) and job.explain:
             write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
-        if job.relevance:
-            work.scored.write(str(job.relevance))
+        work.scored.finish(str(job.relevance))
         if journal is not None:
             _describe(work, seconds, pace, answers)
             _let_go(journal)
@@ -128,8 +127,6 @@ def rerank_job(job: RerankJob) -> list[str]:
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     cut = f", {work.reranker.cut:,} cut at the maximum length" if work.reranker.cut else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
-    if told := work.scored.told():
-        say(told)
     if counts := answers.total(inputs.run):
         say(f"{counts.total():,} answers ({described(counts)})")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
