@@ -65,6 +65,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.label.selection import Selection as Selection
     from rrarank.label.teacher import ScorerConfig as ScorerConfig
     from rrarank.llm.base import LLMConfig as LLMConfig
+    from rrarank.mcp.job import McpJob as McpJob
+    from rrarank.mcp.job import serve_tools as serve_tools
     from rrarank.measures.fusion import fuse_runs as fuse_runs
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
@@ -122,6 +124,7 @@ _HOMES = {
     "label.selection": ("Selection",),
     "label.teacher": ("ScorerConfig",),
     "llm.base": ("LLMConfig",),
+    "mcp.job": ("McpJob", "serve_tools"),
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "merge": ("merge_parts",),

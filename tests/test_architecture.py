@@ -35,6 +35,8 @@ OWNERS = {
     "prometheus_client": {"serve"},
     "prometheus_fastapi_instrumentator": {"serve"},
     "pydantic_settings": {"cli"},
+    "pydantic_settings": {"serve"},
+    "mcp": {"mcp"},
     "httpx2": {"llm/http", "llm/endpoint"},
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},

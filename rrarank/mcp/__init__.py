@@ -1,0 +1,1 @@
+"""Tools for agents: search, rerank and evaluate over the Model Context Protocol."""

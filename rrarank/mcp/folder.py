@@ -1,0 +1,66 @@
+"""The folder whose files an agent may name: no path leads out of it, by `..`, as an absolute path, or by a link."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rrarank.errors import RrarankError
+
+MOST_BYTES = 2**28  # of a file
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on disk, its links resolved."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, path: str | Path) -> Folder:
+        if not Path(path).is_dir():
+            raise RrarankError(f"--folder {path}: no such folder; give the one whose files the tools may read")
+        return cls(Path(path).resolve())
+
+    def file(self, name: str) -> Path:
+        """A regular file of the folder.
+
+        Raises:
+            RrarankError: there is none of that name, it lies elsewhere, or it is too large.
+        """
+        path = self._inside(name)
+        if not path.is_file():
+            raise RrarankError(f"{name}: no such file in the folder")
+        if path.stat().st_size > MOST_BYTES:
+            raise RrarankError(f"{name}: {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
+        return path
+
+    def index(self, name: str) -> Path:
+        """An index in the folder: none of its files lies elsewhere.
+
+        Raises:
+            RrarankError: there is none of that name, or a part of it lies elsewhere.
+        """
+        path = self._inside(name)
+        if not path.is_dir():
+            raise RrarankError(f"{name}: no such index in the folder")
+        for part in path.rglob("*"):
+            self._check_inside(part.resolve(), name)
+        return path
+
+    def without_root(self, message: str) -> str:
+        """A message that does not say where the folder lies."""
+        return re.sub(rf"{re.escape(str(self.root))}/?", "", message)
+
+    def _inside(self, name: str) -> Path:
+        try:
+            path = (self.root / name).resolve()
+        except (OSError, ValueError) as error:  # a loop of links, a NUL character
+            raise RrarankError(f"{name!r}: no file name") from error
+        return self._check_inside(path, name)
+
+    def _check_inside(self, path: Path, name: str) -> Path:
+        if not path.is_relative_to(self.root):
+            raise RrarankError(f"{name}: lies outside the folder that the tools may read")
+        return path
