@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class Folder:
             RrarankError: there is none of that name, it lies elsewhere, or it is too large.
         """
         path = self._inside(name)
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
             raise RrarankError(f"{name}: no such file in the folder")
         if path.stat().st_size > MOST_BYTES:
             raise RrarankError(f"{name}: {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
@@ -43,10 +44,10 @@ class Folder:
             RrarankError: there is none of that name, or a part of it lies elsewhere.
         """
         path = self._inside(name)
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise RrarankError(f"{name}: no such index in the folder")
         for part in path.rglob("*"):
-            self._check_inside(part.resolve(), name)
+            self._check_inside(Path(os.path.realpath(part)), name)
         return path
 
     def without_root(self, message: str) -> str:
@@ -55,10 +56,10 @@ class Folder:
 
     def _inside(self, name: str) -> Path:
         try:
-            path = (self.root / name).resolve()
-        except (OSError, ValueError) as error:  # a loop of links, a NUL character
-            raise RrarankError(f"{name!r}: no file name") from error
-        return self._check_inside(path, name)
+            path = os.path.realpath(self.root / name)  # Path.resolve raises for a loop of links
+        except ValueError as error:
+            raise RrarankError(f"{name!r}: a NUL character, which no file name has") from error
+        return self._check_inside(Path(path), name)
 
     def _check_inside(self, path: Path, name: str) -> Path:
         if not path.is_relative_to(self.root):

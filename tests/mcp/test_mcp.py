@@ -114,9 +114,7 @@ def test_evaluating_gives_means_and_tests(folder):
 def test_searching_an_index(folder, tmp_path):
     from rrarank.sources.lucene import build_index
 
-    texts = "".join(f'{{"id": "d{n}", "contents": "{text}"}}\n' for n, text in enumerate(PASSAGES))
-    (folder / "texts.jsonl").write_text(texts)
-    build_index(folder / "texts.jsonl", folder / "index")
+    build_index(((f"d{n}", text) for n, text in enumerate(PASSAGES)), folder / "index")
     server = tools_server(McpJob(str(folder)))
     [found] = call(server, "search", index="index", query="tea").structured_content["result"]
     assert (found["docid"], found["text"]) == ("d1", "what is tea")
