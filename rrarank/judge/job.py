@@ -160,7 +160,8 @@ class _Work:
         written = [job.output] if grades and is_file(job.output) else []
         if grades:
             facts = {"failed": failed, "faults": dict(faults)}
-            self._write(grades, config, facts | {"llm": self.grader.provenance(answers.values())})
+            agreement = self._agreement(grades, [pair for pair, reading in readings.items() if reading.fault])
+            self._write(grades, agreement, config, facts | {"llm": self.grader.provenance(answers.values())})
         if failed:
             raise PartialSuccess(unanswered("documents", failed, failures, job.output), written)
         if others := self.journal.remove_used():
@@ -174,9 +175,14 @@ class _Work:
             )
         return written
 
-    def _write(self, grades: Mapping[Pair, int], config: Mapping[str, object], facts: Mapping[str, object]) -> None:
+    def _write(
+        self,
+        grades: Mapping[Pair, int],
+        agreement: JudgeAgreement | None,
+        config: Mapping[str, object],
+        facts: Mapping[str, object],
+    ) -> None:
         job, output = self.job, Path(self.job.output)
-        agreement = self._agreement(grades)
         if is_file(job.output):
             sidecar_path(job.output).unlink(missing_ok=True)  # it describes other judgments
         mark = judge_mark(self.grader.name)
@@ -192,10 +198,10 @@ class _Work:
         for line in agreement_lines(agreement) if agreement else ():
             say(line)
 
-    def _agreement(self, grades: Mapping[Pair, int]) -> JudgeAgreement | None:
+    def _agreement(self, grades: Mapping[Pair, int], ungraded: Sequence[Pair]) -> JudgeAgreement | None:
         """With people's judgments, over the sample."""
         sampled = {pair: grade for pair, grade in grades.items() if pair in self.inputs.sampled}
-        if not sampled:
+        if not self.inputs.sampled:
             return None
         job = self.job
         return judge_agreement(
@@ -205,6 +211,7 @@ class _Work:
             level=job.rel_level,
             measure=job.measure,
             seed=job.pooling.seed,
+            ungraded=sum(pair in self.inputs.sampled for pair in ungraded),
         )
 
 

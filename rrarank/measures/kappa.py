@@ -57,6 +57,7 @@ class JudgeAgreement:
         binary: Cohen's kappa of relevant or not; relevant are people's grades from `levels[0]` and the judge's from
             `levels[1]` on.
         order: how alike people's and the judge's grades rank the systems; None for fewer than three.
+        ungraded: documents about which the judge was asked and gave no grade.
     """
 
     pairs: int
@@ -67,6 +68,7 @@ class JudgeAgreement:
     binary: Interval
     levels: tuple[int, int]
     order: SystemOrder | None = None
+    ungraded: int = 0
 
     @property
     def decisive(self) -> tuple[str, Interval]:
@@ -76,11 +78,18 @@ class JudgeAgreement:
 
     @property
     def verdict(self) -> str:
-        """`agrees`, `useless`, or `unknown`: useless if the interval of the decisive kappa is not above 0."""
+        """`agrees`, `useless`, or `unknown`: useless if the interval of the decisive kappa is not above 0, or if most
+        documents got no grade."""
         by_people, by_judge = (sum(map(bool, sums)) for sums in self._sums())
+        if self._grades_few:
+            return "useless"
         if self.pairs < FEWEST_PAIRS or self.queries < 2 or by_people < 2:
             return "unknown"
         return "agrees" if by_judge > 1 and self.decisive[1].low > 0 else "useless"
+
+    @property
+    def _grades_few(self) -> bool:
+        return self.ungraded > self.pairs and self.ungraded + self.pairs >= FEWEST_PAIRS
 
     def _sums(self) -> tuple[list[int], list[int]]:
         """Documents by grade: people's, the judge's."""
@@ -96,7 +105,9 @@ class JudgeAgreement:
             return f"too little to tell whether this judge agrees with the assessors: {_why_unknown(self, by_people)}"
         if self.verdict == "agrees":
             return f"this judge agrees with the assessors beyond chance: {name} {kappa} {over}"
-        if sum(map(bool, by_judge)) == 1:
+        if self._grades_few:
+            why = f"it gave no grade to {self.ungraded:,} of {self.ungraded + self.pairs:,} documents"
+        elif sum(map(bool, by_judge)) == 1:
             why = f"it gave all {self.pairs:,} documents the grade {by_judge.index(self.pairs)}"
         else:
             why = f"{name} {kappa} {over}"
@@ -119,12 +130,14 @@ def judge_agreement(
     level: int = 2,
     measure: str = "ndcg@10",
     seed: int = SEED,
+    ungraded: int = 0,
 ) -> JudgeAgreement:
     """How far a judge agrees with people, over the documents that both graded.
 
     Args:
         runs: systems that are ranked by these grades alone, once by people's and once by the judge's.
         level: lowest relevant grade; people's is the highest grade that they gave, if that is lower.
+        ungraded: documents about which the judge was asked and gave no grade.
     """
     import numpy as np
 
@@ -153,6 +166,7 @@ def judge_agreement(
         _interval(binary, seed),
         levels,
         _system_order(both, runs, measure, seed) if runs and len(runs) >= FEWEST_SYSTEMS and common else None,
+        ungraded,
     )
 
 

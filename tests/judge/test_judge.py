@@ -245,6 +245,14 @@ def test_a_useless_judge_is_recognised(judge, job, capsys):
     assert sidecar("people.llm-sample.txt")["agreement"]["sentence"] == line
 
 
+def test_a_judge_that_mostly_grades_nothing_is_useless_too(job, capsys):
+    graded = set(QIDS[:4])
+    with serving(only(set(QIDS) - graded, says("It depends."))) as server:
+        assert main(at(server, job, "--sample", "90")) == 7
+    assert re.search("beyond chance: it gave no grade to [0-9]+ of 90 documents", capsys.readouterr().err)
+    assert sidecar("people.llm-sample.txt")["agreement"]["verdict"] == "useless"
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,14 @@ def test_a_judge_that_turns_the_scale_round_is_useless():
     assert found.verdict == "useless"
 
 
+def test_a_judge_that_mostly_gives_no_grade_is_useless():
+    people = grades(20)
+    found = judge_agreement({"1": people["1"], "2": people["2"]}, people, ungraded=40)
+    assert found.verdict == "useless"
+    assert found.sentence.endswith("beyond chance: it gave no grade to 40 of 56 documents")
+    assert judge_agreement(people, people, ungraded=40).verdict == "agrees"
+
+
 def test_peoples_grades_of_0_and_1_are_compared_as_relevant_or_not():
     people = grades(20, choices=(0, 1))
     judge = {qid: {d: 3 * g for d, g in one.items()} for qid, one in people.items()}
