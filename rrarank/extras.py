@@ -21,6 +21,7 @@ EXTRA_OF: Mapping[str, str] = {
     "langchain_core": "langchain",
     "llama_index": "llamaindex",
     "matplotlib": "plots",
+    "mcp": "mcp",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

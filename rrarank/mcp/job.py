@@ -8,11 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial, wraps
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rrarank.engine import registry
-from rrarank.errors import MissingPrerequisite, RrarankError
+from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.mcp.folder import Folder
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def serve_tools(job: McpJob) -> None:
 
 def tools_server(job: McpJob) -> MCPServer[Any]:
     """The server, without a transport."""
-    if find_spec("mcp") is None:
-        raise MissingPrerequisite("the extra `mcp` is not installed; pip install 'rrarank[mcp]'")
+    check_installed("mcp")
     from importlib.metadata import version
 
     from mcp.server import MCPServer

@@ -180,8 +180,8 @@ def test_the_folder_must_exist(capsys, tmp_path):
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch, folder):
-    monkeypatch.setattr("rrarank.mcp.job.find_spec", lambda name: None)
-    with pytest.raises(MissingPrerequisite, match=r"pip install 'rrarank\[mcp\]'"):
+    monkeypatch.setattr("rrarank.extras.find_spec", lambda name: None)
+    with pytest.raises(MissingPrerequisite, match=r"rrarank\[mcp\]"):
         tools_server(McpJob(str(folder)))
 
 
