@@ -35,6 +35,8 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rrarank.errors import RrarankError
+
 ROOT = Path(__file__).resolve().parents[1]
 RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 SHOWN = {*RUN, "text", "toml", "json", "yaml", "bibtex", "latex"}  # languages of blocks
@@ -167,6 +169,8 @@ def refusal(verb: str, arguments: Sequence[str]) -> str:
             parser.parse_args(arguments)
     except SystemExit as end:
         return said.getvalue().strip() if end.code else ""
+    except RrarankError as error:  # a file of settings that the page makes is not here
+        return "" if "cannot be read" in str(error) else str(error)
     return ""
 
 

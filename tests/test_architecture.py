@@ -35,7 +35,6 @@ OWNERS = {
     "prometheus_client": {"serve"},
     "prometheus_fastapi_instrumentator": {"serve"},
     "pydantic_settings": {"cli"},
-    "pydantic_settings": {"serve"},
     "mcp": {"mcp"},
     "httpx2": {"llm/http", "llm/endpoint"},
     "ray": {"engine/ray"},
