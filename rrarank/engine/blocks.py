@@ -109,6 +109,7 @@ def rerank_queries(
     pace: Pace | None = None,
     remote: RemoteScorer | None = None,
     counts: Counter[str] | None = None,
+    settled: Callable[[Interpolation], None] | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
@@ -116,6 +117,7 @@ def rerank_queries(
         pace: what `config.budget_ms` is measured by; by default the first queries are timed.
         remote: scores the blocks that the journal lacks; needs a journal, and no budget.
         counts: gets the number of texts that were too long, as `cut`; those of finished blocks are among them.
+        settled: called with the interpolation that is used, once a rule has given its weight.
 
     Raises:
         RrarankError: the reranker is faulty, or `remote` is given without a journal or with a budget.
@@ -142,13 +144,21 @@ def rerank_queries(
     if remote is not None and finished is not None:
         finished.fill([block for _, block in asked()], remote)
 
-    for qids, finish in ahead(prepared()):
-        scored = finish()
-        if counts is not None:
-            counts["cut"] += scored.cut
-        for qid, hits in zip(qids, scored.hits, strict=True):
-            joined = interpolate(hits, run[qid], config.interpolation)  # the journal keeps the reranker's own scores
-            yield qid, with_tail(joined, run[qid])[: config.hits]
+    def ranked() -> Iterator[tuple[str, list[Hit]]]:
+        for qids, finish in ahead(prepared()):
+            scored = finish()
+            if counts is not None:
+                counts["cut"] += scored.cut
+            yield from zip(qids, scored.hits, strict=True)  # the journal keeps the reranker's own scores
+
+    how, done = config.interpolation, ranked()
+    if how.rule:
+        own = dict(done)  # the rule needs every query's scores
+        how, done = how.settled(own, run), iter(own.items())
+    if settled is not None:
+        settled(how)
+    for qid, hits in done:
+        yield qid, with_tail(interpolate(hits, run[qid], how), run[qid])[: config.hits]
 
 
 def ahead(things: Iterator[T]) -> Iterator[T]:

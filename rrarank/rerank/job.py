@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from rrarank.data.types import Hit, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
-from rrarank.engine.interpolation import check_first_stage
+from rrarank.engine.interpolation import Interpolation, check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
 from rrarank.rerank.reasons import reasons_path, write_reasons
+from rrarank.rerank.weights import AUTO, describe_config, read_weights
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
@@ -45,7 +46,9 @@ class RerankJob:
         origins: where queries and texts are; what is empty comes from the run's sidecar.
         reranker: a registered name.
         settings: of the reranker, as `load_reranker` takes them; the back end `auto` means the fastest one here.
-        config: depth, hits, passages and budget.
+        config: depth, hits, passages, budget, and the interpolation by a number.
+        interpolate: `auto` for the rule that the model carries, or a file of `rrarank.tune`; empty: as `config` says.
+        norm: refuse a rule or file for scores that are normalised otherwise; empty: as it says.
         output: the run to write; `-` is stdout; by default `<run>.<reranker>.trec` in the working folder.
         tag: of the run, 1-20 of A-Z a-z 0-9 _ . -; by default the reranker's name.
         skip_missing: keep candidates without text in first-stage order instead of refusing the job.
@@ -63,6 +66,8 @@ class RerankJob:
     reranker: str = registry.DEFAULT
     settings: Mapping[str, object] = field(default_factory=dict)
     config: RerankConfig = field(default_factory=RerankConfig)
+    interpolate: str | Path = ""
+    norm: str = ""
     output: str | Path = ""
     tag: str = ""
     skip_missing: bool = False
@@ -99,6 +104,8 @@ def rerank_job(job: RerankJob) -> list[str]:
     tag = check_tag(job.tag or job.reranker[:20])
     _check(job)
     _check_outputs(job, [])
+    weights = read_weights(job.interpolate, job.norm, job.reranker, job.settings)
+    job = replace(job, config=weights.settle(job.config, job.reranker))
     depth, part = job.config.depth, partial(_part, job)
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
     if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
@@ -110,6 +117,7 @@ def rerank_job(job: RerankJob) -> list[str]:
     with _journal(job) as journal:
         _check_outputs(job, inputs.origins.values())  # again: another job may have written it meanwhile
         work = _load(job, tag, inputs, pairs, journal)
+        weights.check_loaded(job.reranker, work.reranker.fingerprint())
         answers = AnswerCounts(work.reranker, journal)
         resumed = bool(journal)
         started = time.perf_counter()
@@ -162,6 +170,7 @@ def _check_shard(job: RerankJob) -> None:
     """Refuse what each part would decide for itself, and what only the whole run can have."""
     given = {"--budget-ms": job.config.budget_ms, "--submission": job.submission, "--explain": job.explain}
     given["--backend auto"] = job.chooses_backend
+    given["--interpolate auto"] = job.interpolate == AUTO
     if odd := [flag for flag, value in given.items() if value]:
         raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
     if not is_path(job.run):
@@ -203,6 +212,7 @@ class _Work:
     Args:
         pairs: qid -> pairs to score.
         tried: what the back end `auto` measured.
+        used: the interpolation, once it is known.
     """
 
     job: RerankJob
@@ -212,6 +222,7 @@ class _Work:
     reranker: Reranker
     tried: Sequence[Mapping[str, object]]
     remote: RayBlocks | None
+    used: list[Interpolation] = field(default_factory=list)
 
 
 def _journal(job: RerankJob) -> AbstractContextManager[Journal | None]:
@@ -269,6 +280,7 @@ def _write(
         pace=pace,
         remote=work.remote,
         counts=counts,
+        settled=work.used.append,
     )
     tops: dict[str, list[str]] = {}
 
@@ -300,7 +312,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
     write_sidecar(
         Path(job.target),
         inputs=work.inputs.origins,
-        config={"reranker": job.reranker, "tag": work.tag, **asdict(job.config), **more},
+        config={"reranker": job.reranker, "tag": work.tag, **describe_config(job.config, work.used[0]), **more},
         model={"name": reranker.model_name, "fingerprint": reranker.fingerprint()},
         backend=reranker.config.backend,
         precision=reranker.config.precision,
