@@ -1,11 +1,12 @@
 """What interpolation with the first stage gives: the first stage, the student alone, and both joined.
 
     python -m benchmarks quality interpolation --data DL19 --runs bm25 splade-pp … [--weights 0.75] [--rule auto]
-        [--topics topics.tsv] [--qrels qrels.txt] [--reranker NAME] [--model MODEL] [--cells FILE]
+        [--topics topics.tsv] [--qrels qrels.txt] [--reranker NAME] [--model MODEL] [--scored RUN] [--cells FILE]
 
 DATA holds corpus.jsonl.gz, topics, qrels and runs/NAME.trec; a run is such a NAME or a file. Each run's top candidates
 are scored once; the weights and the rule are applied to the same scores. Intervals are over queries, of the differences
 to the first stage and to the student; p-values are by Fisher's randomisation, with Holm's correction over a column.
+`--scored` takes the student's scores from a run that it re-ranked before, such as the union of all first stages.
 `--cells` keeps what `quality interpolation_rule` learns from.
 """
 
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine, show
-from rrarank import Origins, RerankConfig, Reranker, Run, load_inputs, load_reranker, read_qrels, rerank_run
+from rrarank import Origins, RerankConfig, Reranker, Run, load_inputs, load_reranker, read_qrels, read_run, rerank_run
 from rrarank.cli.verbs import say
+from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Qrels
-from rrarank.engine.interpolation import Interpolation, interpolate, rank_correlation
+from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreement
 from rrarank.engine.interpolation_files import read_interpolation
 from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import Comparison, compare, holm
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--norm", default="z-score")
     parser.add_argument("--reranker", default="rra-bert")
     parser.add_argument("--model", default="")
+    parser.add_argument("--scored", type=Path, help="a run that the student re-ranked before, with all candidates")
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="fp32")
@@ -54,7 +57,7 @@ def main() -> None:
     flags = parser.parse_args()
     qrels = read_qrels(flags.data / flags.qrels)
     settings = {"model": flags.model or None, "threads": flags.threads, "precision": flags.precision}
-    reranker = load_reranker(flags.reranker, **settings)
+    reranker = None if flags.scored else load_reranker(flags.reranker, **settings)
     ways = {f"W {weight:g}": Interpolation(weight, flags.norm) for weight in flags.weights}
     if flags.rule:
         path = carried_by(flags.reranker, settings) if flags.rule == AUTO else Path(flags.rule)
@@ -82,34 +85,46 @@ class Cell:
     qrels: Qrels
     first: Mapping[str, Sequence[Hit]]
     own: Mapping[str, Sequence[Hit]]
-    seconds: float
 
     def values(self, how: Interpolation) -> Mapping[str, float]:
+        how = how.settled(self.own, self.first)
         run = Run({qid: interpolate(self.own[qid], hits, how) for qid, hits in self.first.items()})
         return per_query_scores(self.qrels, run, [MEASURE])[MEASURE]
 
 
-def scored(flags: argparse.Namespace, name: str, qrels: Qrels, reranker: Reranker) -> Cell:
+def scored(flags: argparse.Namespace, name: str, qrels: Qrels, reranker: Reranker | None) -> Cell:
     path = Path(name) if Path(name).is_file() else flags.data / "runs" / f"{name}.trec"
+    if reranker is None:
+        return read_scored(path, flags.scored, flags.depth, qrels)
     origins = Origins(topics=flags.data / flags.topics, collection=flags.data / "corpus.jsonl.gz")
 
     def judged(run: Run) -> Run:
         return Run({qid: run[qid][: flags.depth] for qid in run if qid in qrels and run[qid]})
 
     inputs = load_inputs(path, origins, depth=flags.depth, skip_missing=True, part=judged)
-    started = time.perf_counter()
     config = RerankConfig(depth=flags.depth, hits=flags.depth)
     own = rerank_run(inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config)
     known = {qid: qrels[qid] for qid in inputs.run}
-    return Cell(stem(path), known, inputs.run, own, time.perf_counter() - started)
+    return Cell(stem(path), known, inputs.run, own)
+
+
+def read_scored(path: Path, scores: Path, depth: int, qrels: Qrels) -> Cell:
+    """The candidates that the run of scores holds; its queries only."""
+    after = {qid: dict(hits) for qid, hits in read_run(scores).items() if qid in qrels}
+    run = read_run(path)
+    first = {qid: [hit for hit in run[qid][:depth] if hit.docid in after[qid]] for qid in run if qid in after}
+    first = {qid: hits for qid, hits in first.items() if hits}
+    asked, found = (sum(len(one[qid][:depth]) for qid in first) for one in (run, first))
+    say(f"{found:,} of {asked:,} candidates have a score")
+    own = {qid: best_first(Hit(hit.docid, after[qid][hit.docid]) for hit in hits) for qid, hits in first.items()}
+    return Cell(stem(path), {qid: qrels[qid] for qid in first}, first, own)
 
 
 def keep(path: Path, data: str, cell: Cell) -> None:
     curve = [cell.values(Interpolation(weight)) for weight in GRID]
     with path.open("a", encoding="utf-8") as file:
         for qid, hits in cell.first.items():
-            first, own = dict(hits), cell.own[qid]
-            agreement = rank_correlation([hit.score for hit in own], [first[hit.docid] for hit in own])
+            agreement = mean_agreement({qid: cell.own[qid]}, {qid: hits})
             values = [round(one[qid], 5) for one in curve]
             record = {"set": data, "first": cell.name, "qid": qid, "agreement": round(agreement, 4), "values": values}
             file.write(json.dumps(record) + "\n")
@@ -124,21 +139,24 @@ class Row:
 def row(cell: Cell, ways: Mapping[str, Interpolation]) -> Row:
     """The means of all ways, and each way's differences to the first stage and to the student."""
     values = {"itself": cell.values(Interpolation(0.0)), "student": cell.values(Interpolation(1.0))}
-    started = time.perf_counter()
     joined = {name: cell.values(how) for name, how in ways.items()}
-    share = (time.perf_counter() - started) / max(len(ways), 1) / cell.seconds  # with the measures
     means = {name: sum(found.values()) / len(found) for name, found in (values | joined).items()}
     compared = {
         (name, other): compare(name, MEASURE, list(found.values()), list(values[other].values()))
         for name, found in joined.items()
         for other in values
     }
-    agreement = [
-        rank_correlation([hit.score for hit in own], [dict(cell.first[qid])[hit.docid] for hit in own])
-        for qid, own in cell.own.items()
-    ]
-    about = {"agreement": sum(agreement) / len(agreement), "time": f"{share:.2%}"}
+    about = {"agreement": mean_agreement(cell.own, cell.first), "ms a query": milliseconds(cell)}
     return Row({"first stage": cell.name, "queries": len(cell.first), **means, **about}, compared)
+
+
+def milliseconds(cell: Cell) -> float:
+    """Processor time of agreement and interpolation together."""
+    started = time.process_time()
+    mean_agreement(cell.own, cell.first)
+    for qid, hits in cell.first.items():
+        interpolate(cell.own[qid], hits, Interpolation(0.5))
+    return (time.process_time() - started) / len(cell.first) * 1000
 
 
 def differences(rows: Sequence[Row], name: str) -> list[dict[str, object]]:
