@@ -72,8 +72,7 @@ def tune_settings(
     settings, qids = list(values), list(next(iter(values.values()), {}))
     if len(settings) < 2:
         raise RrarankError(f"{len(settings)} settings to choose from, expected at least two")
-    if len(qids) < FEWEST:
-        raise RrarankError(f"{len(qids)} judged queries, expected at least {FEWEST} to choose on and to measure on")
+    check_enough(len(qids))
     table = np.array([[values[setting][qid] for qid in qids] for setting in settings])  # (settings, queries)
     total, rng = table.sum(axis=1), np.random.default_rng(seed)
     best = _first_best(total)
@@ -93,6 +92,12 @@ def tune_settings(
         dict(zip(qids, held_out.tolist(), strict=True)),
         {settings[place]: times / chosen.total() for place, times in chosen.most_common()},
     )
+
+
+def check_enough(queries: int) -> None:
+    """Refuse fewer judged queries than can be both chosen and measured on."""
+    if queries < FEWEST:
+        raise RrarankError(f"{queries} judged queries, expected at least {FEWEST} to choose on and to measure on")
 
 
 def _first_best(sums: Sequence[float]) -> int:

@@ -14,6 +14,7 @@ from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, rerank_queries
 from rrarank.engine.interpolation_files import files_of
 from rrarank.errors import RrarankError, shown
+from rrarank.measures.tuning import check_enough
 from rrarank.sources.inputs import Origins, load_inputs
 from rrarank.storage.files import find
 from rrarank.storage.sidecar import Sidecar, read_sidecar
@@ -93,6 +94,7 @@ def make_scores(
             inputs.run, loaded, topics=inputs.topics, texts=inputs.texts, config=config, journal=journal
         ):
             own[qid] = [hit for hit in hits if hit.docid not in lacking]
+        journal.remove_used()
     return Scored(inputs.run, own, depth, reranker, files_of(loaded.fingerprint()), inputs.origins)
 
 
@@ -101,6 +103,7 @@ def _judged(run: Run, qrels: Qrels, path: str | Path) -> Run:
     kept = {qid: run[qid] for qid in run if qid in qrels and run[qid]}
     if not kept:
         raise RrarankError(f"{path}: none of its queries ({shown(run, 2)}) is in the qrels ({shown(qrels, 2)})")
+    check_enough(len(kept))  # before hours of scoring
     return Run(kept, run.tag)
 
 

@@ -75,6 +75,7 @@ def test_what_the_file_promises_is_what_rerank_then_writes(make_job, capsys):
     flags = make_job(QUERIES)
     Path("qrels.txt").write_text("".join(f"{qid} 0 d{1 + qid % 5} 1\n" for qid in range(QUERIES)))
     assert main([*flags, "--qrels", "qrels.txt", "--depths", "3", "5", "--output", "tuned.yaml"]) == 0
+    assert not Path("tuned.yaml.journal").exists()
     stored = read_tuned("tuned.yaml")
     assert stored["reranker"] == "cross-encoder"
     assert len(stored["model"]) == 64
