@@ -28,6 +28,8 @@ from rrarank.engine.shards import Shard
 from rrarank.rerank.job import RerankJob, rerank_job
 from rrarank.rerank.weights import AUTO
 
+TUNED = (".yaml", ".yml", ".json")  # suffixes by which a name is a file of rrarank.tune, even if it is not there
+
 
 def main(arguments: Arguments = None) -> int:
     return run_verb(_rerank, parser(), arguments)
@@ -87,7 +89,8 @@ def _milliseconds(text: str) -> float:
 
 def _weight(text: str) -> str:
     """A number from 0 to 1, `auto`, or the name of a file."""
-    if text != AUTO and not Path(text).is_file() and not 0 <= _number(text) <= 1:
+    is_name = text == AUTO or Path(text).suffix in TUNED or Path(text).is_file()
+    if not 0 <= _number(text) <= 1 and not is_name:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a number from 0 to 1, auto, or a file of rrarank.tune")
     return text
 

@@ -139,6 +139,11 @@ def test_a_file_that_is_none_gets_one_line(make_job, capsys, text, message):
     assert message in capsys.readouterr().err
 
 
+def test_a_file_that_is_absent_is_named(make_job, capsys):
+    assert rerank([*make_job(1), "--interpolate", "absent.yaml", "--output", "out.trec"]) == 2
+    assert "absent.yaml: No such file" in capsys.readouterr().err
+
+
 def test_an_interpolated_run_cannot_be_tuned_on(make_job, capsys):
     flags = make_job(QUERIES)
     Path("qrels.txt").write_text("".join(f"{qid} 0 d1 1\n" for qid in range(QUERIES)))
