@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def main() -> None:
 
 
 def read_cells(student: str, path: str) -> Iterable[Cell]:
-    found: dict[tuple[str, str], list[Mapping[str, object]]] = {}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for text in Path(path).read_text(encoding="utf-8").splitlines():
         record = json.loads(text)
         found.setdefault((record["set"], record["first"]), []).append(record)

@@ -16,8 +16,8 @@ from rrarank.storage.model_folders import interpolation_of
 
 AUTO = "auto"
 WITHOUT_RULE = 0.5
-"""The weight of `auto` for a model that carries no rule. Over dense and learned-sparse first stages it was between .01
-and .03 above both; over BM25 on web questions below the reranker alone (docs/results/interpolation.md)."""
+"""The weight of `auto` for a model that carries no rule: near the best over dense and learned-sparse first stages, too
+low over BM25 (docs/results/interpolation.md)."""
 
 
 @dataclass(frozen=True)
