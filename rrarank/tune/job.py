@@ -241,5 +241,6 @@ def _say(job: TuneJob, tuned: Tuned[Setting], compared: Sequence[Comparison]) ->
     say(f"on queries that did not choose them: {tuned.mean:.4f}; the folds chose: {folds}")
     for line in comparison_lines(compared, queries):
         say(line)
-    if compared[1].reading == "not resolved":
-        say("not resolved: these queries do not show that the weight is better or worse than the reranker alone")
+    if unresolved := [one.system for one in compared if one.reading == "not resolved"]:
+        beside = " or the ".join(unresolved)
+        say(f"not resolved: these queries do not show whether the choice is better than the {beside}")
