@@ -169,8 +169,7 @@ def _check_explain(job: RerankJob) -> None:
 def _check_shard(job: RerankJob) -> None:
     """Refuse what each part would decide for itself, and what only the whole run can have."""
     given = {"--budget-ms": job.config.budget_ms, "--submission": job.submission, "--explain": job.explain}
-    given["--backend auto"] = job.chooses_backend
-    given["--interpolate auto"] = job.interpolate == AUTO
+    given |= {"--backend auto": job.chooses_backend, "--interpolate auto": job.interpolate == AUTO}
     if odd := [flag for flag, value in given.items() if value]:
         raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
     if not is_path(job.run):

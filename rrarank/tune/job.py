@@ -105,9 +105,9 @@ def tune_interpolation(job: TuneJob) -> TuneResult:
     outputs = [job.target, *([job.figure] if job.figure else [])]
     for output in outputs:
         check_output(output, job.overwrite, [place])
-    qrels = load_qrels(place)
-    scored = _scores(job, qrels)
-    qrels = {qid: qrels[qid] for qid in scored.first if qid in qrels}
+    judgments = load_qrels(place)
+    scored = _scores(job, judgments)
+    qrels = {qid: judgments[qid] for qid in scored.first if qid in judgments}
     if warning := check_first_stage(scored.first, scored.depth, Interpolation(0.5, job.norm)):
         say(warning)
     values = _values(job, scored, qrels, weights)
