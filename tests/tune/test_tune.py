@@ -141,7 +141,7 @@ def test_a_file_that_is_none_gets_one_line(make_job, capsys, text, message):
 
 def test_a_file_that_is_absent_is_named(make_job, capsys):
     assert rerank([*make_job(1), "--interpolate", "absent.yaml", "--output", "out.trec"]) == 2
-    assert "absent.yaml: No such file" in capsys.readouterr().err
+    assert "absent.yaml: cannot be read (No such file" in capsys.readouterr().err
 
 
 def test_an_interpolated_run_cannot_be_tuned_on(make_job, capsys):
