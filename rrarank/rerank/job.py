@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rrarank.cli.answers import AnswerCounts, described
 from rrarank.cli.verbs import locked_journal, say
-from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
+from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
@@ -27,6 +27,7 @@ from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
+from rrarank.rerank.pairs import pairs_of as pairs_of
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.weights import AUTO, describe_config, read_weights
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
@@ -110,7 +111,7 @@ def rerank_job(job: RerankJob) -> list[str]:
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
     if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
         say(warning)
-    pairs = _pairs(inputs, depth)
+    pairs = pairs_of(inputs, depth)
     if job.dry_run:
         _say_plan(job, inputs, sum(pairs.values()))
         return []
@@ -334,17 +335,6 @@ def _part(job: RerankJob, run: Run) -> Run:
     if job.remove_query:
         run = without_own_documents(run)
     return job.shard.part(run, job.config.block_size) if job.shard else run
-
-
-def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
-    """qid -> pairs to score. Says so if queries find a document of their own id."""
-    missing, pairs = set(inputs.missing), {}
-    for qid, hits in inputs.run.items():
-        docids = [hit.docid for hit in hits[:depth]]
-        pairs[qid] = sum(docid not in missing for docid in docids) if qid in inputs.topics else 0
-    if themselves := finding_themselves(inputs.run, depth):
-        say(own_documents_note(themselves))
-    return pairs
 
 
 def _say_plan(job: RerankJob, inputs: Inputs, pairs: int) -> None:
