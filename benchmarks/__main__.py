@@ -31,6 +31,7 @@ COMMANDS = {
     "serving llm_rate": "LLM questions answered per second",
     "quality calibration": "whether predicted relevance holds, and precision wanted and got",
     "quality interpolation": "first stage, student, and both joined",
+    "quality interpolation_rule": "learn the rule of --interpolate auto, and test it on sets left out",
     "quality long_tail": "gains by length and rarity of the query",
     "quality interval_coverage": "how often 95% intervals cover the true mean, by simulation",
     "quality recorded_answers": "what recorded list-wise answers are worth",

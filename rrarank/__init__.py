@@ -101,6 +101,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.train.job import TrainJob as TrainJob
     from rrarank.train.job import train_model as train_model
     from rrarank.trec import check_run as check_run
+    from rrarank.tune.job import TuneJob as TuneJob
+    from rrarank.tune.job import tune_interpolation as tune_interpolation
 
 _HOMES = {
     "calibrate.job": ("CalibrateJob", "calibrate_model"),
@@ -154,6 +156,7 @@ _HOMES = {
     "train.job": ("TrainJob", "train_model"),
     "storage.model_folders": ("model_path",),
     "trec": ("check_run",),
+    "tune.job": ("TuneJob", "tune_interpolation"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # one table says what is public and where it lives

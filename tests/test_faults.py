@@ -120,8 +120,8 @@ def test_what_another_job_wrote_meanwhile_is_not_replaced(job, whole, monkeypatc
         Path("out.trec").write_text("precious\n")
         return pairs(inputs, depth)
 
-    pairs = rerank_job._pairs
-    monkeypatch.setattr(rerank_job, "_pairs", meanwhile)
+    pairs = rerank_job.pairs_of
+    monkeypatch.setattr(rerank_job, "pairs_of", meanwhile)
     assert main([*job, "--output", "out.trec"]) == 2
     assert "out.trec: exists already" in capsys.readouterr().err
     assert Path("out.trec").read_text() == "precious\n"

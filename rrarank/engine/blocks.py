@@ -113,6 +113,7 @@ def rerank_queries(
     remote: RemoteScorer | None = None,
     counts: Counter[str] | None = None,
     scored: Callable[[str, Sequence[Hit]], None] | None = None,
+    settled: Callable[[Interpolation], None] | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
@@ -121,6 +122,7 @@ def rerank_queries(
         remote: scores the blocks that the journal lacks; needs a journal, and no budget.
         counts: gets the number of texts that were too long, as `cut`; those of finished blocks are among them.
         scored: called for each query with its re-ranked documents and the reranker's own scores.
+        settled: called with the interpolation that is used, once a rule has given its weight.
 
     Raises:
         RrarankError: the reranker is faulty, `remote` is given without a journal or with a budget, or a least relevance
@@ -149,19 +151,28 @@ def rerank_queries(
     if remote is not None and finished is not None:
         finished.fill([block for _, block in asked()], remote)
 
-    for qids, finish in ahead(prepared()):
-        done = finish()
-        if counts is not None:
-            counts["cut"] += done.cut
-        for qid, hits in zip(qids, done.hits, strict=True):
-            if scored is not None:
-                scored(qid, hits)
-            joined = interpolate(hits, run[qid], config.interpolation)  # the journal keeps the reranker's own scores
-            if not config.floor:
-                yield qid, with_tail(joined, run[qid])[: config.hits]
-            else:
-                kept = {h.docid for h in hits if config.floor.keeps(h.score, relevance(h.score) if relevance else None)}
-                yield qid, [hit for hit in joined if hit.docid in kept][: config.hits]
+    def ranked() -> Iterator[tuple[str, list[Hit]]]:
+        for qids, finish in ahead(prepared()):
+            done = finish()
+            if counts is not None:
+                counts["cut"] += done.cut
+            yield from zip(qids, done.hits, strict=True)  # the journal keeps the reranker's own scores
+
+    how, found = config.interpolation, ranked()
+    if how.rule:
+        own = dict(found)  # the rule needs every query's scores
+        how, found = how.settled(own, run), iter(own.items())
+    if settled is not None:
+        settled(how)
+    for qid, hits in found:
+        if scored is not None:
+            scored(qid, hits)
+        joined = interpolate(hits, run[qid], how)
+        if not config.floor:
+            yield qid, with_tail(joined, run[qid])[: config.hits]
+        else:
+            kept = {h.docid for h in hits if config.floor.keeps(h.score, relevance(h.score) if relevance else None)}
+            yield qid, [hit for hit in joined if hit.docid in kept][: config.hits]
 
 
 def ahead(things: Iterator[T]) -> Iterator[T]:

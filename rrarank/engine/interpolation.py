@@ -8,8 +8,11 @@ cross-encoders over BM25.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import mul
 from statistics import fmean, pstdev
 
 from rrarank.data.trec import best_first
@@ -34,11 +37,66 @@ def ranks(scores: Sequence[float]) -> list[float]:
     return [1 - place / max(len(scores) - 1, 1) for place in range(len(scores))]
 
 
+_LOG = logging.getLogger(__name__)
+
 NORMS: Mapping[str, Callable[[Sequence[float]], list[float]]] = {
     "z-score": z_scores,
     "min-max": min_max,
     "rank": ranks,
 }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The weight for a whole run by how much its two rankings agree.
+
+    Agreement is Spearman's rank correlation of the two scores over the re-ranked candidates of a query, from -1 to 1,
+    and its mean over the queries. A single query's value is too uncertain to choose a weight by.
+
+    Args:
+        threshold: of the mean agreement.
+        agreeing: the reranker's weight from the threshold on.
+        differing: its weight below the threshold.
+    """
+
+    threshold: float
+    agreeing: float
+    differing: float
+
+    def weight(self, agreement: float) -> float:
+        return self.agreeing if agreement >= self.threshold else self.differing
+
+
+def mean_agreement(reranked: Mapping[str, Sequence[Hit]], first_stage: Mapping[str, Sequence[Hit]]) -> float:
+    """The mean rank correlation over the queries with at least two re-ranked candidates; 0 if there are none.
+
+    Args:
+        reranked: qid -> candidates with the reranker's scores.
+        first_stage: qid -> hits, which hold at least these candidates.
+    """
+    found = []
+    for qid, hits in reranked.items():
+        if len(hits) > 1:
+            first = dict(first_stage[qid])
+            found.append(rank_correlation([hit.score for hit in hits], [first[hit.docid] for hit in hits]))
+    return fmean(found) if found else 0.0
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's rho, with mean ranks for ties; 0 where either list is constant."""
+    ones, others = z_scores(mean_ranks(one)), z_scores(mean_ranks(other))
+    return fmean(map(mul, ones, others))
+
+
+def mean_ranks(scores: Sequence[float]) -> list[float]:
+    """The place of each score from the lowest, 0; equal scores share the mean of their places."""
+    order = sorted(range(len(scores)), key=scores.__getitem__)
+    found = [0.0] * len(scores)
+    for _, group in groupby(enumerate(order), key=lambda pair: scores[pair[1]]):
+        tied = list(group)
+        for _, index in tied:
+            found[index] = (tied[0][0] + tied[-1][0]) / 2
+    return found
 
 
 @dataclass(frozen=True)
@@ -48,6 +106,7 @@ class Interpolation:
     Args:
         weight: of the reranker, from 0 to 1; 1 keeps the reranker's own scores, 0 the first stage's order.
         norm: `z-score`, `min-max` or `rank`.
+        rule: decides the weight instead of `weight`, once a run is re-ranked.
 
     Raises:
         RrarankError: a weight outside of 0 to 1, or an unknown norm.
@@ -55,6 +114,20 @@ class Interpolation:
 
     weight: float = 1.0
     norm: str = "z-score"
+    rule: Rule | None = None
+
+    @property
+    def is_reranker_alone(self) -> bool:
+        return self.weight == 1 and self.rule is None
+
+    def settled(self, reranked: Mapping[str, Sequence[Hit]], first_stage: Mapping[str, Sequence[Hit]]) -> Interpolation:
+        """The same with the weight that the rule gives for this run."""
+        if self.rule is None:
+            return self
+        agreement = mean_agreement(reranked, first_stage)
+        weight = self.rule.weight(agreement)
+        _LOG.info("weight of the reranker %g: the two rankings agree by %.2f (rank correlation)", weight, agreement)
+        return replace(self, weight=weight, rule=None)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
@@ -72,7 +145,7 @@ def interpolate(reranked: Sequence[Hit], first_stage: Sequence[Hit], how: Interp
         reranked: candidates with the reranker's scores, best first.
         first_stage: hits of the same query, best first; those that were not re-ranked do not count.
     """
-    if how.weight == 1 or not reranked:
+    if how.is_reranker_alone or not reranked:
         return list(reranked)
     norm, docids = NORMS[how.norm], {hit.docid for hit in reranked}
     before = [hit for hit in first_stage if hit.docid in docids]
@@ -88,12 +161,14 @@ def check_first_stage(run: Mapping[str, Sequence[Hit]], depth: int, how: Interpo
     """Whether the run's scores can be interpolated; returns a warning where they say no more than the ranks do.
 
     Raises:
-        RrarankError: all scores of every query are equal.
+        RrarankError: all scores of every query are equal, and a weight was given.
     """
-    if how.weight == 1 or how.norm == "rank":
+    if how.is_reranker_alone or how.norm == "rank":
         return ""
     scores = [[hit.score for hit in run[qid][:depth]] for qid in run]
     if any(len(one) > 1 for one in scores) and all(len(set(one)) < 2 for one in scores):
+        if how.rule:
+            return "the first stage's scores are equal for all documents of a query, so the reranker alone decides"
         raise RrarankError(
             "--interpolate: the first stage's scores are equal for all documents of a query; give a run with scores, "
             "use --norm rank, or leave --interpolate out"

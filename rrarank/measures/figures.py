@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rrarank.errors import RrarankError, shown
 from rrarank.extras import importing
 from rrarank.measures.measure import label
-from rrarank.measures.significance import interval_of_values
+from rrarank.measures.significance import interval_of_values, mean_interval
 from rrarank.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Estimate:
     def of(cls, values: Sequence[float]) -> Estimate:
         """The mean of per-query values and its interval."""
         return cls(fmean(values), *interval_of_values(values))
+
+    @classmethod
+    def of_differences(cls, differences: Sequence[float]) -> Estimate:
+        """The same of differences, which may be below 0."""
+        return cls(fmean(differences), *mean_interval(differences))
 
     def offsets(self) -> list[list[float]]:
         """The distance of each bound from the mean, as matplotlib takes it; a NaN bound is not drawn."""
@@ -166,6 +171,30 @@ def plot_reliability(found: Mapping[str, Reliability], path: Path) -> None:
         panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted relevance", ylabel="relevant share")
     for unused in panels.flat[len(found) :]:
         unused.remove()
+    save(figure, path)
+
+
+# -- tuning -----------------------------------------------------------------------------------------------------------
+
+
+def plot_weights(curves: Mapping[str, Mapping[float, Estimate]], chosen: float, measure: str, path: Path) -> None:
+    """Draw the mean difference from the reranker alone over its weight, one line per name, with 95% intervals.
+
+    Args:
+        curves: name -> weight -> difference.
+        chosen: the weight that is marked.
+    """
+    figure = new_figure(6.4, 4.0)
+    panel = figure.subplots()
+    for (name, curve), (color, marker) in zip(curves.items(), looks(), strict=False):
+        weights, found = list(curve), list(curve.values())
+        panel.plot(weights, [one.mean for one in found], color=color, marker=marker, markersize=3, label=name)
+        panel.fill_between(weights, [e.low for e in found], [e.high for e in found], color=color, alpha=0.15, lw=0)
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.axvline(chosen, color="black", linewidth=0.8, linestyle=":", label=f"chosen: {chosen:g}")
+    panel.set_xlabel("weight of the reranker (0: the first stage alone, 1: the reranker alone)")
+    panel.set_ylabel(f"{label(measure)} minus the reranker alone")
+    panel.legend(fontsize=8)
     save(figure, path)
 
 

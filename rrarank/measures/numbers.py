@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
-from rrarank.measures.significance import Comparison
+from rrarank.measures.significance import Comparison, rests_on
 
 
 def figure(value: float, form: str = ".4f") -> str:
@@ -22,3 +23,12 @@ def comparison_cells(one: Comparison) -> list[str]:
     """
     ps = [figure(one.student_holm, ".2g") if math.isfinite(one.effect) else "", figure(one.fisher_holm, ".2g")]
     return [interval(one.low, one.high, "+.4f"), *ps, figure(one.effect, ".2f"), figure(one.detectable)]
+
+
+def comparison_lines(compared: Sequence[Comparison], queries: int) -> Iterator[str]:
+    """A line for each comparison, with what its test says, and one on the tests."""
+    for one in compared:
+        interval, _, p, _, detectable = comparison_cells(one)
+        tested = f"p {p} (Fisher), detectable {detectable}" if p else "not tested"
+        yield f"minus {one.system}: {one.mean:+.4f} {interval}, {tested}: {one.reading}"
+    yield rests_on(compared, queries)

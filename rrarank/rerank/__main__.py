@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from pathlib import Path
 
 from rrarank.cli.flags import (
     add_calibration,
@@ -23,9 +24,13 @@ from rrarank.data.own_documents import REMOVE_QUERY
 from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import NORMS, Interpolation
+from rrarank.engine.interpolation_files import read_interpolation
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.shards import Shard
 from rrarank.rerank.job import RerankJob, rerank_job
+from rrarank.rerank.weights import AUTO
+
+TUNED = (".yaml", ".yml", ".json")  # suffixes by which a name is a file of rrarank.tune, even if it is not there
 
 
 def main(arguments: Arguments = None) -> int:
@@ -41,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--remove-query", action="store_true", help=REMOVE_QUERY)
     how = parser.add_argument_group("re-ranking")
     add_reranker(how)
-    how.add_argument("--depth", type=positive, default=100, help="candidates re-ranked per query")
+    how.add_argument("--depth", type=positive, help="candidates re-ranked per query (default: 100, or as tuned)")
     how.add_argument("--budget-ms", type=_milliseconds, default=0.0, help="most time per query: as many as fit; 0: any")
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
@@ -49,15 +54,15 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--interpolate",
         type=_weight,
-        default=1.0,
         metavar="W",
-        help="W x the reranker's score + (1 - W) x the first stage's, both normalised; 1: the reranker alone",
+        help="W x the reranker's score + (1 - W) x the first stage's, both normalised; auto: by the rule that the "
+        "model carries; or a file of rrarank.tune (default: 1, the reranker alone)",
     )
-    how.add_argument("--norm", choices=tuple(NORMS), default="z-score", help="how --interpolate normalises scores")
+    how.add_argument("--norm", choices=tuple(NORMS), help="how --interpolate normalises scores (default: z-score)")
     how.add_argument("--min-score", type=_score, metavar="S", help="leave out documents that score less, and the tail")
     how.add_argument(
         "--min-relevance",
-        type=_weight,
+        type=_probability,
         metavar="P",
         help="leave out documents less likely to be relevant, and the tail; needs a calibrated model",
     )
@@ -102,10 +107,18 @@ def _score(text: str) -> float:
     return value
 
 
-def _weight(text: str) -> float:
+def _probability(text: str) -> float:
     if not 0 <= (value := _number(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a number from 0 to 1")
     return value
+
+
+def _weight(text: str) -> str:
+    """A number from 0 to 1, `auto`, or the name of a file."""
+    is_name = text == AUTO or Path(text).suffix in TUNED or Path(text).is_file()
+    if not 0 <= _number(text) <= 1 and not is_name:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number from 0 to 1, auto, or a file of rrarank.tune")
+    return text
 
 
 def _number(text: str) -> float:
@@ -124,19 +137,24 @@ def _rerank(flags: argparse.Namespace) -> None:
 def _job(flags: argparse.Namespace) -> RerankJob:
     check_reranker_flags(flags)
     check_engine_flags(flags)
+    number = _number(flags.interpolate or "1")
+    file = flags.interpolate if math.isnan(number) else ""
+    tuned = read_interpolation(file).depth if file and file != AUTO else 0
     return RerankJob(
         run=flags.run,
         origins=origins_of(flags),
         reranker=flags.reranker,
         settings=reranker_settings(flags),
         config=RerankConfig(
-            depth=flags.depth,
+            depth=flags.depth or tuned or RerankConfig.depth,
             hits=flags.hits,
             passages=Passages(flags.passage_words, flags.passage_stride, flags.aggregate),
             budget_ms=flags.budget_ms,
-            interpolation=Interpolation(flags.interpolate, flags.norm),
+            interpolation=Interpolation(1.0 if math.isnan(number) else number, flags.norm or Interpolation.norm),
             floor=Floor(flags.min_score, flags.min_relevance),
         ),
+        interpolate=file,
+        norm=flags.norm or "",
         output=flags.output or "",
         tag=flags.runtag or "",
         skip_missing=flags.skip_missing,

@@ -6,15 +6,15 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from rrarank.cli.answers import AnswerCounts, described
-from rrarank.cli.verbs import locked_journal, say
-from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
+from rrarank.cli.verbs import let_go, locked_journal, say
+from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
 from rrarank.data.trec import check_tag, write_run
@@ -22,13 +22,15 @@ from rrarank.data.types import Hit, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
-from rrarank.engine.interpolation import check_first_stage
+from rrarank.engine.interpolation import Interpolation, check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
+from rrarank.rerank.pairs import pairs_of as pairs_of
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored
+from rrarank.rerank.weights import AUTO, describe_config, read_weights
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
@@ -46,7 +48,9 @@ class RerankJob:
         origins: where queries and texts are; what is empty comes from the run's sidecar.
         reranker: a registered name.
         settings: of the reranker, as `load_reranker` takes them; the back end `auto` means the fastest one here.
-        config: depth, hits, passages and budget.
+        config: depth, hits, passages, budget, and the interpolation by a number.
+        interpolate: `auto` for the rule that the model carries, or a file of `rrarank.tune`; empty: as `config` says.
+        norm: refuse a rule or file for scores that are normalised otherwise; empty: as it says.
         output: the run to write; `-` is stdout; by default `<run>.<reranker>.trec` in the working folder.
         tag: of the run, 1-20 of A-Z a-z 0-9 _ . -; by default the reranker's name.
         skip_missing: keep candidates without text in first-stage order instead of refusing the job.
@@ -65,6 +69,8 @@ class RerankJob:
     reranker: str = registry.DEFAULT
     settings: Mapping[str, object] = field(default_factory=dict)
     config: RerankConfig = field(default_factory=RerankConfig)
+    interpolate: str | Path = ""
+    norm: str = ""
     output: str | Path = ""
     tag: str = ""
     skip_missing: bool = False
@@ -102,17 +108,20 @@ def rerank_job(job: RerankJob) -> list[str]:
     tag = check_tag(job.tag or job.reranker[:20])
     _check(job)
     _check_outputs(job, [])
+    weights = read_weights(job.interpolate, job.norm, job.reranker, job.settings)
+    job = replace(job, config=weights.settle(job.config, job.reranker))
     depth, part = job.config.depth, partial(_part, job)
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
     if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
         say(warning)
-    pairs = _pairs(inputs, depth)
+    pairs = pairs_of(inputs, depth)
     if job.dry_run:
         _say_plan(job, inputs, sum(pairs.values()))
         return []
     with _journal(job) as journal:
         _check_outputs(job, inputs.origins.values())  # again: another job may have written it meanwhile
         work = _load(job, tag, inputs, pairs, journal)
+        weights.check_loaded(job.reranker, work.reranker.fingerprint())
         answers = AnswerCounts(work.reranker, journal)
         resumed = bool(journal)
         started = time.perf_counter()
@@ -125,7 +134,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         work.scored.finish(str(job.relevance))
         if journal is not None:
             _describe(work, seconds, pace, answers, counts["cut"])
-            _let_go(journal)
+            let_go(journal)
     rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
@@ -165,7 +174,7 @@ def _check_explain(job: RerankJob) -> None:
 def _check_shard(job: RerankJob) -> None:
     """Refuse what each part would decide for itself, and what only the whole run can have."""
     given = {"--budget-ms": job.config.budget_ms, "--submission": job.submission, "--explain": job.explain}
-    given["--backend auto"] = job.chooses_backend
+    given |= {"--backend auto": job.chooses_backend, "--interpolate auto": job.interpolate == AUTO}
     if odd := [flag for flag, value in given.items() if value]:
         raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
     if not is_path(job.run):
@@ -208,6 +217,7 @@ class _Work:
     Args:
         pairs: qid -> pairs to score.
         tried: what the back end `auto` measured.
+        used: the interpolation, once it is known.
     """
 
     job: RerankJob
@@ -218,6 +228,7 @@ class _Work:
     tried: Sequence[Mapping[str, object]]
     remote: RayBlocks | None
     scored: Scored
+    used: list[Interpolation] = field(default_factory=list)
 
 
 def _journal(job: RerankJob) -> AbstractContextManager[Journal | None]:
@@ -277,6 +288,7 @@ def _write(
         remote=work.remote,
         counts=counts,
         scored=work.scored,
+        settled=work.used.append,
     )
     tops: dict[str, list[str]] = {}
 
@@ -308,7 +320,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
     write_sidecar(
         Path(job.target),
         inputs=work.inputs.origins,
-        config={"reranker": job.reranker, "tag": work.tag, **asdict(job.config), **more},
+        config={"reranker": job.reranker, "tag": work.tag, **describe_config(job.config, work.used[0]), **more},
         model={"name": reranker.model_name, "fingerprint": reranker.fingerprint()},
         backend=reranker.config.backend,
         precision=reranker.config.precision,
@@ -321,28 +333,11 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
     )
 
 
-def _let_go(journal: Journal) -> None:
-    """Remove the journal, last: until then the same command goes on. Keep what another job recorded in it."""
-    if others := journal.remove_used():
-        say(f"{journal.path} stays: {others:,} of its records are of another job; remove it if you do not need them")
-
-
 def _part(job: RerankJob, run: Run) -> Run:
     """The queries and hits of the run that the job is about."""
     if job.remove_query:
         run = without_own_documents(run)
     return job.shard.part(run, job.config.block_size) if job.shard else run
-
-
-def _pairs(inputs: Inputs, depth: int) -> dict[str, int]:
-    """qid -> pairs to score. Says so if queries find a document of their own id."""
-    missing, pairs = set(inputs.missing), {}
-    for qid, hits in inputs.run.items():
-        docids = [hit.docid for hit in hits[:depth]]
-        pairs[qid] = sum(docid not in missing for docid in docids) if qid in inputs.topics else 0
-    if themselves := finding_themselves(inputs.run, depth):
-        say(own_documents_note(themselves))
-    return pairs
 
 
 def _say_plan(job: RerankJob, inputs: Inputs, pairs: int) -> None:

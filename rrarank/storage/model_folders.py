@@ -29,6 +29,7 @@ LANGUAGE_HEAD = "language_head.safetensors"  # the untied output matrix of a dec
 SHIPPED = "rra-bert-mini"  # ships with the package; made by `recipes/rra-bert-mini`
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
+INTERPOLATION = "interpolation.json"  # in a model folder: the rule of `rrarank.rerank --interpolate auto`
 ENCODER = "rrarank-encoder.json"  # how its pairs become tokens, for back ends that load no transformers
 EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST, ENCODER)  # added to a model folder by `rrarank.export`
 CALIBRATION = "calibration.json"  # added to a model folder by `rrarank.calibrate`
@@ -77,9 +78,18 @@ def minilm() -> str:
 
 def calibration_of(model: str) -> Path | None:
     """The calibration file in a model's folder, if the model is a folder or ships, and has been calibrated."""
+    return _beside(model, CALIBRATION)
+
+
+def interpolation_of(model: str) -> Path | None:
+    """The file of a model's rule of interpolation, if the model is a folder or ships, and carries one."""
+    return _beside(model, INTERPOLATION)
+
+
+def _beside(model: str, name: str) -> Path | None:
     path = Path(model).expanduser()
     folder = path if model and path.is_dir() else _shipped(model)
-    return folder / CALIBRATION if folder and (folder / CALIBRATION).is_file() else None
+    return folder / name if folder and (folder / name).is_file() else None
 
 
 def _shipped(model: str) -> Path | None:
@@ -230,12 +240,12 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports and a calibration
-    are left out: a folder with them is still the same model."""
+    """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports, a calibration and
+    a rule of interpolation are left out: a folder with them is still the same model."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
-        if place.parts[0] in (*EXPORTED, CALIBRATION):
+        if place.parts[0] in (*EXPORTED, CALIBRATION, INTERPOLATION):
             continue
         if path.suffix in {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja"} and path.is_file():
             digest.update(place.as_posix().encode() + b"\0")

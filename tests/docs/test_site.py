@@ -44,7 +44,7 @@ def test_every_verb_has_a_page_with_its_flags(site):
         assert (site / "command-line" / verb / "index.html").is_file(), verb
     page = (site / "command-line" / "rerank" / "index.html").read_text()
     assert "<code>--depth DEPTH</code>" in page
-    assert "Default: <code>100</code>" in page
+    assert "Default: <code>1000</code>" in page  # of --hits
     sets = (site / "command-line" / "sets" / "index.html").read_text()
     assert "<code>--share SHARE</code>" in sets  # of an act
 

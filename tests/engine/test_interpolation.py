@@ -4,7 +4,15 @@ import pytest
 
 from rrarank.data.types import Candidate, Hit, Ranking, Run
 from rrarank.engine.blocks import RerankConfig, rerank_run
-from rrarank.engine.interpolation import Interpolation, check_first_stage, interpolate
+from rrarank.engine.interpolation import (
+    Interpolation,
+    Rule,
+    check_first_stage,
+    interpolate,
+    mean_agreement,
+    mean_ranks,
+    rank_correlation,
+)
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
 
@@ -116,3 +124,51 @@ def test_a_weight_outside_of_zero_to_one_is_refused(weight, norm):
 def test_an_unknown_norm_gets_the_nearest():
     with pytest.raises(RrarankError, match="did you mean 'z-score'"):
         Interpolation(0.5, "z-scores")
+
+
+# -- a weight for each query ------------------------------------------------------------------------------------------
+
+
+def test_rank_correlation_is_spearmans_with_ties():
+    from scipy.stats import spearmanr
+
+    one, other = [3.0, 1.0, 1.0, 7.0, 5.0], [2.0, 2.0, 0.5, 9.0, 2.0]
+    assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    assert mean_ranks([5.0, 1.0, 5.0, 5.0]) == [2.0, 0.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("scores", [[1.0, 1.0, 1.0], [2.0]])
+def test_scores_that_say_nothing_agree_with_nothing(scores):
+    assert rank_correlation(scores, list(range(len(scores)))) == 0
+
+
+RULE = Rule(threshold=0.5, agreeing=0.3, differing=0.9)
+
+
+@pytest.mark.parametrize(("agreement", "weight"), [(0.49, 0.9), (0.5, 0.3), (1.0, 0.3), (-1.0, 0.9)])
+def test_a_rule_has_one_weight_for_rankings_that_agree_and_one_for_others(agreement, weight):
+    assert RULE.weight(agreement) == weight
+
+
+def test_agreement_is_the_mean_over_queries_of_the_reranked_candidates():
+    first = {"1": [*FIRST, Hit("d", 1.0)], "2": FIRST, "3": FIRST}
+    own = {"1": RERANKED, "2": [Hit("a", 3.0), Hit("b", 2.0), Hit("c", 1.0)], "3": [Hit("a", 3.0)]}
+    assert mean_agreement(own, first) == pytest.approx(0.0)  # -1 and 1; one candidate has no order
+    assert mean_agreement({"2": own["2"]}, first) == pytest.approx(1.0)
+    assert mean_agreement({}, {}) == 0.0
+
+
+def test_a_run_is_joined_by_the_weight_that_the_rule_gives():
+    run = Run({"1": FIRST})
+    by_rule, by_hand = (
+        rerank_run(
+            run, Backwards(), topics={"1": "q"}, texts=dict.fromkeys("abc", "x"), config=RerankConfig(interpolation=how)
+        )
+        for how in (Interpolation(rule=RULE), Interpolation(0.9))
+    )
+    assert by_rule == by_hand
+
+
+def test_equal_first_stage_scores_leave_the_decision_to_the_reranker():
+    flat = {"1": [Hit("a", 1.0), Hit("b", 1.0)]}
+    assert "the reranker alone decides" in check_first_stage(flat, 100, Interpolation(rule=RULE))

@@ -12,6 +12,7 @@ from rrarank.measures.figures import (
     plot_differences,
     plot_efficiency,
     plot_reliability,
+    plot_weights,
     training_curves,
 )
 from rrarank.measures.scores import Evaluation, Row
@@ -55,6 +56,21 @@ def test_efficiency_refuses_what_has_no_ratio(systems, baseline, message, tmp_pa
     with pytest.raises(RrarankError, match=re.escape(message)):
         plot_efficiency(systems, baseline, "nDCG@10", tmp_path / "f.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_curve_of_weights_says_what_it_is_measured_against(tmp_path):
+    curve = {
+        weight: Estimate(mean, mean - 0.01, mean + 0.01) for weight, mean in ((0.0, -0.1), (0.5, 0.02), (1.0, 0.0))
+    }
+    plot_weights({"depth 20": curve, "depth 100": curve}, 0.5, "ndcg@10", tmp_path / "f.svg")
+    said = words((tmp_path / "f.svg").read_text())
+    assert {"depth 20", "depth 100", "chosen: 0.5", "nDCG@10 minus the reranker alone"} <= set(said)
+
+
+def test_an_estimate_of_differences_may_lie_below_zero():
+    found = Estimate.of_differences([-0.2, -0.1, -0.3] * 10)
+    assert found.mean == pytest.approx(-0.2)
+    assert found.low < found.mean < found.high < 0
 
 
 def test_an_estimate_is_a_mean_with_its_interval():

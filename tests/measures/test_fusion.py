@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -228,3 +229,52 @@ def test_a_ranx_that_is_not_installed_is_one_line(job, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ranx", None)
     assert main(job) == 3
     assert capsys.readouterr().err.startswith("error: ranx is not installed; it comes with the extra 'fuse'")
+
+
+# -- weights chosen on judgments --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """Twelve queries; `good` has the relevant document first, `bad` last."""
+    monkeypatch.chdir(tmp_path)
+    for name, docids in (("good", "abc"), ("bad", "cba")):
+        lines = (f"{qid} Q0 {d} 1 {9 - 3 * n} {name}\n" for qid in range(12) for n, d in enumerate(docids))
+        (tmp_path / f"{name}.trec").write_text("".join(lines))
+    (tmp_path / "qrels.txt").write_text("".join(f"{qid} 0 a 1\n" for qid in range(12)))
+    return ["--runs", "bad.trec", "good.trec", "--method", "wsum", "--tune", "--qrels", "qrels.txt"]
+
+
+def test_tuned_weights_favour_the_better_run(judged, capsys):
+    assert main(judged) == 0
+    sidecar = read_sidecar(Path("fusion.trec"))
+    assert sidecar is not None
+    bad, good = sidecar.content["config"]["weights"]
+    assert good > bad
+    assert bad + good == pytest.approx(1)
+    assert docids(read_run("fusion.trec"), "0")[0] == "a"
+    assert [one["system"] for one in sidecar.content["comparisons"]] == ["bad", "good", "equal weights"]
+    assert "qrels" in sidecar.content["inputs"]
+    assert "minus bad: +0.5000" in capsys.readouterr().err
+
+
+def test_of_equally_good_weights_the_most_equal_are_taken(judged):
+    main([*judged, "--step", "0.25"])
+    sidecar = read_sidecar(Path("fusion.trec"))
+    assert sidecar is not None
+    assert sidecar.content["config"]["weights"] == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tune"], "--tune chooses the weights of --method wsum on --qrels"),
+        (["--tune", "--qrels", "q", "--method", "sum"], "--tune chooses the weights of --method wsum on --qrels"),
+        (["--qrels", "q"], "--qrels is for --tune"),
+        (["--tune", "--qrels", "q", "--method", "wsum", "--step", "0.3"], "--step 0.3: 1 is no multiple of it"),
+        (["--tune", "--qrels", "q", "--method", "wsum", "--step", "0.0005"], "2,001 weights to try, at most 1,000"),
+    ],
+)
+def test_flags_of_tuning_that_do_not_fit_are_refused(judged, capsys, flags, message):
+    assert main([*judged[:3], *flags]) == 2
+    assert message in capsys.readouterr().err

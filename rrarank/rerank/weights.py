@@ -1,0 +1,88 @@
+"""How a job joins the two scores: by a number, by a file of `rrarank.tune`, or by the rule that the model carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rrarank.cli.verbs import say
+from rrarank.engine import registry
+from rrarank.engine.blocks import RerankConfig
+from rrarank.engine.interpolation import Interpolation
+from rrarank.engine.interpolation_files import Stored, check_reranker, read_interpolation
+from rrarank.errors import RrarankError
+from rrarank.storage.model_folders import interpolation_of
+
+AUTO = "auto"
+WITHOUT_RULE = 0.5
+"""The weight of `auto` for a model that carries no rule: near the best over dense and learned-sparse first stages, too
+low over BM25 (docs/results/interpolation.md)."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a job was told of interpolation, with the file that says more.
+
+    Args:
+        path: a file of `rrarank.tune` or of the model; None: the job's own numbers.
+        stored: its content.
+    """
+
+    path: Path | None = None
+    stored: Stored | None = None
+
+    def settle(self, config: RerankConfig, reranker: str) -> RerankConfig:
+        """The job's settings with those of the file."""
+        if self.stored is None:
+            return config
+        check_reranker(self.stored, str(self.path), reranker)
+        if rule := self.stored.rule:
+            where = f"if the two rankings agree by {rule.threshold:g} or more, else {rule.differing:g}"
+            say(f"--interpolate auto: the reranker's weight will be {rule.agreeing:g} {where}")
+        return replace(config, interpolation=self.stored.interpolation())
+
+    def check_loaded(self, reranker: str, fingerprint: str) -> None:
+        """Refuse a file that was made for other files of the model."""
+        if self.stored is not None:
+            check_reranker(self.stored, str(self.path), reranker, fingerprint)
+
+
+def read_weights(asked: str | Path, norm: str, reranker: str, settings: Mapping[str, object]) -> Weights:
+    """The file that the job's weight is in.
+
+    Args:
+        asked: `auto`, a file, or empty: the job's own numbers.
+        norm: what the job says of normalisation; empty: nothing.
+
+    Raises:
+        RrarankError: the file is none, or made for another norm or reranker.
+    """
+    if not asked:
+        return Weights()
+    path = carried_by(reranker, settings) if asked == AUTO else Path(asked)
+    if path is None:
+        say(f"--interpolate auto: this model carries no rule; using {WITHOUT_RULE}")
+        return Weights(None, Stored("", WITHOUT_RULE, norm or Interpolation.norm))
+    stored = read_interpolation(path)
+    if norm and norm != stored.norm:
+        raise RrarankError(
+            f"{path}: chosen for scores normalised by {stored.norm}, not by {norm}; leave --norm out, or tune again"
+        )
+    return Weights(path, stored)
+
+
+def carried_by(reranker: str, settings: Mapping[str, object]) -> Path | None:
+    """The file of the model's own rule, if it carries one."""
+    kind = registry.find_reranker(reranker)
+    model = registry.configure(reranker, **settings).model
+    return interpolation_of(model) if kind.model_is_files else None
+
+
+def describe_config(config: RerankConfig, used: Interpolation) -> dict[str, object]:
+    """The settings for the sidecar, with the weight that was used, and the rule if one gave it."""
+    found = asdict(config)
+    found["interpolation"]["weight"] = used.weight
+    if config.interpolation.rule is None:
+        del found["interpolation"]["rule"]
+    return found

@@ -1,0 +1,49 @@
+"""The rule of --interpolate auto, learnt from cells whose right weights are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.quality.interpolation_rule import Cell, learn, line, read_cells, weight_of, without
+
+
+def cell(data, first, agreement, best):
+    """nDCG@10 falls with the distance from the best weight."""
+    weights = np.arange(21) / 20
+    return Cell("mini", data, first, 50, 0.8 - abs(weights - best), agreement)
+
+
+CELLS = [
+    cell("one", "bm25", 0.3, 0.9),
+    cell("two", "bm25", 0.34, 0.9),
+    cell("one", "dense", 0.6, 0.4),
+    cell("two", "dense", 0.7, 0.4),
+]
+
+
+def test_the_rule_finds_both_weights_and_a_threshold_in_the_gap():
+    rule = learn(CELLS)
+    assert (rule.agreeing, rule.differing) == (0.4, 0.9)
+    assert rule.threshold == pytest.approx(0.475, abs=0.01)  # the middle of .35 to .60
+
+
+def test_what_is_left_out_does_not_count():
+    sets, stages = without(CELLS[2], CELLS)
+    assert sets == [CELLS[1], CELLS[3]]
+    assert stages == CELLS[:2]
+    assert line(CELLS[2], CELLS, learn(CELLS))["without the set"] == pytest.approx(0.8)
+
+
+def test_one_weight_for_all_lies_between():
+    assert 0.4 <= weight_of(CELLS) <= 0.9
+
+
+def test_cells_are_read_from_a_line_a_query(tmp_path):
+    lines = [
+        {"set": "one", "first": "bm25", "qid": str(n), "agreement": n / 10, "values": [n / 10] * 21} for n in range(3)
+    ]
+    (tmp_path / "cells.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    [found] = read_cells("mini", str(tmp_path / "cells.jsonl"))
+    assert found.queries == 3
+    assert [found.agreement, found.at(0.5)] == pytest.approx([0.1, 0.1])
