@@ -20,6 +20,7 @@ from rrarank.data.shapes import RunLike, TextsLike, as_texts
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
 from rrarank.engine.budget import Pace, measure_pace, within
+from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passages
 from rrarank.engine.ranking import load_once
@@ -46,6 +47,7 @@ class RerankConfig:
         budget_ms: most milliseconds per query; the first candidates that fit are re-ranked, each query on its own.
             0 for no limit.
         interpolation: how the first stage's scores count beside the reranker's; by default they do not.
+        floor: which documents are left out; by default none.
     """
 
     depth: int = 100
@@ -54,6 +56,7 @@ class RerankConfig:
     passages: Passages = field(default_factory=Passages)
     budget_ms: float = 0.0
     interpolation: Interpolation = field(default_factory=Interpolation)
+    floor: Floor = field(default_factory=Floor)
 
 
 def rerank_run(
@@ -109,6 +112,7 @@ def rerank_queries(
     pace: Pace | None = None,
     remote: RemoteScorer | None = None,
     counts: Counter[str] | None = None,
+    scored: Callable[[str, Sequence[Hit]], None] | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """(qid, hits best first) in the order of the run, as blocks finish; finished blocks come from the journal.
 
@@ -116,10 +120,13 @@ def rerank_queries(
         pace: what `config.budget_ms` is measured by; by default the first queries are timed.
         remote: scores the blocks that the journal lacks; needs a journal, and no budget.
         counts: gets the number of texts that were too long, as `cut`; those of finished blocks are among them.
+        scored: called for each query with its re-ranked documents and the reranker's own scores.
 
     Raises:
-        RrarankError: the reranker is faulty, or `remote` is given without a journal or with a budget.
+        RrarankError: the reranker is faulty, `remote` is given without a journal or with a budget, or a least relevance
+            with a reranker that has no calibration.
     """
+    relevance = None if config.floor.relevance is None else reranker.needed_relevance()
     if remote is not None and (journal is None or config.budget_ms):
         raise RrarankError("a remote scorer needs a journal that keeps finished blocks, and no budget")
     if config.budget_ms and pace is None:
@@ -143,12 +150,18 @@ def rerank_queries(
         finished.fill([block for _, block in asked()], remote)
 
     for qids, finish in ahead(prepared()):
-        scored = finish()
+        block = finish()
         if counts is not None:
-            counts["cut"] += scored.cut
-        for qid, hits in zip(qids, scored.hits, strict=True):
+            counts["cut"] += block.cut
+        for qid, hits in zip(qids, block.hits, strict=True):
+            if scored is not None:
+                scored(qid, hits)
             joined = interpolate(hits, run[qid], config.interpolation)  # the journal keeps the reranker's own scores
-            yield qid, with_tail(joined, run[qid])[: config.hits]
+            if not config.floor:
+                yield qid, with_tail(joined, run[qid])[: config.hits]
+            else:
+                kept = {h.docid for h in hits if config.floor.keeps(h.score, relevance(h.score) if relevance else None)}
+                yield qid, [hit for hit in joined if hit.docid in kept][: config.hits]
 
 
 def ahead(things: Iterator[T]) -> Iterator[T]:

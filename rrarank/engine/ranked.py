@@ -8,9 +8,12 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any, overload
 
+from rrarank.data.calibration import RelevanceMap
 from rrarank.data.trec import best_first, falling_docid, place_of
-from rrarank.data.types import Hit, Ranking, Run, blank_last
+from rrarank.data.types import Hit, Ranking, Run, blank_last, is_blank
+from rrarank.engine.floor import Floor
 from rrarank.engine.requests import Given
+from rrarank.errors import RrarankError
 from rrarank.extras import importing
 
 
@@ -21,6 +24,7 @@ class RankedDocument:
     Args:
         id: its own id, or its place in the input, from 0.
         document: the object that was given.
+        relevance: the probability that it is relevant; None if the model has no calibration, or it has no text.
     """
 
     rank: int
@@ -28,6 +32,7 @@ class RankedDocument:
     id: Any
     text: str
     document: Any
+    relevance: float | None = None
 
 
 class RankedDocuments(Sequence[RankedDocument]):
@@ -53,6 +58,19 @@ class RankedDocuments(Sequence[RankedDocument]):
     def __hash__(self) -> int:
         return hash(tuple((one.rank, one.score, one.text) for one in self._documents))
 
+    def above(self, floor: Floor) -> RankedDocuments:
+        """The documents that the floor keeps, which are the first ones; those without a text are left out.
+
+        Raises:
+            RrarankError: a least relevance, and the model has no calibration.
+        """
+        if not floor:
+            return self
+        seen = [one for one in self._documents if not is_blank(one.text)]
+        if floor.relevance is not None and any(one.relevance is None for one in seen):
+            raise RrarankError("min_relevance: the model has no calibration; make one with rrarank calibrate")
+        return RankedDocuments(one for one in seen if floor.keeps(one.score, one.relevance))
+
     def __repr__(self) -> str:
         rows = [f"{one.rank:>4}  {one.score:>8.4f}  {one.id!s:<12.12}  {_short(one.text)}" for one in self._documents]
         return "\n".join([f"{'rank':>4}  {'score':>8}  {'id':<12}  text", *rows])
@@ -63,7 +81,7 @@ class RankedDocuments(Sequence[RankedDocument]):
         return f"<table><tr><th>rank</th><th>score</th><th>id</th><th>text</th></tr>{''.join(rows)}</table>"
 
     def to_pandas(self) -> Any:  # pandas has no types here
-        """A DataFrame with the columns rank, score, id, text, document."""
+        """A DataFrame with the columns rank, score, id, text, document, relevance."""
         with importing():
             import pandas
 
@@ -128,7 +146,7 @@ class RankedLists(Sequence[RankedDocuments]):
         return "".join(parts) + more
 
     def to_pandas(self) -> Any:  # pandas has no types here
-        """A DataFrame with the columns qid, query, rank, score, id, text, document."""
+        """A DataFrame with the columns qid, query, rank, score, id, text, document, relevance."""
         with importing():
             import pandas
 
@@ -145,14 +163,17 @@ _SHOWN = 10
 """Queries in a table."""
 
 
-def ranked_documents(given: Given, ranking: Ranking, top_k: int | None) -> RankedDocuments:
-    """What a reranker made of the documents, as results; blank texts come last."""
+def ranked_documents(
+    given: Given, ranking: Ranking, top_k: int | None, relevance: RelevanceMap | None = None
+) -> RankedDocuments:
+    """What a reranker made of the documents, as results; blank texts come last. `relevance` is its map from scores."""
     scores = {place_of(candidate.docid): candidate.score for candidate in ranking.candidates}
     kept = blank_last(given.texts, [scores[place] for place in range(len(given.texts))])
     hits = best_first(Hit(falling_docid(place), score) for place, score in enumerate(kept))[:top_k]
     order = [(place_of(hit.docid), hit.score) for hit in hits]
+    likely = {place: relevance(score) for place, score in order if relevance and not is_blank(given.texts[place])}
     return RankedDocuments(
-        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place])
+        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place], likely.get(place))
         for rank, (place, score) in enumerate(order, start=1)
     )
 

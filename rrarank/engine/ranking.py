@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.engine import registry
+from rrarank.engine.floor import Floor
 from rrarank.engine.progress import no_widget_warning
 from rrarank.engine.ranked import RankedDocuments, RankedLists
 from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
@@ -19,7 +20,13 @@ _LOADING = threading.Lock()
 
 
 def rank(
-    query: str, documents: Any, *, top_k: int | None = None, model: str | Path | Reranker = registry.DEFAULT
+    query: str,
+    documents: Any,
+    *,
+    top_k: int | None = None,
+    model: str | Path | Reranker = registry.DEFAULT,
+    min_score: float | None = None,
+    min_relevance: float | None = None,
 ) -> RankedDocuments:
     """The documents, best first.
 
@@ -31,12 +38,16 @@ def rank(
             pandas Series or DataFrame.
         top_k: how many to return; None: all.
         model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker.
+        min_score: leave out documents with a lower score, and those without a text.
+        min_relevance: leave out documents less likely to be relevant, from 0 to 1; needs a calibrated model.
 
     Raises:
-        RrarankError: an argument is of another kind, or the model cannot be loaded.
+        RrarankError: an argument is of another kind, or the model cannot be loaded, or it has no calibration and
+            `min_relevance` is given.
     """
+    floor = Floor(min_score, min_relevance)
     check_top_k(top_k)
-    return _rank([read_request(query, documents)], top_k, model)[0]
+    return _rank([read_request(query, documents)], top_k, model)[0].above(floor)
 
 
 def rank_many(
@@ -71,10 +82,17 @@ def rank_many(
 
 
 async def arank(
-    query: str, documents: Any, *, top_k: int | None = None, model: str | Path | Reranker = registry.DEFAULT
+    query: str,
+    documents: Any,
+    *,
+    top_k: int | None = None,
+    model: str | Path | Reranker = registry.DEFAULT,
+    min_score: float | None = None,
+    min_relevance: float | None = None,
 ) -> RankedDocuments:
     """`rank` in another thread, to be awaited."""
-    return await asyncio.to_thread(rank, query, documents, top_k=top_k, model=model)
+    floor = {"min_score": min_score, "min_relevance": min_relevance}
+    return await asyncio.to_thread(rank, query, documents, top_k=top_k, model=model, **floor)
 
 
 async def arank_many(

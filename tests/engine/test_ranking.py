@@ -159,7 +159,7 @@ def test_a_result_is_a_table_a_page_and_a_frame(model, capsys):
     assert len(repr(found)) < 300
     assert "the cat &lt;b&gt;" in found._repr_html_()
     frame = found.to_pandas()
-    assert list(frame.columns) == ["rank", "score", "id", "text", "document"]
+    assert list(frame.columns) == ["rank", "score", "id", "text", "document", "relevance"]
     assert list(frame["id"]) == [one.id for one in found]
     assert len(found[:1]) == 1
     assert capsys.readouterr() == ("", "")
