@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.py compares
+    from rrarank.calibrate.job import CalibrateJob as CalibrateJob
+    from rrarank.calibrate.job import calibrate_model as calibrate_model
+    from rrarank.calibrate.judged import JudgedRun as JudgedRun
     from rrarank.convert import ConvertJob as ConvertJob
     from rrarank.convert import convert_collection as convert_collection
     from rrarank.convert import convert_qrels as convert_qrels
@@ -98,6 +101,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.trec import check_run as check_run
 
 _HOMES = {
+    "calibrate.job": ("CalibrateJob", "calibrate_model"),
+    "calibrate.judged": ("JudgedRun",),
     "convert": ("ConvertJob", "convert_collection", "convert_qrels", "convert_run"),
     "data.run_files": ("RunFile", "read_run_file", "write_run_file"),
     "data.topics": ("read_topics",),

@@ -13,6 +13,7 @@ VERBS = {
     "judge": "have an LLM grade documents that nobody judged",
     "generate": "have an LLM write queries for passages",
     "train": "train a student on distillation sets",
+    "calibrate": "turn a model's scores into probabilities of relevance",
     "export": "export a cross-encoder for a faster back end",
     "serve": "serve a reranker over HTTP",
     "convert": "convert runs, judgments and collections",

@@ -195,8 +195,8 @@ def measure_reliability(judged: JudgedScores, relevance: np.ndarray, *, seed: in
 
     ECE = sum over bins of (pairs of the bin / all pairs) x |mean prediction - relevant share| (Guo et al., ICML 2017),
     over `BINS` bins of about as many pairs each (Nixon et al., 2019): most candidates are predicted near 0, where bins
-    of equal width would put nearly all of them into one. Intervals resample queries. The ECE of few pairs is too high,
-    and so is its interval; compare it with `ece_of_noise`.
+    of equal width would put nearly all of them into one. Intervals resample queries. The ECE of few pairs is too high
+    (compare it with `ece_of_noise`), and that of their resamples higher still: its interval is shifted by that.
 
     Args:
         relevance: (pairs,) predictions that were not fitted on the same queries.
@@ -225,7 +225,7 @@ def measure_reliability(judged: JudgedScores, relevance: np.ndarray, *, seed: in
         judged.queries,
         len(relevance),
         share,
-        estimated(_ece(ones, count, predicted, observed)[0], _ece(resampled, count, predicted, observed)),
+        _shifted(_ece(ones, count, predicted, observed)[0], _ece(resampled, count, predicted, observed)),
         float(np.mean(noise)),
         estimated(squares.sum() / len(relevance), ratio(resampled, squares, pairs)),
         share * (1 - share),
@@ -247,6 +247,12 @@ def _ece(drawn: np.ndarray, count: np.ndarray, predicted: np.ndarray, observed: 
     import numpy as np
 
     return np.asarray(np.abs(drawn @ predicted - drawn @ observed).sum(1) / (drawn @ count).sum(1))
+
+
+def _shifted(value: float, resampled: np.ndarray) -> Estimated:
+    """The interval around the value itself, where resampled values lie above it on average; none is below 0."""
+    found = estimated(value, resampled - resampled.mean() + value)
+    return Estimated(found.value, max(found.low, 0.0), found.high)
 
 
 def ratio(drawn: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:

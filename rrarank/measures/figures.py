@@ -19,6 +19,7 @@ from rrarank.measures.significance import interval_of_values
 from rrarank.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
+    from rrarank.measures.calibration import Reliability
     from rrarank.measures.evaluation import Evaluation
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -138,6 +139,34 @@ def _ratio_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     ticks = sorted(step * 10.0**power for step, power in product(steps, range(-6, 10)))
     inside = [tick for tick in ticks if low <= tick <= high]
     return inside, [f"{tick:,.6g}×" for tick in inside]
+
+
+# -- reliability ------------------------------------------------------------------------------------------------------
+
+
+def plot_reliability(found: Mapping[str, Reliability], path: Path) -> None:
+    """Draw one panel per name: predicted relevance against the relevant share, with intervals over queries.
+
+    The size of a point is its share of the pairs (DeGroot & Fienberg, 1983).
+    """
+    columns = min(len(found), 3)
+    rows = -(-len(found) // columns)
+    figure = new_figure(3.4 * columns, 3.4 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for panel, (name, one) in zip(panels.flat, found.items(), strict=False):
+        panel.plot([0, 1], [0, 1], color="#a0aec0", linewidth=0.8)
+        for part in one.bins:
+            observed = part.observed
+            offsets = Estimate(observed.value, observed.low, observed.high).offsets()
+            size = 3 + 9 * math.sqrt(part.pairs / one.pairs)
+            panel.errorbar(
+                part.predicted, observed.value, offsets, fmt="o", color=BLUE, markersize=size, capsize=2, lw=1
+            )
+        panel.set_title(f"{name}\nECE {one.ece.value:.3f}".strip(), fontsize=9, parse_math=False)
+        panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted relevance", ylabel="relevant share")
+    for unused in panels.flat[len(found) :]:
+        unused.remove()
+    save(figure, path)
 
 
 # -- training ---------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.own_documents import REMOVE_QUERY
 from rrarank.engine.blocks import RerankConfig
+from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import NORMS, Interpolation
 from rrarank.engine.passages import AGGREGATES, Passages
 from rrarank.engine.shards import Shard
@@ -52,6 +53,19 @@ def parser() -> argparse.ArgumentParser:
         help="W x the reranker's score + (1 - W) x the first stage's, both normalised; 1: the reranker alone",
     )
     how.add_argument("--norm", choices=tuple(NORMS), default="z-score", help="how --interpolate normalises scores")
+    how.add_argument("--min-score", type=_score, metavar="S", help="leave out documents that score less, and the tail")
+    how.add_argument(
+        "--min-relevance",
+        type=_weight,
+        metavar="P",
+        help="leave out documents less likely to be relevant, and the tail; needs a calibrated model",
+    )
+    how.add_argument(
+        "--calibration",
+        default="",
+        metavar="FILE",
+        help="of rrarank.calibrate (default: the one in the model's folder)",
+    )
     many = parser.add_argument_group("many processes and machines")
     add_engine(many)
     many.add_argument("--shard", default="", metavar="I/N", help="only part I of N of the queries; then rrarank.merge")
@@ -69,6 +83,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="reasons for the first N documents a query, into <output>.reasons.jsonl (default: none)",
     )
+    out.add_argument(
+        "--relevance",
+        default="",
+        metavar="FILE",
+        help="also write qid, docid, score and relevance of each re-ranked document as TSV; needs a calibrated model",
+    )
     out.add_argument("--overwrite", action="store_true", help="replace an existing output")
     out.add_argument("--dry-run", action="store_true", help="check everything, say what would be done, and stop")
     return parser
@@ -77,6 +97,12 @@ def parser() -> argparse.ArgumentParser:
 def _milliseconds(text: str) -> float:
     if not 0 <= (value := _number(text)) < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r}, expected milliseconds from 0")
+    return value
+
+
+def _score(text: str) -> float:
+    if not math.isfinite(value := _number(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number")
     return value
 
 
@@ -106,13 +132,14 @@ def _job(flags: argparse.Namespace) -> RerankJob:
         run=flags.run,
         origins=origins_of(flags),
         reranker=flags.reranker,
-        settings=reranker_settings(flags),
+        settings=reranker_settings(flags) | ({"calibration": flags.calibration} if flags.calibration else {}),
         config=RerankConfig(
             depth=flags.depth,
             hits=flags.hits,
             passages=Passages(flags.passage_words, flags.passage_stride, flags.aggregate),
             budget_ms=flags.budget_ms,
             interpolation=Interpolation(flags.interpolate, flags.norm),
+            floor=Floor(flags.min_score, flags.min_relevance),
         ),
         output=flags.output or "",
         tag=flags.runtag or "",
@@ -122,6 +149,7 @@ def _job(flags: argparse.Namespace) -> RerankJob:
         ray=ray_config(flags),
         submission=flags.submission,
         explain=flags.explain,
+        relevance=flags.relevance,
         overwrite=flags.overwrite,
         dry_run=flags.dry_run,
     )

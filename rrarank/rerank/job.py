@@ -28,6 +28,7 @@ from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
 from rrarank.rerank.reasons import reasons_path, write_reasons
+from rrarank.rerank.relevance import Scored
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
@@ -54,6 +55,7 @@ class RerankJob:
         ray: which workers of Ray score; by default this process.
         submission: write only what TREC would take.
         explain: write reasons for so many documents of each query.
+        relevance: file for the probability of relevance of each re-ranked document; empty: none.
         overwrite: replace an existing output.
         dry_run: check everything and say what would be done.
     """
@@ -71,6 +73,7 @@ class RerankJob:
     ray: RayConfig | None = None
     submission: bool = False
     explain: int = 0
+    relevance: str | Path = ""
     overwrite: bool = False
     dry_run: bool = False
 
@@ -119,6 +122,8 @@ def rerank_job(job: RerankJob) -> list[str]:
         seconds = time.perf_counter() - started
         if isinstance(work.reranker, Explains) and job.explain:
             write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
+        if job.relevance:
+            work.scored.write(str(job.relevance))
         if journal is not None:
             _describe(work, seconds, pace, answers, counts["cut"])
             _let_go(journal)
@@ -126,6 +131,8 @@ def rerank_job(job: RerankJob) -> list[str]:
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
+    if told := work.scored.told():
+        say(told)
     if verdicts := answers.total(inputs.run):
         say(f"{verdicts.total():,} answers ({described(verdicts)})")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
@@ -190,7 +197,8 @@ def _check_outputs(job: RerankJob, inputs: Iterable[object]) -> None:
 
 
 def _outputs(job: RerankJob) -> list[str]:
-    return [job.target, reasons_path(job.target)] if job.explain else [job.target]
+    relevance = [str(job.relevance)] if job.relevance else []
+    return [job.target, *([reasons_path(job.target)] if job.explain else []), *relevance]
 
 
 # -- the work ---------------------------------------------------------------------------------------------------------
@@ -212,6 +220,7 @@ class _Work:
     reranker: Reranker
     tried: Sequence[Mapping[str, object]]
     remote: RayBlocks | None
+    scored: Scored
 
 
 def _journal(job: RerankJob) -> AbstractContextManager[Journal | None]:
@@ -231,10 +240,11 @@ def _load(job: RerankJob, tag: str, inputs: Inputs, pairs: Mapping[str, int], jo
         settings |= {"backend": choice.backend, "precision": choice.precision}
         tried = choice.tried
     reranker = registry.load_reranker(job.reranker, **settings)
+    scored = Scored.by(reranker, job.config.floor, listed=bool(job.relevance))
     if isinstance(reranker, Explains) and job.explain:
         reranker.prepare_to_explain()  # it may be unable to: say so before hours of scoring
     remote = RayBlocks(job.reranker, settings, job.ray, job.config.passages) if job.ray else None
-    return _Work(job, tag, inputs, pairs, reranker, tried, remote)
+    return _Work(job, tag, inputs, pairs, reranker, tried, remote, scored)
 
 
 def _pace(work: _Work, journal: Journal | None) -> Pace | None:
@@ -269,6 +279,7 @@ def _write(
         pace=pace,
         remote=work.remote,
         counts=counts,
+        scored=work.scored,
     )
     tops: dict[str, list[str]] = {}
 
@@ -308,6 +319,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
         **asked,
         **counts,
+        without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
 
