@@ -62,6 +62,13 @@ def add_reranker(parser: argparse._ActionsContainer) -> None:
     add_threads(parser)
 
 
+def add_calibration(parser: argparse._ActionsContainer) -> None:
+    """--calibration, for verbs that say how relevant a document is; `reranker_settings` reads it."""
+    parser.add_argument(
+        "--calibration", default="", metavar="FILE", help="of rrarank.calibrate (default: the model folder's)"
+    )
+
+
 def check_reranker_flags(flags: argparse.Namespace) -> None:
     """Refuse flags of `add_reranker` that cannot work, before anything is loaded."""
     registry.check_known(flags.reranker)
@@ -70,9 +77,12 @@ def check_reranker_flags(flags: argparse.Namespace) -> None:
 
 
 def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
-    """The flags of `add_reranker` as settings for `registry.load_reranker`."""
+    """The flags of `add_reranker` and `add_calibration` as settings for `registry.load_reranker`."""
     names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
-    return {name: getattr(flags, name) for name in names} | registry.parse_options(flags.reranker, flags.option)
+    given = {name: getattr(flags, name) for name in names}
+    if calibration := getattr(flags, "calibration", ""):
+        given["calibration"] = calibration
+    return given | registry.parse_options(flags.reranker, flags.option)
 
 
 def add_engine(parser: argparse._ActionsContainer) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from rrarank.cli.flags import add_reranker, check_reranker_flags, reranker_settings
+from rrarank.cli.flags import add_calibration, add_reranker, check_reranker_flags, reranker_settings
 from rrarank.cli.settings import SettingsParser, fault_of, shown_config
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.serve.config import PREFIX, ServeConfig
@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     for group, names in ((where, WHERE), (limits, LIMITS)):
         for name in names:
             _add_setting(group, name)
-    add_reranker(parser.add_argument_group("re-ranking"))
+    how = parser.add_argument_group("re-ranking")
+    add_reranker(how)
+    add_calibration(how)
     settings = parser.add_argument_group("settings")
     settings.add_argument("--config", metavar="FILE", help="TOML or YAML file of settings, named as the flags are")
     settings.add_argument("--show-config", action="store_true", help="print each setting and where it was set; stop")

@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from rrarank.errors import did_you_mean
+from rrarank.serve.bodies import first_fault
 from rrarank.serve.intake import Service
 from rrarank.serve.routes import keyed, open_to_all
 from rrarank.serve.watch import Watch
-from rrarank.serve.wire import first_fault
 
 ASKED = ("authorization", "content-type", "x-api-key", "x-request-id")  # headers that another site's page may send
 

@@ -14,14 +14,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from rrarank.data.calibration import RelevanceMap
 from rrarank.errors import RrarankError
+from rrarank.serve.bodies import parse_json
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.keys import Keys, names_this_machine, offered_key
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
 from rrarank.serve.watch import Metrics
-from rrarank.serve.wire import parse_json
 
 CLIENT_GONE = 499  # nginx's code for it; only the log shows it
 SMALL = 65_536  # bytes of a body that is parsed at once, in less than a millisecond
@@ -38,6 +39,7 @@ class Service:
         local_only: refuse requests whose Host header is not a name of this machine.
         log: takes one line of JSON a request.
         started: seconds since 1970.
+        relevance: the model's map from scores to relevance, if it has been calibrated.
     """
 
     reranker: str
@@ -51,6 +53,7 @@ class Service:
     search: Search | None
     log: Callable[[str], None]
     started: int = field(default_factory=lambda: int(time.time()))
+    relevance: RelevanceMap | None = None
 
 
 def service_of(request: Request) -> Service:

@@ -77,6 +77,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
         local_only=is_loopback(config.host) and not keys,
         search=Search(config.index, config.queue) if config.index else None,
         log=say,
+        relevance=reranker.relevance,
     )
     listen(sock)
     announce(url_of(sock))

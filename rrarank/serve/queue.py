@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from itertools import count
 
 from rrarank.engine.reranker import Pointwise, Reranker
-from rrarank.serve.scoring import Asked, Job, PairScorer, Ranked, WholeScorer
+from rrarank.serve.scoring import ROUND_S, Asked, Job, PairScorer, Ranked, WholeScorer
 
 OLDEST_EVERY = 8  # of so many rounds one takes the oldest requests, so that large ones also end
 MUCH_LARGER = 4  # a waiting request that is so many times larger gives up its place in a full queue
@@ -73,6 +73,11 @@ class Worker:
         """Requests that wait for a round."""
         with self._changed:
             return self._count()
+
+    @property
+    def characters_s(self) -> float:
+        """Characters scored a second, recently; 0 if the reranker does not score pairs one by one."""
+        return self._scorer.room / ROUND_S if isinstance(self._scorer, PairScorer) else 0.0
 
     def close(self) -> None:
         """Answer what is waiting, then end the thread."""

@@ -20,7 +20,9 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, RootModel
 
+from rrarank.engine.floor import Floor
 from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as, service_of
+from rrarank.serve.options import arranged, check_scores, within_budget
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TeiRequest
@@ -68,11 +70,20 @@ open_to_all = APIRouter(route_class=OpenRoute)
 async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     """Documents, or a first stage's candidates, by their relevance to the query."""
     service = service_of(request)
+    by, pace = service.relevance, service.worker.characters_s
     with refused_as(422):
+        wanted.check(calibrated=by is not None, pointwise=pace > 0)
         asked = await run_in_threadpool(wanted.asked)
-    [ranked] = await _ranked(request, [asked])
-    heading = Heading(correlation_id.get() or "", service.model, version=request.url.path[2])
-    return _json(wanted.reply(ranked, heading))
+        check_scores(asked, wanted)
+        floor = Floor(wanted.min_score, wanted.min_relevance)
+    fitting = within_budget(asked, wanted, pace)
+    [ranked] = await _ranked(request, [fitting])
+    relevance = {place: by(score) for place, score in ranked.order} if by else {}
+    found = arranged(ranked, fitting, wanted, floor, relevance)
+    left = len(asked.texts) - len(fitting.texts)
+    warnings = [f"budget_ms: the last {left:,} of {len(asked.texts):,} documents did not fit, and are left out"]
+    heading = Heading(correlation_id.get() or "", service.model, request.url.path[2], by, warnings if left else ())
+    return _json(wanted.reply(found.ranked, heading, found.own))
 
 
 @keyed.post("/rerank", response_model=list[TeiRank], responses=_REFUSED)
@@ -139,6 +150,7 @@ async def health(request: Request) -> Response:
             model=service.model,
             index=service.search.name if service.search else None,
             keys=bool(service.keys),
+            calibrated=service.relevance is not None,
             waiting=service.worker.waiting,
             limits={
                 "queue": config.queue,

@@ -26,11 +26,13 @@ class Asked:
 
     Args:
         scores: the first stage's, one a text; empty: the order of the texts is the first stage's order.
+        places: where the texts stand in the client's request; empty: it holds no others.
     """
 
     query: str
     texts: Sequence[str]
     scores: Sequence[float] = ()
+    places: Sequence[int] = ()
 
     @property
     def characters(self) -> int:

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, FailFast, Field, JsonValue
 from typing_extensions import TypeAliasType
 
+from rrarank.data.calibration import sigmoid
 from rrarank.errors import RrarankError
 from rrarank.serve.scoring import Asked, Ranked
-from rrarank.serve.wire import Flag, Heading, Text, Usage, sigmoid
+from rrarank.serve.wire import Flag, Heading, Text, Usage
 
 Texts = TypeAliasType("Texts", Annotated[list[Text], FailFast()])  # an alias of its own, so that `|` takes it
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Annotated, Any, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
     AliasChoices,
@@ -22,14 +20,15 @@ from pydantic import (
     Tag,
     WithJsonSchema,
 )
-from pydantic_core import from_json
 
+from rrarank.data.calibration import RelevanceMap, sigmoid
 from rrarank.data.documents import TEXT_FIELDS, document_text
 from rrarank.data.documents import field as field_text
 from rrarank.data.run_files import candidate_text
 from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError, shown
-from rrarank.serve.scoring import Asked, Ranked, TooLarge
+from rrarank.serve.options import Options
+from rrarank.serve.scoring import Asked, Ranked
 
 FLOAT32 = 3.4028234663852886e38  # the largest: runs are sorted by float32 scores
 
@@ -53,17 +52,27 @@ DocumentObject = Annotated[dict[str, JsonValue], WithJsonSchema(_DOCUMENT)]
 
 @dataclass(frozen=True)
 class Heading:
-    """What a reply says about itself: the request's id, the model's name, the version in the path."""
+    """What a reply says about itself: the request's id, the model's name, the version in the path.
+
+    Args:
+        relevance: the model's map from scores to relevance; None: the sigmoid stands in for it.
+        warnings: what was done other than asked.
+    """
 
     id: str
     model: str
     version: str
+    relevance: RelevanceMap | None = None
+    warnings: Sequence[str] = ()
+
+    def relevance_of(self, score: float) -> float:
+        return sigmoid(score) if self.relevance is None else self.relevance(score)
 
 
 # -- rerank requests ---------------------------------------------------------------------------------------------------
 
 
-class _Request(BaseModel):
+class _Request(Options):
     model_config = ConfigDict(extra="allow")  # unknown fields are named in the reply's warnings
 
     model: Text | None = Field(None, description="ignored: the server has one model, which the reply names")
@@ -71,8 +80,9 @@ class _Request(BaseModel):
 
     def meta(self, heading: Heading) -> Meta:
         ignored = [name[:40] for name in sorted(self.model_extra or {})]
-        warnings = [f"ignored: {shown(ignored)}"] if ignored else []
-        return Meta(api_version=ApiVersion(version=heading.version), warnings=warnings)
+        warnings = [*([f"ignored: {shown(ignored)}"] if ignored else []), *heading.warnings]
+        kind: Kind = "sigmoid" if heading.relevance is None else "calibrated"
+        return Meta(api_version=ApiVersion(version=heading.version), warnings=warnings, relevance_score=kind)
 
 
 class RerankRequest(_Request):
@@ -86,9 +96,11 @@ class RerankRequest(_Request):
     def asked(self) -> Asked:
         """
         Raises:
-            RrarankError: a document holds no text, or `rank_fields` names none of its fields.
+            RrarankError: a document holds no text, `rank_fields` names none of its fields, or it needs a score.
         """
-        return Asked(self.query, [self._text(one, f"documents.{place}") for place, one in enumerate(self.documents)])
+        texts = [self._text(one, f"documents.{place}") for place, one in enumerate(self.documents)]
+        scores = [_score(one, place) for place, one in enumerate(self.documents)] if self.needs_scores else []
+        return Asked(self.query, texts, scores)
 
     def _text(self, document: str | dict[str, JsonValue], where: str) -> str:
         if not self.rank_fields:
@@ -99,9 +111,18 @@ class RerankRequest(_Request):
             raise RrarankError(f"rank_fields: {where} has none of {shown(self.rank_fields)}; it has {shown(document)}")
         return " ".join(field_text(document, [name], where) for name in named)
 
-    def reply(self, ranked: Ranked, heading: Heading) -> RerankReply:
+    def reply(self, ranked: Ranked, heading: Heading, own: Mapping[int, float] = MappingProxyType({})) -> RerankReply:
+        """
+        Args:
+            own: position -> the reranker's own score, where `ranked` has joined ones.
+        """
         results = [
-            Result(index=place, relevance_score=sigmoid(score), score=score, document=self._returned(place))
+            Result(
+                index=place,
+                relevance_score=heading.relevance_of(own.get(place, score)),
+                score=score,
+                document=self._returned(place),
+            )
             for place, score in ranked.order[: self.top_n or None]
         ]
         usage = Usage(total_tokens=ranked.tokens)
@@ -143,12 +164,15 @@ class CandidatesRequest(_Request):
         texts = [candidate_text(one.doc, f"candidates.{place}.doc") for place, one in enumerate(self.candidates)]
         return Asked(self.query.text, texts, [one.score for one in self.candidates])
 
-    def reply(self, ranked: Ranked, heading: Heading) -> CandidatesReply:
+    def reply(
+        self, ranked: Ranked, heading: Heading, own: Mapping[int, float] = MappingProxyType({})
+    ) -> CandidatesReply:
+        """As of `RerankRequest`."""
         candidates = [
             RankedCandidate(
                 docid=self.candidates[place].docid,
                 score=score,
-                relevance_score=sigmoid(score),
+                relevance_score=heading.relevance_of(own.get(place, score)),
                 rank=rank,
                 doc=self.candidates[place].doc,
             )
@@ -175,42 +199,6 @@ ShapedRequest = Annotated[
     Annotated[RerankRequest, Tag("RerankRequest")] | Annotated[CandidatesRequest, Tag("CandidatesRequest")],
     Discriminator(_shape),
 ]
-
-
-def parse_json(body: bytes, most_parts: int) -> object:
-    """
-    Args:
-        most_parts: strings, commas and brackets; a body with millions of them is refused before any object is built.
-
-    Raises:
-        TooLarge: too many parts.
-        RrarankError: not JSON.
-    """
-    if sum(map(body.count, _MARKS)) > most_parts and _has_more(_PART.finditer(body), most_parts):
-        raise TooLarge(f"the body has more than {most_parts:,} strings, commas and brackets; send fewer documents")
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise RrarankError(f"the body is not JSON ({error})") from None
-
-
-_MARKS = (b'"', b",", b"[", b"{")  # texts hold them too; where they are few, the body need not be scanned
-_PART = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
-
-
-def _has_more(things: Iterator[object], most: int) -> bool:
-    return next(islice(things, most, None), None) is not None
-
-
-def first_fault(faults: Sequence[Mapping[str, Any]]) -> str:
-    """One line for pydantic's errors, without the texts."""
-    fault, where = faults[0], [part for part in faults[0]["loc"][1:] if part not in _SHAPES]
-    named = ".".join(str(part)[:40] for part in where) or "the body"
-    more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
-    return f"{named}: {fault['msg'][0].lower()}{fault['msg'][1:]}{more}"
-
-
-_SHAPES = ("RerankRequest", "CandidatesRequest")  # FastAPI names `body` and then the shape before the field
 
 
 # -- search ------------------------------------------------------------------------------------------------------------
@@ -251,10 +239,15 @@ class SearchReply(BaseModel):
 # -- rerank replies ----------------------------------------------------------------------------------------------------
 
 
+Kind = Literal["calibrated", "sigmoid"]
+_RELEVANCE = Field(description="by the reranker's own score: probability of relevance, or sigmoid; see meta")
+_SCORE = Field(description="the reranker's own score, as in a run; with interpolate, the joined one")
+
+
 class Result(BaseModel):
     index: int = Field(description="position in the request's documents, from 0")
-    relevance_score: float = Field(description="sigmoid of the score")
-    score: float = Field(description="the reranker's own score, as in a run")
+    relevance_score: float = _RELEVANCE
+    score: float = _SCORE
     document: dict[str, JsonValue] | None = None
 
 
@@ -269,6 +262,7 @@ class ApiVersion(BaseModel):
 class Meta(BaseModel):
     api_version: ApiVersion
     warnings: list[str]
+    relevance_score: Kind = Field(description="calibrated: a probability of relevance; sigmoid: only between 0 and 1")
 
 
 class RerankReply(BaseModel):
@@ -286,8 +280,8 @@ class ReplyQuery(BaseModel):
 
 class RankedCandidate(BaseModel):
     docid: Id
-    score: float = Field(description="the reranker's own score, as in a run")
-    relevance_score: float = Field(description="sigmoid of the score")
+    score: float = _SCORE
+    relevance_score: float = _RELEVANCE
     rank: int
     doc: str | dict[str, JsonValue]
 
@@ -311,6 +305,7 @@ class Health(BaseModel):
     model: str
     index: str | None = Field(None, description="name of the index of /v1/search, if there is one")
     keys: bool = Field(description="whether the server needs an API key")
+    calibrated: bool = Field(description="whether relevance_score is a probability of relevance, not a sigmoid")
     waiting: int = Field(description="requests not begun")
     limits: dict[str, int | float] = Field(description="of a request")
 
@@ -320,8 +315,19 @@ class ErrorReply(BaseModel):
     id: str
 
 
-def sigmoid(score: float) -> float:
-    return 1 / (1 + math.exp(-score)) if score > -700 else 0.0  # below it exp overflows
+def _score(document: str | dict[str, JsonValue], place: int) -> float:
+    """The first stage's score of a document.
+
+    Raises:
+        RrarankError: it has none, or one that is no number.
+    """
+    score = None if isinstance(document, str) else document.get("score")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= FLOAT32:
+        raise RrarankError(
+            f"interpolate: documents.{place} has no number in the field score; send objects with the first stage's "
+            "scores, or norm rank to go by the order sent"
+        )
+    return float(score)
 
 
 def _whole(value: object) -> object:
