@@ -29,6 +29,7 @@ COMMANDS = {
     "serving load": "latencies, refusals and memory under load",
     "serving clients": "other makers' clients against a real server",
     "serving llm_rate": "LLM questions answered per second",
+    "quality calibration": "whether predicted relevance holds, and precision wanted and got",
     "quality interpolation": "first stage, student, and both joined",
     "quality long_tail": "gains by length and rarity of the query",
     "quality interval_coverage": "how often 95% intervals cover the true mean, by simulation",

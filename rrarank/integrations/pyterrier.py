@@ -15,8 +15,9 @@ from rrarank.data.trec import best_first, read_run, written_scores
 from rrarank.data.types import Hit, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, rerank_run
+from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.reranker import Reranker
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError, say, shown
 from rrarank.extras import importing
 from rrarank.sources.inputs import Origins, places_of, sources_of
 from rrarank.sources.texts import gather
@@ -51,7 +52,7 @@ class Rerank(pt.Transformer):
     Args:
         reranker: a reranker or its name; by default the shipped model.
         texts: docno -> text, or a collection as for `rrarank.rerank --collection`; None for the column `text`.
-        config: depth (100), passages; documents below the depth follow in first-stage order.
+        config: depth (100), passages, interpolation, floor; documents below the depth follow in first-stage order.
         settings: keyword settings of the reranker, as for `rrarank.load_reranker`.
     """
 
@@ -69,10 +70,15 @@ class Rerank(pt.Transformer):
     def transform(self, results: DataFrame) -> DataFrame:
         """
         Raises:
-            RrarankError: a column is absent, an id is not a string, or a document has no text or two texts.
+            RrarankError: a column is absent, an id is not a string, a document has no text or two texts, or the scores
+                cannot be interpolated.
         """
-        _check_arguments(results, ["qid", "query", "docno", *(["text"] if self.texts is None else [])])
+        how = self.config.interpolation
+        needed = (["text"] if self.texts is None else []) + (["score"] if how.weight < 1 and how.norm != "rank" else [])
+        _check_arguments(results, ["qid", "query", "docno", *needed])
         run, queries = _run(results), dict(zip(results["qid"], results["query"], strict=True))
+        if warning := check_first_stage(run, self.config.depth, how):
+            say(warning)
         texts = self._texts(results, {hit.docid for qid in run for hit in run[qid][: self.config.depth]})
         ranked = rerank_run(run, self.reranker, topics=queries, texts=texts, config=self.config)
         found = _frame(ranked, queries)

@@ -10,6 +10,7 @@ import pytest
 from rrarank.data.trec import parse_qrels, parse_run, read_run
 from rrarank.data.types import Hit, Run
 from rrarank.engine.blocks import RerankConfig
+from rrarank.engine.interpolation import Interpolation
 from rrarank.engine.reranker import Reranker, reorder
 from rrarank.errors import RrarankError
 from rrarank.integrations.pyterrier import FirstStage, Rerank
@@ -118,3 +119,17 @@ def test_a_document_without_a_text_is_named():
         Rerank(ByLength(), texts={d: t for d, t in TEXTS.items() if d != "d01"}).transform(
             FirstStage(RUN).transform(TOPICS)
         )
+
+
+def test_the_first_stages_scores_can_be_joined_in():
+    config = RerankConfig(interpolation=Interpolation(0.0))
+    rows = FirstStage(RUN).transform(TOPICS)
+    found = Rerank(ByLength(), texts=TEXTS, config=config).transform(rows)
+    assert list(found["docno"]) == list(rows["docno"])
+    with pytest.raises(RrarankError, match="no column 'score'"):
+        Rerank(ByLength(), texts=TEXTS, config=config).transform(rows.drop(columns="score"))
+    with pytest.raises(RrarankError, match="the first stage's scores are equal"):
+        Rerank(ByLength(), texts=TEXTS, config=config).transform(rows.assign(score=1.0))
+    by_rank = RerankConfig(interpolation=Interpolation(0.0, "rank"))
+    again = Rerank(ByLength(), texts=TEXTS, config=by_rank).transform(rows.drop(columns="score"))
+    assert list(again["docno"]) == list(rows["docno"])
