@@ -30,7 +30,9 @@ def main() -> None:
     settings = {"model": flags.model} if flags.model else {}
     found = {
         name: calibrate_model(
-            CalibrateJob([JudgedRun(run, qrels, int(grade), unjudged)], settings=settings, depth=flags.depth, check=True)
+            CalibrateJob(
+                [JudgedRun(run, qrels, int(grade), unjudged)], settings=settings, depth=flags.depth, check=True
+            )
         )
         for name, run, qrels, grade, unjudged in flags.sets
     }

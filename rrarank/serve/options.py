@@ -39,9 +39,9 @@ class Options(BaseModel):
     )
 
     @property
-    def needs_scores(self) -> bool:
-        """Whether each document must hold its first stage's score."""
-        return self.interpolate is not None and self.interpolate < 1 and self.norm != "rank"
+    def joins(self) -> bool:
+        """Whether the first stage has a share in the score."""
+        return self.interpolate is not None and self.interpolate < 1
 
     def check(self, *, calibrated: bool, pointwise: bool) -> None:
         """
@@ -76,7 +76,7 @@ def check_scores(asked: Asked, options: Options) -> None:
     Raises:
         RrarankError: the first stage's scores tell no document from another.
     """
-    if options.needs_scores and len(asked.scores) > 1 and len(set(asked.scores)) == 1:
+    if options.joins and options.norm != "rank" and len(asked.scores) > 1 and len(set(asked.scores)) == 1:
         raise RrarankError("interpolate: the first stage's scores are all equal; send its scores, or norm rank")
 
 

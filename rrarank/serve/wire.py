@@ -99,8 +99,14 @@ class RerankRequest(_Request):
             RrarankError: a document holds no text, `rank_fields` names none of its fields, or it needs a score.
         """
         texts = [self._text(one, f"documents.{place}") for place, one in enumerate(self.documents)]
-        scores = [_score(one, place) for place, one in enumerate(self.documents)] if self.needs_scores else []
-        return Asked(self.query, texts, scores)
+        return Asked(self.query, texts, self._scores())
+
+    def _scores(self) -> list[float]:
+        """The first stage's, if they are to be joined in; for ranks the order of the documents will do."""
+        by_order = self.norm == "rank" and not any(isinstance(one, dict) and "score" in one for one in self.documents)
+        if not self.joins or by_order:
+            return []
+        return [_score(one, place) for place, one in enumerate(self.documents)]
 
     def _text(self, document: str | dict[str, JsonValue], where: str) -> str:
         if not self.rank_fields:

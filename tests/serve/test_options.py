@@ -153,9 +153,8 @@ def test_none_or_one_document(plain, count):
 def test_what_does_not_fit_the_budget_is_left_out_and_counted(plain):
     body = documents(budget_ms=1e-6)
     reply = post(plain, body)
-    assert places(reply) == [0]  # the first stage's best
+    assert places(reply) == [0]  # the first one sent
     said = "budget_ms: the last 3 of 4 documents did not fit, and are left out"
-    # documents of this shape are cut in the order sent, unless their scores are asked for
     assert reply["meta"]["warnings"] == [said]
     whole = post(plain, documents(budget_ms=1e8))
     assert places(whole) == [3, 1, 2, 0]
