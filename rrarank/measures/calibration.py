@@ -119,8 +119,9 @@ def fit_platt(scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray) -> 
 def fit_isotonic(scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray) -> Isotonic:
     """The rising steps of least squared error, on equal scores one value (scipy.optimize.isotonic_regression).
 
-    Zadrozny & Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates, KDD 2002. The ends
-    are no nearer to 0 and 1 than Platt's targets: so few pairs show no certainty.
+    Zadrozny & Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates, KDD 2002. The first
+    and the last step often hold few pairs, all alike, which show no certainty: theirs is (relevant + 1) / (pairs + 2),
+    Laplace's rule of succession, as far as the map still rises.
     """
     import numpy as np
     from scipy.optimize import isotonic_regression
@@ -130,9 +131,11 @@ def fit_isotonic(scores: np.ndarray, relevant: np.ndarray, weights: np.ndarray) 
     distinct, place = np.unique(scores, return_inverse=True)
     weight = np.bincount(place, weights)
     share = np.bincount(place, weights * relevant) / weight
-    positive = float(weights @ relevant)
-    low, high = 1 / (float(weights.sum()) - positive + 2), (positive + 1) / (positive + 2)
-    steps = np.clip(isotonic_regression(share, weights=weight).x, min(low, high), max(low, high))
+    steps = isotonic_regression(share, weights=weight).x
+    for end, limit in ((steps == steps[-1], np.maximum), (steps == steps[0], np.minimum)):
+        cautious = (weight[end] @ share[end] + 1) / (weight[end].sum() + 2)
+        rest = steps[~end]
+        steps[end] = limit(cautious, limit.reduce(rest)) if len(rest) else cautious
     corner = np.r_[True, steps[1:] != steps[:-1]] | np.r_[steps[1:] != steps[:-1], True]
     return Isotonic(tuple(distinct[corner].tolist()), tuple(steps[corner].tolist()))
 
