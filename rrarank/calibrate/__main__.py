@@ -80,7 +80,7 @@ def _calibrate(flags: argparse.Namespace) -> None:
         sets=_sets(flags),
         origins=origins_of(flags),
         reranker=flags.reranker,
-        settings=reranker_settings(flags) | ({"calibration": flags.calibration} if flags.calibration else {}),
+        settings=reranker_settings(flags),
         method=flags.method,
         depth=flags.depth,
         precision=flags.target_precision,

@@ -7,6 +7,7 @@ import math
 import sys
 
 from rrarank.cli.flags import (
+    add_calibration,
     add_engine,
     add_reranker,
     add_sources,
@@ -60,12 +61,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="P",
         help="leave out documents less likely to be relevant, and the tail; needs a calibrated model",
     )
-    how.add_argument(
-        "--calibration",
-        default="",
-        metavar="FILE",
-        help="of rrarank.calibrate (default: the one in the model's folder)",
-    )
+    add_calibration(how)
     many = parser.add_argument_group("many processes and machines")
     add_engine(many)
     many.add_argument("--shard", default="", metavar="I/N", help="only part I of N of the queries; then rrarank.merge")
@@ -132,7 +128,7 @@ def _job(flags: argparse.Namespace) -> RerankJob:
         run=flags.run,
         origins=origins_of(flags),
         reranker=flags.reranker,
-        settings=reranker_settings(flags) | ({"calibration": flags.calibration} if flags.calibration else {}),
+        settings=reranker_settings(flags),
         config=RerankConfig(
             depth=flags.depth,
             hits=flags.hits,
