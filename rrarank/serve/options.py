@@ -22,20 +22,22 @@ class Options(BaseModel):
     """Fields of a request; absent ones change nothing."""
 
     interpolate: Share | None = Field(
-        None,
+        default=None,
         description="weight of the reranker's score; 1 - weight is that of the first stage's, which documents hold",
     )
     norm: Literal["z-score", "min-max", "rank"] | None = Field(
-        None, description="how interpolate normalises both; z-score if absent. rank without scores: by the order sent"
+        default=None,
+        description="how interpolate normalises both; z-score if absent. rank without scores: by the order sent",
     )
     min_score: Annotated[float, Field(strict=True)] | None = Field(
-        None, description="leave out documents for which the reranker's own score is lower"
+        default=None, description="leave out documents for which the reranker's own score is lower"
     )
     min_relevance: Share | None = Field(
-        None, description="leave out documents less likely to be relevant; needs a calibrated model"
+        default=None, description="leave out documents less likely to be relevant; needs a calibrated model"
     )
     budget_ms: Annotated[float, Field(strict=True, gt=0, lt=1e9)] | None = Field(
-        None, description="most milliseconds to score in, about: the first documents that fit; the others are left out"
+        default=None,
+        description="most milliseconds to score in, about: the first documents that fit; the others are left out",
     )
 
     @property

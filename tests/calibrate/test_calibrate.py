@@ -234,6 +234,6 @@ def test_rank_returns_relevance_and_leaves_out_what_is_below_the_least(work):
     assert rrarank.rank("why cats and dogs", texts, model=model, min_relevance=least) == found[:2]
     assert rrarank.rank("why cats and dogs", texts, model=model, min_score=found[0].score) == found[:1]
     assert len(rrarank.rank("why cats and dogs", texts, model=model, min_score=-1e9)) == 3
-    for odd in ({"min_relevance": 1.5}, {"min_relevance": math.nan}, {"min_score": math.inf}):
+    for score, relevance in ((None, 1.5), (None, math.nan), (math.inf, None)):
         with pytest.raises(RrarankError):
-            rrarank.rank("q", texts, model=model, **odd)
+            rrarank.rank("q", texts, model=model, min_score=score, min_relevance=relevance)

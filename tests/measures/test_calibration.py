@@ -45,10 +45,10 @@ def test_platt_of_separable_scores_stays_finite_as_its_targets_are_smoothed():
 
 def test_weights_count_as_copies(judged):
     times = np.random.default_rng(1).integers(0, 3, len(judged.scores))
-    copied = [np.repeat(one, times) for one in (judged.scores, judged.relevant)]
+    scores, relevant = (np.repeat(one, times) for one in (judged.scores, judged.relevant))
     for fit in (fit_platt, fit_isotonic):
         weighted = fit(judged.scores, judged.relevant, times.astype(float))
-        plain = fit(*copied, np.ones(int(times.sum())))
+        plain = fit(scores, relevant, np.ones(len(scores)))
         assert relevance_of(judged.scores, weighted) == pytest.approx(relevance_of(judged.scores, plain), abs=1e-3)
 
 
@@ -103,10 +103,8 @@ def test_ece_by_hand():
     found = measure_reliability(JudgedScores(scores, relevant, np.array([0, 1, 0, 1])), np.array([0.2, 0.2, 0.9, 0.9]))
     assert found.ece.value == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
     assert found.brier.value == pytest.approx((0.04 + 0.64 + 0.01 + 0.01) / 4)
-    assert [(one.predicted, one.observed.value, one.pairs) for one in found.bins] == [
-        (pytest.approx(0.2), 0.5, 2),
-        (pytest.approx(0.9), 1.0, 2),
-    ]
+    assert [one.predicted for one in found.bins] == pytest.approx([0.2, 0.9])
+    assert [(one.observed.value, one.pairs) for one in found.bins] == [(0.5, 2), (1.0, 2)]
 
 
 def test_intervals_resample_queries_not_pairs():
