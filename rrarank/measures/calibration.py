@@ -76,6 +76,7 @@ class Reliability:
         ece_of_noise: the ECE that a perfect map would show on so many pairs, as labels are drawn by chance.
         brier: mean of (predicted - relevant)^2.
         brier_of_share: the Brier score of predicting `share` for every pair.
+        bins: of a reliability diagram, each with about as many pairs expected to be relevant.
     """
 
     queries: int
@@ -207,23 +208,13 @@ def measure_reliability(judged: JudgedScores, relevance: np.ndarray, *, seed: in
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    edges = np.unique(np.quantile(relevance, np.linspace(0, 1, BINS + 1)[1:-1]))
-    place, bins = np.searchsorted(edges, relevance, side="right"), len(edges) + 1
-    cell = judged.query * bins + place
-
-    def by_query(values: np.ndarray) -> np.ndarray:
-        return np.bincount(cell, values, judged.queries * bins).reshape(judged.queries, bins)  # (queries, bins)
-
-    count, predicted, observed = (by_query(one) for one in (np.ones_like(relevance), relevance, judged.relevant))
-    squares = judged.sums((relevance - judged.relevant) ** 2)
-    resampled = resampled_queries(judged.queries, rng)  # (resamples, queries)
-    ones = np.ones((1, judged.queries))
-    pairs = judged.sums(np.ones_like(relevance))
-    share = float(judged.relevant.mean())
+    resampled, ones = resampled_queries(judged.queries, rng), np.ones((1, judged.queries))
+    cells = _Cells(judged, relevance, _edges(relevance, np.ones_like(relevance)))
+    count, predicted, observed = cells.sums()
     labels = ((rng.random(len(relevance)) < relevance).astype(float) for _ in range(DRAWS))
-    noise = [float(_ece(ones, count, predicted, by_query(drawn))[0]) for drawn in labels]
-    shares = [ratio(resampled, observed[:, place], count[:, place]) for place in range(bins)]
-    total = [count.sum(0), predicted.sum(0), observed.sum(0)]
+    noise = [float(_ece(ones, count, predicted, cells.sum(drawn))[0]) for drawn in labels]
+    squares, pairs = judged.sums((relevance - judged.relevant) ** 2), count.sum(1)
+    share = float(judged.relevant.mean())
     return Reliability(
         judged.queries,
         len(relevance),
@@ -232,11 +223,53 @@ def measure_reliability(judged: JudgedScores, relevance: np.ndarray, *, seed: in
         float(np.mean(noise)),
         estimated(squares.sum() / len(relevance), ratio(resampled, squares, pairs)),
         share * (1 - share),
-        tuple(
-            Bin(float(p / n), estimated(o / n, shares[place]), int(n))
-            for place, (n, p, o) in enumerate(zip(*total, strict=True))
-            if n
-        ),
+        _diagram(_Cells(judged, relevance, _edges(relevance, relevance)), resampled),
+    )
+
+
+def _edges(relevance: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The inner bounds of `BINS` bins of about equal weight; fewer where many predictions are equal."""
+    import numpy as np
+
+    order = np.argsort(relevance, kind="stable")
+    below = np.cumsum(weights[order])
+    places = np.searchsorted(below, below[-1] * np.arange(1, BINS) / BINS)
+    return np.unique(relevance[order][places])
+
+
+class _Cells:
+    """Sums over the pairs of each query in each bin."""
+
+    def __init__(self, judged: JudgedScores, relevance: np.ndarray, edges: np.ndarray) -> None:
+        import numpy as np
+
+        self._judged, self._relevance, self._bins = judged, relevance, len(edges) + 1
+        self._cell = judged.query * self._bins + np.searchsorted(edges, relevance, side="right")
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """(queries, bins) of (pairs,)."""
+        import numpy as np
+
+        size = self._judged.queries * self._bins
+        return np.bincount(self._cell, values, size).reshape(self._judged.queries, self._bins)
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(queries, bins) each: pairs, the sum of their predictions, relevant pairs."""
+        import numpy as np
+
+        return self.sum(np.ones_like(self._relevance)), self.sum(self._relevance), self.sum(self._judged.relevant)
+
+
+def _diagram(cells: _Cells, resampled: np.ndarray) -> tuple[Bin, ...]:
+    count, predicted, observed = cells.sums()
+    return tuple(
+        Bin(
+            float(predicted[:, place].sum() / pairs),
+            estimated(observed[:, place].sum() / pairs, ratio(resampled, observed[:, place], count[:, place])),
+            int(pairs),
+        )
+        for place, pairs in enumerate(count.sum(0))
+        if pairs
     )
 
 
