@@ -37,7 +37,7 @@ def work(make_job, cross_encoder_folder):
 
 
 def by_docid(flags):
-    assert rerank([*flags, "--output", "plain.trec"]) == 0
+    assert rerank([*flags, "--output", "plain.trec", "--overwrite"]) == 0
     hits = read_run(Path("plain.trec"))["0"]
     return {hit.docid: hit.score for hit in hits}
 
