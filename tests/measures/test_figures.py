@@ -4,12 +4,14 @@ import re
 import pytest
 
 from rrarank.errors import RrarankError
+from rrarank.measures.calibration import Bin, Estimated, Reliability
 from rrarank.measures.figures import (
     Estimate,
     System,
     differences_svg,
     plot_differences,
     plot_efficiency,
+    plot_reliability,
     training_curves,
 )
 from rrarank.measures.scores import Evaluation, Row
@@ -87,3 +89,15 @@ def test_training_curves_are_a_file_of_their_own():
     svg = training_curves([[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_ndcg@10": 0.5}]])
     assert svg.startswith("<?xml")
     assert {"loss", "eval ndcg@10", "steps"} <= set(words(svg))
+
+
+def test_a_reliability_diagram_has_a_panel_for_each_set_and_equal_bytes(tmp_path):
+    value = Estimated(0.05, 0.02, 0.09)
+    bins = (Bin(0.1, Estimated(0.2, 0.1, 0.3), 90), Bin(0.8, Estimated(0.7, math.nan, math.nan), 10))
+    one = Reliability(20, 100, 0.25, value, 0.01, value, 0.19, bins)
+    for name in ("a.svg", "b.svg"):
+        plot_reliability({"DL19 <$x$>": one, "other": one}, tmp_path / name)
+    said = words((tmp_path / "a.svg").read_text())
+    assert said.count("ECE 0.050") == said.count("predicted relevance") == 2
+    assert "DL19 <$x$>" in said
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
