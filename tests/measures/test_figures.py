@@ -96,8 +96,8 @@ def test_a_reliability_diagram_has_a_panel_for_each_set_and_equal_bytes(tmp_path
     bins = (Bin(0.1, Estimated(0.2, 0.1, 0.3), 90), Bin(0.8, Estimated(0.7, math.nan, math.nan), 10))
     one = Reliability(20, 100, 0.25, value, 0.01, value, 0.19, bins)
     for name in ("a.svg", "b.svg"):
-        plot_reliability({"DL19 <$x$>": one, "other": one}, tmp_path / name)
+        plot_reliability({"DL19 $x$": one, "other": one}, tmp_path / name)
     said = words((tmp_path / "a.svg").read_text())
     assert said.count("ECE 0.050") == said.count("predicted relevance") == 2
-    assert "DL19 <$x$>" in said
+    assert "DL19 $x$" in said
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
