@@ -120,7 +120,10 @@ class Reranker(ABC):
         for before, after in zip(asked, ranked, strict=True):
             hits = [Hit(candidate.docid, candidate.score) for candidate in after.candidates]
             check_hits([candidate.docid for candidate in before.candidates], hits, type(self).__name__)
-        return [ranked_documents(one.given, ranking, top_k, self.relevance) for one, ranking in zip(group, ranked, strict=True)]
+        return [
+            ranked_documents(one.given, ranking, top_k, self.relevance)
+            for one, ranking in zip(group, ranked, strict=True)
+        ]
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
         """Do what another thread can do while the block before is scored; return a function that does the rest."""

@@ -122,8 +122,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         seconds = time.perf_counter() - started
         if isinstance(work.reranker, Explains) and job.explain:
             write_reasons(job.target, tops, work.reranker.explain, inputs.topics, inputs.texts)
-        if job.relevance:
-            work.scored.write(str(job.relevance))
+        work.scored.finish(str(job.relevance))
         if journal is not None:
             _describe(work, seconds, pace, answers, counts["cut"])
             _let_go(journal)
@@ -131,8 +130,6 @@ def rerank_job(job: RerankJob) -> list[str]:
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
-    if told := work.scored.told():
-        say(told)
     if verdicts := answers.total(inputs.run):
         say(f"{verdicts.total():,} answers ({described(verdicts)})")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):

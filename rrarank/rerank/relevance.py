@@ -8,6 +8,7 @@ from rrarank.data.calibration import RelevanceMap
 from rrarank.data.types import Hit
 from rrarank.engine.floor import Floor
 from rrarank.engine.reranker import Reranker
+from rrarank.errors import say
 from rrarank.storage.files import atomic_write
 
 HEADER = "qid\tdocid\tscore\trelevance\n"
@@ -42,16 +43,20 @@ class Scored:
         if self._listed:
             self._lines += [f"{qid}\t{h.docid}\t{h.score:.6g}\t{p:.4f}\n" for h, p in zip(hits, likely, strict=True)]
 
-    def write(self, path: str) -> None:
-        """Every re-ranked document, also those that the floor left out; whole or not at all."""
-        with atomic_write(path) as file:
-            file.write(HEADER)
-            file.writelines(self._lines)
+    def finish(self, path: str) -> None:
+        """Write every re-ranked document, also those that the floor left out, and say what that costs.
 
-    def told(self) -> str:
-        """What a floor left out, and what that costs; empty without a floor."""
-        if not self._floor:
-            return ""
+        Args:
+            path: of the file; empty: none.
+        """
+        if path:
+            with atomic_write(path) as file:
+                file.write(HEADER)
+                file.writelines(self._lines)
+        if self._floor:
+            say(self._told())
+
+    def _told(self) -> str:
         empty = f"; {self.emptied:,} queries keep none and are not in the run" if self.emptied else ""
         return (
             f"{self.kept:,} of {self.scored:,} re-ranked documents are kept, and nothing below them{empty}: "
