@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli.answers import AnswerCounts, described
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import let_go, locked_journal, say
 from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
@@ -125,7 +125,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         work.scored.finish(str(job.relevance))
         if journal is not None:
             _describe(work, seconds, pace, answers, counts["cut"])
-            _let_go(journal)
+            let_go(journal)
     rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
     done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
     cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
@@ -319,12 +319,6 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
-
-
-def _let_go(journal: Journal) -> None:
-    """Remove the journal, last: until then the same command goes on. Keep what another job recorded in it."""
-    if others := journal.remove_used():
-        say(f"{journal.path} stays: {others:,} of its records are of another job; remove it if you do not need them")
 
 
 def _part(job: RerankJob, run: Run) -> Run:
