@@ -162,6 +162,12 @@ def locked_journal(output: str | Path, what: str) -> Iterator[Journal]:
                 journal.remove()
 
 
+def let_go(journal: Journal) -> None:
+    """Remove the journal, last: until then the same command goes on. Keep what another job recorded in it."""
+    if others := journal.remove_used():
+        say(f"{journal.path} stays: {others:,} of its records are of another job; remove it if you do not need them")
+
+
 @contextmanager
 def locked_output(output: str | Path) -> Iterator[None]:
     """Hold the lock of an output while a job without a journal writes it; what a killed job left of it goes."""
