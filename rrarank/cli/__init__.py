@@ -4,7 +4,7 @@ VERBS = {
     "retrieve": "first stage: index a collection and search it",
     "fuse": "fuse several runs into one",
     "rerank": "re-rank a run",
-    "tune": "choose how much the first stage counts beside a reranker",
+    "tune": "choose the weight of the first stage",
     "merge": "join the parts of a sharded run",
     "evaluate": "measure runs and test their differences",
     "report": "write an HTML page that compares runs query by query",
