@@ -156,7 +156,7 @@ def test_a_result_is_a_table_a_page_a_frame_and_a_run(model, expected, capsys):
     assert first.split()[:2] == ["q1", "3"]
     assert found._repr_html_().count("<table>") == 3
     frame = found.to_pandas()
-    assert list(frame.columns) == ["qid", "query", "rank", "score", "id", "text", "document"]
+    assert list(frame.columns) == ["qid", "query", "rank", "score", "id", "text", "document", "relevance"]
     assert len(frame) == 9
     assert found.to_run("x").tag == "x"
     assert {qid: [hit.docid for hit in hits] for qid, hits in found.to_run().items()} == {

@@ -196,6 +196,7 @@ def test_scores_and_weights_that_a_method_cannot_fuse(runs, settings, message):
         fuse_runs(runs, **settings)
 
 
+@pytest.mark.slow
 def test_a_read_only_machine_fuses_with_a_temporary_cache():
     """As in a container: nothing can be written but in the temporary folder."""
     code = """

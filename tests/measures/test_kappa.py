@@ -60,7 +60,7 @@ def test_grades_of_other_scales_are_clipped():
     assert (found.confusion[0][0], found.confusion[3][3]) == (1, 1)
 
 
-@pytest.mark.parametrize("queries", [8, 40])
+@pytest.mark.parametrize("queries", [8, pytest.param(40, marks=pytest.mark.slow)])
 def test_intervals_cover_the_kappa_of_all_queries_about_as_often_as_they_say(queries):
     everything = grades(4_000, seed=5)
     judge = blurred(everything, 0.4)
