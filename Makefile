@@ -16,7 +16,7 @@ demo: $(READY)  ## index the sample, retrieve, re-rank, evaluate
 	@echo "An illustration, not evidence: 20 queries over 150 passages written for this purpose."
 
 test: $(READY) lint  ## lint, types, and the default suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## what takes minutes: real data, kill loops
 	$(BIN)/python -m pytest -m slow

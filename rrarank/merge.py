@@ -169,6 +169,8 @@ def _describe(output: Path, inputs: Mapping[str, str | Path], parts: Sequence[_P
         facts |= {"answers": dict(answers), "unranked": unranked}
     if cut := sum(part.sidecar.content.get("cut", 0) for part in parts):
         facts["cut"] = cut
+    if all("without_text" in part.sidecar.content for part in parts):
+        facts["without_text"] = sum(part.sidecar.content["without_text"] for part in parts)
     seconds = sum(part.sidecar.content["timings"]["rerank_s"] for part in parts)
     timings = {"rerank_s": round(seconds, 3), "parts": len(parts)}
     write_sidecar(output, inputs=inputs, config=parts[0].fact("config"), **facts, timings=timings)

@@ -38,7 +38,10 @@ CASES = [
     ("faiss", "retrieve --dense --index ix --collection texts.jsonl --topics topics.tsv --output o.trec"),
     ("httpx2", f"{RERANK} --reranker listwise-llm --model m --option base_url=http://127.0.0.1:9"),
     ("httpx2", f"{LABEL} --model m --base-url http://127.0.0.1:9"),
-    ("pyserini", "generate --collection texts.jsonl --index lucene --model m --base-url http://127.0.0.1:9"),
+    (
+        "pyserini",
+        "generate --collection texts.jsonl --index lucene --model m --base-url http://127.0.0.1:9 --shortest-passage 1",
+    ),
     ("accelerate", "train --sets set.jsonl --output m"),
     ("peft", "train --config lora.yaml --sets set.jsonl --output m"),
     ("onnxruntime", f"{RERANK} --backend onnx"),

@@ -91,7 +91,7 @@ def test_docids_and_scores_are_those_of_pyserini(index_folder, monkeypatch):
 
 @pytest.mark.parametrize(
     ("documents", "message"),
-    [([], "no documents"), ([("a", "x"), ("a", "y")], "1 documents indexed of 2; does a docid")],
+    [([], "no documents"), ([("a", "x"), ("a", "y")], "1 docids stand twice in the collection; keep one")],
 )
 def test_a_bad_collection_leaves_no_index(documents, message, tmp_path):
     with pytest.raises(RrarankError, match=message):
