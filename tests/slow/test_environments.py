@@ -21,7 +21,8 @@ def test_an_integration_with_what_its_extra_installs(extra, tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     [own] = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    (own / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+    # `addsitedir` also reads the .pth files there, by which an editable install is found.
+    (own / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     command = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), *wanted]
     installed = subprocess.run(command, capture_output=True, text=True)
     if installed.returncode and UNREACHABLE.search(installed.stderr):
