@@ -151,6 +151,6 @@ ENDLESS += [
 @pytest.mark.parametrize("endless", ENDLESS)
 @pytest.mark.parametrize("start", ["", "[1] > [2] ", "{"])
 def test_reading_takes_linear_time(endless, start):
-    started = time.perf_counter()
+    started = time.process_time()
     parse_answer(start + endless * 10_000 + "x", 20)
-    assert time.perf_counter() - started < 2  # seconds; a quadratic pattern takes minutes
+    assert time.process_time() - started < 20  # of the processor, about .2 here; a quadratic pattern takes minutes
