@@ -181,9 +181,9 @@ def test_each_place_is_named_or_missing_whatever_the_answer():
 )
 @pytest.mark.parametrize("end", ["", "x"])
 def test_an_answer_that_never_stops_is_read_at_once(endless, end):
-    started = time.perf_counter()
+    started = time.process_time()
     parse_answer(endless * 10_000 + end, 20)
-    assert time.perf_counter() - started < 2  # seconds; a quadratic pattern takes minutes
+    assert time.process_time() - started < 20  # seconds; a quadratic pattern takes minutes
 
 
 # -- the faults --------------------------------------------------------------------------------------------------------
