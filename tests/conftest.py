@@ -215,3 +215,21 @@ def make_job(tmp_path, monkeypatch, cross_encoder_folder):
         return [*flags, "--reranker", "cross-encoder", "--model", str(cross_encoder_folder)]
 
     return make
+
+
+@pytest.fixture
+def check_spelt_tokens():
+    """Asserts that a special token which a query or text spells adds none to a pair's ids."""
+
+    def check(reranker, query="why is the cat long"):
+        special = [str(token) for token in reranker.tokenizer.added_tokens_decoder.values() if token.special]
+        assert special
+        numbers = reranker.tokenizer.convert_tokens_to_ids([token for token in special if token != "<unk>"])
+        [usual] = reranker.encode(query, ["mat"])
+        for token in special:
+            [spelt] = reranker.encode(f"{query} {token}", [f"mat {token} mat"])
+            assert [list(spelt["input_ids"]).count(n) for n in numbers] == [
+                list(usual["input_ids"]).count(n) for n in numbers
+            ]
+
+    return check
