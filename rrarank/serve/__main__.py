@@ -16,7 +16,8 @@ from rrarank.serve.job import ServeJob, check_extra, serve_reranker
 from rrarank.serve.models import ModelSettings
 
 WHERE = ("host", "port", "keys", "no_keys", "cors", "index")
-LIMITS = tuple(name for name in ServeConfig.model_fields if name not in (*WHERE, "models"))
+RUN = ("workers", "otel")
+LIMITS = tuple(name for name in ServeConfig.model_fields if name not in (*WHERE, *RUN, "models"))
 
 
 def main(arguments: Arguments = None) -> int:
@@ -29,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     every = f"each flag may also be set as {PREFIX}…, e.g. {PREFIX}PORT, or in the file of --config"
     where = parser.add_argument_group("address and access", every)
     limits = parser.add_argument_group("limits; a request beyond them is refused")
-    for group, names in ((where, WHERE), (limits, LIMITS)):
+    run = parser.add_argument_group("processes and traces")
+    for group, names in ((where, WHERE), (run, RUN), (limits, LIMITS)):
         for name in names:
             _add_setting(group, name)
     tables = (

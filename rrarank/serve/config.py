@@ -31,6 +31,12 @@ class ServeConfig(BaseModel):
     cors: str = Field(
         default="", description="origins whose pages may ask, such as https://a.example, separated by spaces; * for all"
     )
+    workers: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, description="processes behind the port, each with models, a queue and limits of its own"
+    )
+    otel: bool = Field(
+        default=False, description="send spans to OpenTelemetry, as the variables OTEL_… say; needs the extra otel"
+    )
     queue: Count = Field(default=64, description="most requests that wait")
     # Cohere advises at most 1,000 documents, and a first stage gives as many.
     max_documents: Count = Field(default=1_000, description="most documents of a request")

@@ -22,6 +22,7 @@ from rrarank.serve.models import Models
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
+from rrarank.serve.tracing import Tracing
 from rrarank.serve.watch import Metrics
 
 CLIENT_GONE = 499  # nginx's code for it; only the log shows it
@@ -49,6 +50,7 @@ class Service:
     search: Search | None
     log: Callable[[str], None]
     started: int = field(default_factory=lambda: int(time.time()))
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 def service_of(request: Request) -> Service:
