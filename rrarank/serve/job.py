@@ -104,10 +104,10 @@ def _app(config: ServeConfig, keys: Keys, wanted: Mapping[str, ModelSettings]) -
         worker=Worker(rerankers, config.queue, config.max_tokens, metrics.scored, metrics.waiting.set),
         metrics=metrics,
         config=config,
-        bodies=LargeBodies(config.max_memory),
+        bodies=LargeBodies(config.max_memory, shared=len(keys) > 1),
         keys=keys,
         local_only=is_loopback(config.host) and not keys,
-        search=Search(config.index, config.queue) if config.index else None,
+        search=Search(config.index, config.queue, shared=len(keys) > 1) if config.index else None,
         log=say,
         tracing=_tracing(config),
     )

@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, RootModel
 
 from rrarank.engine.floor import Floor
-from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as, service_of
+from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, key_of, refused_as, service_of
 from rrarank.serve.models import Served
 from rrarank.serve.options import arranged, check_scores, within_budget
 from rrarank.serve.queue import Full
@@ -116,7 +116,7 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
         raise HTTPException(404, "this server has no index; start it with --index DIR")
     _check_limit("characters", len(wanted.query), service.config.max_characters)
     with _refused_when_full():
-        answer = service.search.find(wanted.query, wanted.hits)
+        answer = service.search.find(wanted.query, wanted.hits, key_of(request))
     found = await _answered(request, answer)
     return _json(wanted.reply(found, service.search.name))
 
@@ -215,13 +215,16 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
     """
     service = service_of(request)
     documents, characters = sum(len(one.texts) for one in requests), sum(one.characters for one in requests)
+    key = key_of(request)
     _check_limit("documents", documents, service.config.max_documents)
+    if key.documents is not None and documents > key.documents:
+        raise HTTPException(413, f"{documents:,} documents, expected at most {key.documents:,} with this key")
     _check_limit("characters", characters, service.config.max_characters)
     note(request, documents=documents, characters=characters)
     found = []
     for asked in requests:
         with _refused_when_full():
-            answer = asyncio.wrap_future(service.worker.submit(asked, model.name))
+            answer = asyncio.wrap_future(service.worker.submit(asked, model.name, key))
         found.append(await _answered(request, answer))
         service.tracing.record(found[-1].times)
     waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6
