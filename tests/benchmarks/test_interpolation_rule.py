@@ -36,7 +36,7 @@ def test_the_weights_of_the_kinds_are_learnt_from_their_own_cells():
     rule = learn([*cells, misleading])
     assert (rule.lexical, rule.learned) == (0.9, 0.4)
     assert misleading.by(rule) == pytest.approx(0.8)
-    assert misleading.by_agreement(rule) < 0.5
+    assert misleading.by_agreement(rule) < 0.6
     assert learn(CELLS).lexical is None
 
 
