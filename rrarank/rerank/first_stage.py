@@ -26,10 +26,10 @@ def kind_of(path: str | Path | None, tag: str) -> str:
         path: the run's file; None: it has none.
     """
     sidecar = read_sidecar(Path(path)) if path else None
-    if sidecar is None:
-        return _by_tag(tag)
-    config = sidecar.content.get("config", {})
-    return LEXICAL if "bm25" in config else LEARNED if "model" in config else ""  # neither: re-ranked, fused, …
+    made = sidecar.content.get("config", {}) if sidecar else {}
+    if "reranker" in made or "method" in made:  # re-ranked or fused: whatever its tag
+        return ""
+    return LEXICAL if "bm25" in made else LEARNED if "model" in made else _by_tag(tag)
 
 
 def _by_tag(tag: str) -> str:
