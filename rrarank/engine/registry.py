@@ -29,6 +29,7 @@ _CLASSES: dict[str, str | type[Reranker]] = {
     "cascade": "rrarank.rerankers.cascade:Cascade",
     "cross-encoder": "rrarank.rerankers.cross_encoder:CrossEncoder",
     "gpt": "rrarank.rerankers.gpt:GPT",
+    "late-interaction": "rrarank.rerankers.late_interaction:LateInteraction",
     "listwise-llm": "rrarank.rerankers.listwise_llm:ListwiseLLM",
     "monobert": "rrarank.rerankers.cross_encoder:MonoBERT",
     "monot5": "rrarank.rerankers.monot5:MonoT5",
