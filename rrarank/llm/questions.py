@@ -34,7 +34,7 @@ class PromptedLLM:
     def question(self, query: str, passages: Sequence[str], addition: str = "") -> tuple[str, Messages]:
         """The messages, which end with the addition, and their key, a hash of all that determines the answer."""
         count = self.llm.count_tokens or estimate_tokens
-        budget = min(self.context, self.llm.context or self.context) - self.llm.config.max_tokens - count(addition)
+        budget = min(self.context, self.llm.context or self.context) - self.llm.config.longest - count(addition)
         cut = fit(self.prompt, query, passages, budget=budget, longest=self.passage_tokens, count_tokens=count)
         chat = messages(self.prompt, query, cut)
         chat[-1]["content"] += addition
