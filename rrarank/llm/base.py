@@ -32,6 +32,7 @@ class LLMConfig:
         reasoning_effort: how long it thinks: `none`, `minimal`, `low`, `medium`, `high`, as the model knows; empty
             sends none.
         schema: JSON schema of the answers, for endpoints that keep answers to one; empty for none.
+        tokenizer: folder of the tokenizer of a model behind an endpoint, to count its tokens; empty: not known.
         top_logprobs: how many alternatives for the answer's first token come with their log-probabilities.
         seed: seed of the sampling, if the endpoint supports one.
         stop: texts that end an answer.
@@ -52,6 +53,7 @@ class LLMConfig:
     reasoning_effort: str = ""
     schema: Mapping[str, object] = field(default_factory=dict)
     top_logprobs: int = 0
+    tokenizer: str = ""
     seed: int | None = None
     stop: tuple[str, ...] = ()
     in_flight: int = 8
@@ -131,6 +133,8 @@ class LLM(ABC):
         found = {name: getattr(self.config, name) for name in determinants}
         later = ("thought_tokens", "reasoning_effort", "schema", "top_logprobs")  # older journals do not have them
         found |= {name: value for name in later if (value := getattr(self.config, name))}
+        if self.config.tokenizer:  # passages are cut by it
+            found["tokenizer"] = public_name(self.config.tokenizer)
         settings = json.loads(json.dumps(found))
         return {"model": public_name(self.config.model), **settings}
 
@@ -140,6 +144,10 @@ class LLM(ABC):
     def count_tokens(self) -> Callable[[str], int] | None:
         """A function that counts the tokens of a text, if the tokenizer is available."""
         return None
+
+    def count_chat(self, messages: Messages) -> int:
+        """The tokens of a question with those of the chat template; 0 if the tokenizer is not available."""
+        return 0
 
 
 def public_name(model: str) -> str:

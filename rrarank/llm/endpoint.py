@@ -28,6 +28,7 @@ from rrarank.extras import check_installed
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages
 from rrarank.llm.chat import ChatForm, complaint, read_reply
 from rrarank.llm.http import BadReply, Reply, address_of, open_client, post
+from rrarank.llm.tokenizer import ChatTokenizer
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
@@ -49,8 +50,18 @@ class Endpoint(LLM):
         self._where = self._address.name
         self._key = _key(config.api_key_env, needed=not base_url)
         self._form = ChatForm(config, self._where)
+        options = config.extra.get("chat_template_kwargs")
+        known = options if isinstance(options, Mapping) else {}
+        self._tokenizer = ChatTokenizer(config.tokenizer, known) if config.tokenizer else None
         self._reached = False
         self._random = random.Random()  # jitter of the waits; no answer depends on it
+
+    @property
+    def count_tokens(self) -> Callable[[str], int] | None:
+        return self._tokenizer.count if self._tokenizer else None
+
+    def count_chat(self, messages: Messages) -> int:
+        return self._tokenizer.count_chat(messages) if self._tokenizer else 0
 
     def answers(self, questions: Iterable[tuple[str, Messages]]) -> Iterator[tuple[str, Answer | Failure]]:
         with closing(self._outcomes(iter(questions))) as outcomes:

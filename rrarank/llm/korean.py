@@ -12,18 +12,22 @@ _ORDINAL = rf"(?:{'|'.join(_SHORT)}|(?:{'|'.join(_ORDINALS)}) ?번째)"
 _LETTER = "[가나다라마바사아자차카타파하ㄱ-ㅎ]"
 _CIRCLED = "[①-⑳㉠-㉭㉮-㉻]"
 _CIRCLED_LIST = re.compile(r"[①-⑳](?:\s?[①-⑳])+")
+_PASSAGE = "(?:문서|문단|단락|본문|구절)"
+_NUMBERS_A_LINE = (
+    rf"(?<![가-힣]){_ORDINAL}(?:(?:로|는|은)(?![가-힣]))?[ ,:.)]*",
+    rf"^ *{_LETTER}[.)] *",
+    rf"(?<!\S)(?:\({_LETTER}\)|{_CIRCLED}) *",
+)
 _MARKER = re.compile(  # `첫째, 2번`, `가. 문서 2`: the place in the list, then the id; not `첫째 > 셋째`
-    rf"(?:(?<![가-힣]){_ORDINAL}(?:(?:로|는|은)(?![가-힣]))?[ ,:.)]*|^ *{_LETTER}[.)] *|(?<!\S)(?:\({_LETTER}\)|{_CIRCLED}) *){_AN_ID}",
-    re.MULTILINE | re.IGNORECASE,
+    rf"(?:{'|'.join(_NUMBERS_A_LINE)})(?=\[? ?[0-9]|{_PASSAGE} ?\[?#?[0-9])", re.MULTILINE
 )
 _ENDING = re.compile(r"(?<=[0-9번위호\]]) ?(?:입니다|이다|이에요|예요|임)(?:[.,;]|(?=\s|$))")
-_NAMED = re.compile(rf"(?<![가-힣])({_ORDINAL})(?: ?(?:문서|문단|단락|본문|구절))?(?= ?(?:>|,|$))", re.MULTILINE)
-_SINO = re.compile(
-    rf"(?<![가-힣0-9])((?:[{_UNITS}]?십)?[{_UNITS}]|[{_UNITS}]?십)(?= ?(?:번|위|호) ?(?:[>,.:]|$|문서))", re.MULTILINE
+_NAMED = re.compile(rf"(?<![가-힣])({_ORDINAL})(?: ?{_PASSAGE})?(?= ?(?:>|,|$))", re.MULTILINE)
+_NUMERAL = rf"(?:[{_UNITS}]?십)?[{_UNITS}]?"
+_SINO = re.compile(  # 이번 alone is "this time"
+    rf"(?<![가-힣0-9])(?=[{_UNITS}십]){_NUMERAL}(?= ?(?:번|위|호) ?(?:[>,.:]|$|문서))", re.MULTILINE
 )
-_SINO_CHAIN = re.compile(
-    rf"(?<![가-힣])(?:[{_UNITS}]?십)?[{_UNITS}]?(?: ?> ?(?:[{_UNITS}]?십)?[{_UNITS}]?)+(?![가-힣])"
-)
+_SINO_CHAIN = re.compile(rf"(?<![가-힣]){_NUMERAL}(?: ?> ?{_NUMERAL})+(?![가-힣])")
 
 
 def with_digits(answer: str) -> str:

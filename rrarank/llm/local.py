@@ -45,6 +45,9 @@ class LocalModel(LLM):
     def count_tokens(self) -> Callable[[str], int]:
         return lambda text: len(self._tokenizer(text, **_BARE)["input_ids"])
 
+    def count_chat(self, messages: Messages) -> int:
+        return int(self._prompt(messages).shape[1])
+
     def _answer(self, messages: Messages) -> Answer | Failure:
         from jinja2 import TemplateError
 
