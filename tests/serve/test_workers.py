@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -85,7 +86,8 @@ def test_workers_share_the_processors_unless_threads_are_given(monkeypatch, give
 def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
     """Only clients whose connection that worker had accepted see an error; a second try succeeds."""
     with serving(tmp_path, "--workers", "3", "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
-        outcomes, end = Counter(), time.monotonic() + 40
+        outcomes: Counter[Any] = Counter()
+        end = time.monotonic() + 40
 
         def client():
             while time.monotonic() < end:
