@@ -52,7 +52,9 @@ def test_workers_give_equal_answers_count_together_and_replace_one_that_is_kille
         assert server.metric("rrarank_pairs_total") == 8 * len(ASKED["documents"])
         assert {*workers_of(server)} > {second}
         assert server.stop() == 0
-    assert server.log.read_text().count("every accepted request is answered") == 1
+    log = server.log.read_text()
+    assert log.count('"route": "/v1/rerank", "status": 200') == 8
+    assert log.count("every accepted request is answered") == 1
 
 
 def test_on_sigterm_every_worker_answers_what_it_has_accepted(tmp_path):
@@ -110,3 +112,6 @@ def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
         assert outcomes["lost"] <= 3 * 12  # at most what was in flight in the workers that died
         assert outcomes[200] > 100
         wait_for(lambda: server.log.read_text().count("takes its place") == 3)
+        left = workers_of(server)
+        server.process.kill()  # and workers without their parent end too
+        wait_for(lambda: not any(psutil.pid_exists(pid) for pid in left))
