@@ -85,6 +85,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
+    from rrarank.serve.models import ModelSettings as ModelSettings
     from rrarank.sets.acts import ExplainConfig as ExplainConfig
     from rrarank.sets.acts import ExportConfig as ExportConfig
     from rrarank.sets.acts import explain_set as explain_set
@@ -141,6 +142,7 @@ _HOMES = {
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
+    "serve.models": ("ModelSettings",),
     "sets.acts": (
         "ExplainConfig",
         "ExportConfig",
