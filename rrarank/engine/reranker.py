@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -115,12 +115,16 @@ class Reranker(ABC):
 
     async def arank(self, query: str, documents: Any, *, top_k: int | None = None) -> RankedDocuments:
         """`rank` in another thread, to be awaited."""
+        import asyncio  # takes a tenth of the start
+
         return await asyncio.to_thread(self.rank, query, documents, top_k=top_k)
 
     async def arank_many(
         self, queries: Any, documents: Any = None, *, top_k: int | None = None, progress: bool | None = None
     ) -> RankedLists:
         """`rank_many` in another thread, to be awaited."""
+        import asyncio
+
         return await asyncio.to_thread(self.rank_many, queries, documents, top_k=top_k, progress=progress)
 
     def rank_requests(
@@ -216,10 +220,29 @@ class Explains(ABC):
         """
 
 
-class AsksLLM:
+@dataclass
+class HeardOf:
+    """What an LLM answered about a query.
+
+    Args:
+        verdicts: verdict -> answers.
+        prompt_tokens, answer_tokens: as the endpoint counted them.
+    """
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    questions: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+class AsksLLM(ABC):
     """A reranker that asks an LLM, whose answers may contain no ranking."""
 
-    report: Callable[[str, Mapping[str, int]], None] | None = None  # called with qid and verdict -> answers
+    report: Callable[[str, HeardOf], None] | None = None  # called with qid and its answers
+
+    @abstractmethod
+    def forecast(self, queries: Sequence[Ranking]) -> object:
+        """How many questions and tokens these queries would take, as a text says."""
 
 
 class Pointwise(Reranker):
