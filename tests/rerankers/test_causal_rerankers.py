@@ -160,7 +160,7 @@ ROLES = (
     "{% for m in messages %}{% set c = m.content %}{% set text = c if c is string else c[0].text %}"
     "{% if m.role == 'system' %}<|im_start|>system\nSYSTEM<|im_end|>\n<|im_start|>user\n<Instruct>: {{ text }}\n"
     "{% elif m.role == 'query' %}<Query>: {{ text }}\n{% else %}<Document>: {{ text }}{% endif %}{% endfor %}"
-    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>{{ '\n\n' }}"
 ).replace("SYSTEM", FORMATS["qwen3"].system)
 
 
