@@ -31,7 +31,7 @@ from rrarank.rerank.pairs import pairs_of as pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored
-from rrarank.rerank.weights import AUTO, describe_config, read_weights
+from rrarank.rerank.weights import AUTO, describe_config, read_weights, with_kind
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
@@ -112,6 +112,7 @@ def rerank_job(job: RerankJob) -> list[str]:
     job = replace(job, config=weights.settle(job.config, job.reranker))
     depth, part = job.config.depth, partial(_part, job)
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
+    job = replace(job, config=with_kind(job.config, inputs.origins.get("run"), inputs.run.tag))
     if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
         say(warning)
     pairs = pairs_of(inputs, depth)
@@ -124,8 +125,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         work = _load(job, tag, inputs, pairs, journal)
         weights.check_loaded(job.reranker, work.reranker.fingerprint())
         answers = AnswerCounts(work.reranker, journal)
-        resumed = bool(journal)
-        started = time.perf_counter()
+        resumed, started = bool(journal), time.perf_counter()
         pace = _pace(work, journal)
         counts: Counter[str] = Counter()
         tops = _write(work, journal, pace, answers, counts)

@@ -42,7 +42,14 @@ def server():
 
 @pytest.fixture(scope="module")
 def build(
-    cross_encoder_folder, bi_encoder_folder, sparse_encoder_folder, t5_folder, decoder_folder, rra_gpt_folder, server
+    cross_encoder_folder,
+    bi_encoder_folder,
+    sparse_encoder_folder,
+    late_interaction_folder,
+    t5_folder,
+    decoder_folder,
+    rra_gpt_folder,
+    server,
 ):
     """Load a reranker by name on a tiny model of its kind."""
     models = {
@@ -51,6 +58,7 @@ def build(
         "cascade": cross_encoder_folder,
         "cross-encoder": cross_encoder_folder,
         "gpt": decoder_folder,
+        "late-interaction": late_interaction_folder,
         "listwise-llm": "judge",
         "pairwise-llm": "judge",
         "pointwise-llm": "judge",
