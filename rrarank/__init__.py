@@ -74,6 +74,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
     from rrarank.merge import merge_parts as merge_parts
+    from rrarank.models import pull_model as pull_model
     from rrarank.report.job import ReportJob as ReportJob
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
@@ -157,6 +158,7 @@ _HOMES = {
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
     "storage.model_folders": ("model_path",),
+    "models": ("pull_model",),
     "trec": ("check_run",),
     "tune.job": ("TuneJob", "tune_interpolation"),
 }
