@@ -40,6 +40,7 @@ OWNERS = {
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},
     "pandas": {"integrations", "engine/ranked", "measures/evaluation"},
+    "pyarrow": {"data/ubi_files"},
     "rich": {"measures/tables"},
     "langchain_core": {"integrations/langchain"},
     "llama_index": {"integrations/llamaindex"},
