@@ -13,11 +13,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from rrarank.engine.interleaving import team_draft
-from rrarank.errors import RrarankError
 from rrarank.storage.yaml_settings import STRICT, checked, read_yaml
 
 FIRST_STAGE = "first-stage"
-"""A ranker that leaves the order as it comes."""
+"""The model of a ranker that leaves the order as it comes."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -27,17 +26,13 @@ class Ranker:
     """One side of an experiment.
 
     Args:
-        reranker: a registered name, or `first-stage`.
-        model: path or id, where the reranker takes one; empty for its default.
-        settings: other fields of the reranker's configuration, such as `max_length`.
+        model: name of a model that the server holds, or `first-stage`.
         share: of the users in an A/B test, relative to the others'.
     """
 
     __pydantic_config__: ClassVar = STRICT
 
-    reranker: Name
-    model: str = ""
-    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    model: Name
     share: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
@@ -135,11 +130,7 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         RrarankError: not YAML, an unknown key, or a value that is not of its kind.
     """
-    experiment = checked(Experiment, read_yaml(path), str(path))
-    for name, ranker in experiment.rankers.items():
-        if ranker.reranker == FIRST_STAGE and (ranker.model or ranker.settings):
-            raise RrarankError(f"{path}: rankers.{name}: the first stage has no model and no settings; remove them")
-    return experiment
+    return checked(Experiment, read_yaml(path), str(path))
 
 
 def _fraction(*parts: str) -> float:
