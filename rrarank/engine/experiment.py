@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -89,6 +89,10 @@ class Shown:
     arm: str = ""
     teams: Sequence[str] = ()
     fallback: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, docids: Sequence[str]) -> Shown:
+        """The same of a list whose ids are positions, with the documents' own ids."""
+        return replace(self, docids=[docids[int(place)] for place in self.docids])
 
     def attributes(self, experiment: Experiment) -> dict[str, JsonValue]:
         """What the log's `query_attributes` say of it."""

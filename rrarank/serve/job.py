@@ -65,6 +65,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
     from rrarank.serve.queue import Worker
     from rrarank.serve.search import Search
     from rrarank.serve.server import bind, listen, serve, url_of
+    from rrarank.serve.trial import open_trial
     from rrarank.serve.watch import Metrics
 
     sock = bind(config.host, config.port)  # before the model is loaded, which takes longer
@@ -80,6 +81,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
         local_only=is_loopback(config.host) and not keys,
         search=Search(config.index, config.queue) if config.index else None,
         log=say,
+        trial=open_trial(config, [one.name for one in models.served]),
     )
     listen(sock)
     announce(url_of(sock))
