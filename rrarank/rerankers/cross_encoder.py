@@ -18,6 +18,7 @@ from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding
 from rrarank.rerankers.checkpoints import Checkpoint, additions, label_names, relevant_label
 from rrarank.rerankers.pairs import Encoder, PairEncoder
 from rrarank.rerankers.reading import kept_reading
+from rrarank.storage.files import in_background
 from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
 if TYPE_CHECKING:
@@ -45,13 +46,12 @@ class CrossEncoder(Pointwise):
         if not self.config.model:
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
-        model = fingerprint(folder)
-        parts = _open_export(folder, model, self.config) or _open_checkpoint(folder, self.config)
+        self._model = in_background(fingerprint, folder)
+        parts = _open_export(folder, self.config) or _open_checkpoint(folder, self.config)
         self.encode_pairs, self.backend = parts.encode_pairs, parts.backend
         self.longest = parts.longest
         self.relevant = relevant_label(parts.labels, self.config.model, self.config.relevant)
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
-        self._fingerprint = f"{model} {self.backend.identity}".rstrip()
 
     @property
     def cut(self) -> int:
@@ -66,7 +66,7 @@ class CrossEncoder(Pointwise):
         return own if logits.shape[1] == 1 else own - logits[:, 1 - self.relevant]  # (batch,)
 
     def fingerprint(self) -> str:
-        return f"{super().fingerprint()} {self._fingerprint}"
+        return f"{super().fingerprint()} {self._model.result()} {self.backend.identity}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ class _Parts:
     longest: int  # tokens of a pair
 
 
-def _open_export(folder: Path, model: str, config: CrossEncoderConfig) -> _Parts | None:
+def _open_export(folder: Path, config: CrossEncoderConfig) -> _Parts | None:
     """An export that holds all it needs: imports neither torch nor transformers. None for any other folder."""
     if config.backend not in FILES:
         return None
     check_installed(LIBRARIES[config.backend])
-    reading = kept_reading(folder, model)
+    reading = kept_reading(folder)
     if reading is None:
         return None
     backend = load_exported(folder, config.model, config, reading.fill, reading.left)

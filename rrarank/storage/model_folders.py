@@ -22,6 +22,7 @@ _NEEDED = {
     "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
 }
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
+_READ, _WEIGHED = {".json", ".txt", ".model", ".jinja"}, {".safetensors", ".bin"}
 _PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 
 FORMAT = "rrarank.model/1"  # of models saved by `rrarank.train`
@@ -239,15 +240,19 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
     )
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, *, weights: bool = True) -> str:
     """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports, a calibration and
-    a rule of interpolation are left out: a folder with them is still the same model."""
+    a rule of interpolation are left out: a folder with them is still the same model.
+
+    Args:
+        weights: False for the tokenizer and the configuration alone.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         if place.parts[0] in (*EXPORTED, CALIBRATION, INTERPOLATION):
             continue
-        if path.suffix in {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja"} and path.is_file():
+        if path.suffix in (_READ | _WEIGHED if weights else _READ) and path.is_file():
             digest.update(place.as_posix().encode() + b"\0")
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -85,8 +85,10 @@ def plugin(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
         (info / "entry_points.txt").write_text(f"[rrarank.rerankers]\n{name} = {value}\n")
         monkeypatch.syspath_prepend(str(tmp_path))
+        registry._plugins.cache_clear()
 
-    return install
+    yield install
+    registry._plugins.cache_clear()
 
 
 def test_a_plugin_is_named_without_import_and_found(plugin):

@@ -32,7 +32,9 @@ class CrossEncoderConfig(RerankerConfig):
 class Backend(Protocol):
     """Computes logits. A row's logits do not depend on the rest of its batch."""
 
-    identity: str  # names what determines the logits beyond the checkpoint and the settings
+    @property
+    def identity(self) -> str:
+        """Names what determines the logits beyond the checkpoint and the settings."""
 
     def logits(self, batch: Batch) -> np.ndarray:
         """(batch, labels) float32."""
