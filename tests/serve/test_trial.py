@@ -244,6 +244,7 @@ def test_a_server_without_a_log_takes_no_events(half):
     assert (reply.status_code, "start it with --log DIR" in reply.json()["message"]) == (404, True)
 
 
+@pytest.mark.slow
 def test_a_search_is_in_the_experiment_too(tmp_path):
     texts = {"a": "cat cat cat", "b": "a cat that sat on the mat", "c": "a dog"}
     build_index(texts.items(), tmp_path / "pets")
