@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import fields
 
+from rrarank.cli.clicks import click_columns, pairs_of
 from rrarank.cli.flags import Parser
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.click_logs import ClickColumns
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 def _online(flags: argparse.Namespace) -> None:
     question = Question(
         baseline=flags.baseline,
-        shares={arm: _number(share, "--shares") for arm, share in _pairs(flags.shares, "--shares").items()},
+        shares={arm: _number(share, "--shares") for arm, share in pairs_of(flags.shares, "--shares").items()},
         measures=flags.measures,
         looked_at=flags.look_at,
         effect=flags.plan,
@@ -89,25 +89,6 @@ def _online(flags: argparse.Namespace) -> None:
             flags.overwrite,
         )
     )
-
-
-def click_columns(given: Sequence[str]) -> ClickColumns | None:
-    """The columns by `NAME=COLUMN`; None if none is given."""
-    named = _pairs(given, "--columns")
-    known = [field.name for field in fields(ClickColumns)]
-    if odd := [name for name in named if name not in known]:
-        raise RrarankError(f"--columns {odd[0]}: no such name (known: {', '.join(known)})")
-    return ClickColumns(**named) if named else None
-
-
-def _pairs(given: Sequence[str], flag: str) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        found[name] = value
-    if odd := [name for name, value in found.items() if not (name and value)]:
-        raise RrarankError(f"{flag} {odd[0]}: expected NAME=VALUE")
-    return found
 
 
 def _number(text: str, flag: str) -> float:

@@ -242,7 +242,7 @@ def _interleaved(experiment: str, everyone: Sequence[Impression], kept: Kept, as
 def _preferences(found: Sequence[Impression], name: str, baseline: str, seed: int) -> list[Preference]:
     """Over all queries, then by length and by rarity."""
     often = Counter(one.name for one in found)
-    made = []
+    made: list[Preference] = []
     kinds: list[Callable[[Impression], str]] = [
         lambda one: "all",
         by_words,

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rrarank.cli.verbs import say
-from rrarank.data.click_logs import ClickColumns, read_click_log
+from rrarank.data.click_logs import ClickColumns, open_log
 from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log
-from rrarank.data.ubi_files import read_log
 from rrarank.errors import RrarankError, did_you_mean
 from rrarank.measures.clicks import MEASURES
 from rrarank.measures.figures import SUFFIXES as FIGURES
@@ -71,19 +70,6 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     for output in job.output:
         _write(output, found, job)
     return found
-
-
-def open_log(place: str | Path, columns: ClickColumns | None = None) -> Log:
-    """A folder in UBI's schema, or a file of clicks by its columns.
-
-    Raises:
-        RrarankError: nothing is there, or it is malformed.
-    """
-    if Path(place).is_dir():
-        return read_log(place)
-    if not Path(place).exists():
-        raise RrarankError(f"{place}: no such log; expected a folder of ubi_queries* and ubi_events*, or a file")
-    return read_click_log(place, columns)
 
 
 def _check(job: OnlineJob) -> None:
