@@ -22,7 +22,7 @@ CLICK, DWELL, CONVERSION = "click", "dwell", "CONVERSION"
 """Two action names, and the message type that marks a conversion whatever its action is called."""
 
 _given = BeforeValidator(lambda value: "" if value is None else value)
-Name = Annotated[str, _given, Field(max_length=100)]
+Name = Annotated[str, Field(max_length=100), _given]
 DocId = Annotated[str, Field(min_length=1, max_length=256)]
 Time = Annotated[str, BeforeValidator(lambda value: iso_time(value))]
 Attributes = Annotated[Mapping[str, JsonValue], BeforeValidator(lambda value: value or {})]
@@ -115,7 +115,7 @@ class LoggedEvent:
     session_id: Name = ""
     application: Name = ""
     message_type: Name = ""
-    message: Annotated[str, _given, Field(max_length=1024)] = ""
+    message: Annotated[str, Field(max_length=1024), _given] = ""
     event_attributes: Attributes = field(default_factory=dict)
 
     @property

@@ -1,1 +1,1 @@
-"""From the log of an online experiment to a table: who gained, by how much, and whether the log can be trusted."""
+"""The verb `online`: what users did with the lists that they were shown."""

@@ -24,6 +24,9 @@ class ServeConfig(BaseModel):
     )
     keys: str = Field(default="", description=f"file of API keys, one a line (default: the variable {KEYS_VARIABLE})")
     no_keys: bool = Field(default=False, description="accept requests from everyone who reaches --host")
+    models: Path | None = Field(
+        default=None, description="TOML or YAML file of models, each under the name that requests give"
+    )
     index: Path | None = Field(default=None, description="Lucene index with stored texts, for /v1/search")
     cors: str = Field(
         default="", description="origins whose pages may ask, such as https://a.example, separated by spaces; * for all"

@@ -14,11 +14,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from rrarank.data.calibration import RelevanceMap
 from rrarank.errors import RrarankError
 from rrarank.serve.bodies import parse_json
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.keys import Keys, names_this_machine, offered_key
+from rrarank.serve.models import Models
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
@@ -34,16 +34,12 @@ class Service:
     """What the handlers use.
 
     Args:
-        reranker: its registered name.
-        model: the model's name.
         local_only: refuse requests whose Host header is not a name of this machine.
         log: takes one line of JSON a request.
         started: seconds since 1970.
-        relevance: the model's map from scores to relevance, if it has been calibrated.
     """
 
-    reranker: str
-    model: str
+    models: Models
     worker: Worker
     metrics: Metrics
     config: ServeConfig
@@ -53,7 +49,6 @@ class Service:
     search: Search | None
     log: Callable[[str], None]
     started: int = field(default_factory=lambda: int(time.time()))
-    relevance: RelevanceMap | None = None
 
 
 def service_of(request: Request) -> Service:

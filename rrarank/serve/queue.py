@@ -1,7 +1,7 @@
 """A bounded queue before one scoring thread, which works in short rounds: small requests first.
 
 A round takes about a tenth of a second, so a small request does not wait behind a large one, and a request whose
-client has left costs no further round.
+client has left costs no further round. All models share the queue and the thread; a round is of one model.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count
 
 from rrarank.engine.reranker import Pointwise, Reranker
-from rrarank.serve.scoring import ROUND_S, Asked, Job, PairScorer, Ranked, WholeScorer
+from rrarank.serve.scoring import ROUND_S, Asked, Job, PairScorer, Ranked, Scorer, WholeScorer
 
 OLDEST_EVERY = 8  # of so many rounds one takes the oldest requests, so that large ones also end
 MUCH_LARGER = 4  # a waiting request that is so many times larger gives up its place in a full queue
 
-Report = Callable[[int, int, float], None]
+Report = Callable[[str, int, int, float], None]
 
 
 class Full(Exception):
@@ -34,18 +34,22 @@ class Worker:
     """Scores requests on one thread.
 
     Args:
+        rerankers: by their models' names; the first is for requests that name none.
         limit: most requests that wait, besides those of the current round.
         max_tokens: most tokens of a request's pairs, where the reranker scores pairs one by one.
-        report: called after each round with its requests, pairs and seconds.
+        report: called after each round with its model, requests, pairs and seconds.
     """
 
     def __init__(
-        self, reranker: Reranker, limit: int, max_tokens: int = 2**31, report: Report = lambda *_: None
+        self,
+        rerankers: Mapping[str, Reranker],
+        limit: int,
+        max_tokens: int = 2**31,
+        report: Report = lambda *_: None,
     ) -> None:
         self._limit, self._report = limit, report
-        self._scorer: PairScorer | WholeScorer = WholeScorer(reranker)
-        if isinstance(reranker, Pointwise):
-            self._scorer = PairScorer(reranker, max_tokens)
+        self._scorers = {name: _scorer(name, reranker, max_tokens) for name, reranker in rerankers.items()}
+        self._first = next(iter(rerankers))
         self._jobs: list[Job] = []
         self._numbers, self._rounds = count(), count(1)
         self._changed = threading.Condition()
@@ -54,13 +58,13 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name="rrarank-scoring", daemon=True)
         self._thread.start()
 
-    def submit(self, asked: Asked) -> Future[Ranked]:
+    def submit(self, asked: Asked, model: str | None = None) -> Future[Ranked]:
         """The answer to come. Cancel it to drop the request, even one that has begun.
 
         Raises:
             Full: `limit` requests are waiting, none of them much larger than this one.
         """
-        job = Job(asked, next(self._numbers))
+        job = Job(asked, next(self._numbers), self._scorers[self._first if model is None else model])
         with self._changed:
             if self._count() >= self._limit:
                 self._make_room(job)
@@ -74,10 +78,10 @@ class Worker:
         with self._changed:
             return self._count()
 
-    @property
-    def characters_s(self) -> float:
+    def characters_s(self, model: str) -> float:
         """Characters scored a second, recently; 0 if the reranker does not score pairs one by one."""
-        return self._scorer.room / ROUND_S if isinstance(self._scorer, PairScorer) else 0.0
+        scorer = self._scorers[model]
+        return scorer.room / ROUND_S if isinstance(scorer, PairScorer) else 0.0
 
     def close(self) -> None:
         """Answer what is waiting, then end the thread."""
@@ -106,32 +110,47 @@ class Worker:
             left = [job for job in jobs if not job.answer.done()]
             if ended := len(jobs) - len(left):
                 self._pace_s = 0.8 * self._pace_s + 0.2 * seconds / ended if self._pace_s else seconds / ended
-            self._report(len(jobs), pairs, seconds)
+            self._report(jobs[0].scorer.model, len(jobs), pairs, seconds)
             with self._changed:
                 self._jobs += left
 
     def _take(self) -> list[Job]:
-        """The requests of the next round: as many as fit, at least one; empty at the end."""
+        """The requests of the next round: as many of a model as fit, at least one; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._count() or self._closing)
-            by_age = next(self._rounds) % OLDEST_EVERY == 0
-            order = sorted(self._jobs, key=lambda job: (job.number if by_age else job.left, job.number))
-            taken: list[Job] = []
-            room = self._scorer.room
-            for job in order:
-                if taken and self._scorer.size(job) > room:
-                    break
-                taken.append(job)
-                room -= self._scorer.size(job)
+            taken = _round_of(self._in_order())
             self._jobs = [job for job in self._jobs if job not in taken]
             return taken
+
+    def _in_order(self) -> list[Job]:
+        if next(self._rounds) % OLDEST_EVERY == 0:
+            return sorted(self._jobs, key=lambda job: job.number)
+        return sorted(self._jobs, key=lambda job: (job.rounds, job.number))
 
     def _score(self, jobs: Sequence[Job]) -> int:
         """Score a round and return its pairs; if it fails, score its requests one by one: only the faulty one fails."""
         try:
-            return self._scorer.score(jobs)
+            return jobs[0].scorer.score(jobs)
         except BaseException as error:  # a client waits for it
             if len(jobs) > 1:
                 return sum(self._score([job]) for job in jobs if not job.answer.done())
             jobs[0].fail(error)
             return 0
+
+
+def _scorer(name: str, reranker: Reranker, max_tokens: int) -> Scorer:
+    if isinstance(reranker, Pointwise):
+        return PairScorer(name, reranker, max_tokens)
+    return WholeScorer(name, reranker)
+
+
+def _round_of(jobs: Sequence[Job]) -> list[Job]:
+    """The first and, of those after it, the next ones for the same model, while they fit."""
+    taken, room = list(jobs[:1]), 1.0 - (jobs[0].rounds if jobs else 0.0)
+    for job in jobs[1:]:
+        if job.scorer is taken[0].scorer:
+            if job.rounds > room:
+                break
+            taken.append(job)
+            room -= job.rounds
+    return taken

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 from rrarank.data.trec import best_first, falling_docid, place_of
 from rrarank.data.types import Hit, Run, blank_last
@@ -63,10 +64,11 @@ class Job:
 
     Args:
         number: counts the requests in the order in which they came.
+        scorer: of the model that is asked.
     """
 
-    def __init__(self, asked: Asked, number: int) -> None:
-        self.asked, self.number = asked, number
+    def __init__(self, asked: Asked, number: int, scorer: Scorer) -> None:
+        self.asked, self.number, self.scorer = asked, number, scorer
         self.answer: Future[Ranked] = Future()
         self.texts = sorted(dict.fromkeys(asked.texts), key=len, reverse=True)
         self.pairs: list[Ids] = []  # of the first texts: those that are tokenised
@@ -76,6 +78,11 @@ class Job:
     @property
     def encoded(self) -> bool:
         return len(self.pairs) == len(self.texts)
+
+    @property
+    def rounds(self) -> float:
+        """How many rounds of its model the rest should take: models of any speed compare by it."""
+        return self.scorer.size(self) / self.scorer.room
 
     def add_scores(self, scores: Sequence[float]) -> None:
         begin, end = len(self.scores), len(self.scores) + len(scores)
@@ -91,11 +98,30 @@ class Job:
             self.answer.set_exception(error)
 
 
+class Scorer(Protocol):
+    """Scores the requests of a model, round by round.
+
+    Args:
+        room: what a round may hold, as `size` measures it.
+    """
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def room(self) -> int: ...
+
+    def size(self, job: Job) -> int: ...
+
+    def score(self, jobs: Sequence[Job]) -> int:
+        """Score a round; the number of its pairs."""
+
+
 class PairScorer:
     """Scores pairs one by one: a round holds the next pairs of its requests."""
 
-    def __init__(self, reranker: Pointwise, max_tokens: int) -> None:
-        self._reranker, self._max_tokens = reranker, max_tokens
+    def __init__(self, model: str, reranker: Pointwise, max_tokens: int) -> None:
+        self.model, self._reranker, self._max_tokens = model, reranker, max_tokens
         self._tokens_s = 400.0  # recent tokens a second; low at first, so that the first round is short
 
     @property
@@ -168,8 +194,8 @@ class WholeScorer:
 
     room = ROUND_PAIRS
 
-    def __init__(self, reranker: Reranker) -> None:
-        self._reranker = reranker
+    def __init__(self, model: str, reranker: Reranker) -> None:
+        self.model, self._reranker = model, reranker
 
     def size(self, job: Job) -> int:
         return len(job.asked.texts)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
 OTHERS_PER_SECOND = 50  # lines of refused requests: a flood of them must not fill the disk
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_MODEL = ("model",)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -71,9 +72,9 @@ class Throttle:
             self._log(line)
 
 
-def note(request: Request, **numbers: float) -> None:
+def note(request: Request, **more: float | str) -> None:
     """Add to the request's line in the log."""
-    request.state.notes.update(numbers)
+    request.state.notes.update(more)
 
 
 def _line(scope: Scope, status: int, seconds: float) -> str:
@@ -102,27 +103,33 @@ class Metrics:
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
-        self._pairs = Counter("rrarank_pairs", "Pairs of query and document scored", registry=own)
-        self._together = Histogram("rrarank_batch_requests", "Requests scored together", buckets=_COUNTS, registry=own)
-        self._scoring = Histogram("rrarank_batch_seconds", "Time to score a batch", buckets=_SECONDS, registry=own)
+        self._pairs = Counter("rrarank_pairs", "Pairs of query and document scored", _MODEL, registry=own)
+        self._together = Histogram(
+            "rrarank_batch_requests", "Requests scored together", _MODEL, buckets=_COUNTS, registry=own
+        )
+        self._scoring = Histogram(
+            "rrarank_batch_seconds", "Time to score a batch", _MODEL, buckets=_SECONDS, registry=own
+        )
         self._waiting = Gauge("rrarank_waiting", "Requests that wait for a round", registry=own)
+        route = ("handler", *_MODEL)
+        self._requests = Counter("rrarank_requests", "Requests by route", [*route, "status"], registry=own)
+        self._seconds = Histogram(
+            "rrarank_request_seconds", "Time of requests by route", route, buckets=_SECONDS, registry=own
+        )
 
     def watch_waiting(self, waiting: Callable[[], float]) -> None:
         self._waiting.set_function(waiting)
 
-    def scored(self, requests: int, pairs: int, seconds: float) -> None:
-        self._together.observe(requests)
-        self._pairs.inc(pairs)
-        self._scoring.observe(seconds)
+    def scored(self, model: str, requests: int, pairs: int, seconds: float) -> None:
+        self._together.labels(model).observe(requests)
+        self._pairs.labels(model).inc(pairs)
+        self._scoring.labels(model).observe(seconds)
 
     def instrument(self, app: FastAPI) -> None:
-        """Count and time the requests by route; not by method, which a client may make up."""
-        requests = metrics.requests("rrarank_requests_total", should_include_method=False, registry=self.registry)
-        seconds = metrics.latency(
-            "rrarank_request_seconds",
-            should_include_method=False,
-            should_include_status=False,
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        Instrumentator(should_group_status_codes=False, registry=self.registry).add(requests, seconds).instrument(app)
+        """Count and time the requests by route and model; not by method, which a client may make up."""
+        Instrumentator(should_group_status_codes=False, registry=self.registry).add(self._answered).instrument(app)
+
+    def _answered(self, info: metrics.Info) -> None:
+        model = info.request.scope.get("state", {}).get("notes", {}).get("model", "")
+        self._requests.labels(info.modified_handler, model, info.modified_status).inc()
+        self._seconds.labels(info.modified_handler, model).observe(info.modified_duration)

@@ -4,8 +4,9 @@ import gzip
 import json
 from pathlib import Path
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
+from pydantic import JsonValue
 
 from rrarank.data.click_logs import ClickColumns, read_click_log
 from rrarank.data.ubi import Log, LoggedQuery, click, line_of
@@ -13,7 +14,12 @@ from rrarank.data.ubi_files import read_log, write_log, write_parquet
 from rrarank.errors import RrarankError
 
 SCHEMAS = Path(__file__).parent / "ubi-1.3.0"
-TEAMS = {"experiment": "e", "design": "team-draft", "teams": ["x", "y"], "fallback": {"y": "out of time"}}
+TEAMS: dict[str, JsonValue] = {
+    "experiment": "e",
+    "design": "team-draft",
+    "teams": ["x", "y"],
+    "fallback": {"y": "out of time"},
+}
 QUERY = LoggedQuery("i1", "u1", "2026-01-31T12:00:00Z", ("a", "b"), query_attributes=TEAMS)
 CLICK = click(QUERY, 2, "2026-01-31T12:00:03.250Z", {"dwell_time": 41.5})
 
@@ -80,7 +86,7 @@ def test_what_other_loggers_write_is_read(tmp_path):
     [
         ({"timestamp": "yesterday"}, "timestamp: invalid isoformat string: 'yesterday'"),
         ({"query_id": "x" * 101}, "query_id: string should have at most 100 characters"),
-        ({"query_response_hit_ids": "a"}, "query_response_hit_ids: input should be a valid tuple"),
+        ({"query_response_hit_ids": "a"}, "query_response_hit_ids: input should be a valid array"),
     ],
 )
 def test_faults_name_the_field(tmp_path, change, fault):
