@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from rrarank.data.documents import json_object
 from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery, click, entry_of, iso_time
+from rrarank.data.ubi_files import read_log
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import read_lines
 from rrarank.storage.packed import unpacked
@@ -74,6 +75,19 @@ class _Row:
 
 
 _CLICKED = {"1": True, "0": False, "true": True, "false": False, "": False}
+
+
+def open_log(place: str | Path, columns: ClickColumns | None = None) -> Log:
+    """A folder in UBI's schema, or a file of clicks by its columns.
+
+    Raises:
+        RrarankError: nothing is there, or it is malformed.
+    """
+    if Path(place).is_dir():
+        return read_log(place)
+    if not Path(place).exists():
+        raise RrarankError(f"{place}: no such log; expected a folder of ubi_queries* and ubi_events*, or a file")
+    return read_click_log(place, columns)
 
 
 def read_click_log(path: str | Path, columns: ClickColumns | None = None) -> Log:
