@@ -31,6 +31,7 @@ OWNERS = {
     "fastapi_offline": {"serve"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
+    "opentelemetry": {"serve/telemetry"},
     "asgi_correlation_id": {"serve"},
     "prometheus_client": {"serve"},
     "prometheus_fastapi_instrumentator": {"serve"},

@@ -16,8 +16,9 @@ from rrarank.serve.job import ServeJob, check_extra, serve_reranker
 from rrarank.serve.models import ModelSettings
 
 WHERE = ("host", "port", "keys", "no_keys", "cors", "index")
+RUN = ("workers", "otel")
 ONLINE = ("experiment", "log", "log_text", "log_addresses", "log_fsync", "log_max_bytes")
-LIMITS = tuple(name for name in ServeConfig.model_fields if name not in (*WHERE, *ONLINE, "models"))
+LIMITS = tuple(name for name in ServeConfig.model_fields if name not in (*WHERE, *RUN, *ONLINE, "models"))
 
 
 def main(arguments: Arguments = None) -> int:
@@ -30,8 +31,9 @@ def parser() -> argparse.ArgumentParser:
     every = f"each flag may also be set as {PREFIX}…, e.g. {PREFIX}PORT, or in the file of --config"
     where = parser.add_argument_group("address and access", every)
     limits = parser.add_argument_group("limits; a request beyond them is refused")
+    run = parser.add_argument_group("processes and traces")
     online = parser.add_argument_group("experiments and logs", "for requests that name their user in the field ubi")
-    for group, names in ((where, WHERE), (limits, LIMITS), (online, ONLINE)):
+    for group, names in ((where, WHERE), (run, RUN), (limits, LIMITS), (online, ONLINE)):
         for name in names:
             _add_setting(group, name)
     tables = (

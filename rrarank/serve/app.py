@@ -32,11 +32,11 @@ def create_app(service: Service) -> FastAPI:
         yield
         service.worker.close()
         service.trial.close()
+        service.tracing.close()
 
     # Its /docs and /redoc load nothing from another host.
     app = FastAPIOffline(title="rrarank", version=metadata.version("rrarank"), lifespan=lifespan)
     app.state.service = service
-    service.metrics.watch_waiting(lambda: service.worker.waiting)
     app.include_router(keyed)
     app.include_router(open_to_all)
     app.add_exception_handler(HTTPException, _refusal)
@@ -44,6 +44,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Watch, log=service.log)  # the last added is the outermost
     service.metrics.instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
+    service.tracing.instrument(app)
     if origins := service.config.cors.split():
         # No cookies are used, so none are allowed; a page sends its key in a header.
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=ASKED)

@@ -46,6 +46,12 @@ class ServeConfig(BaseModel):
     log_max_bytes: Count = Field(
         default=100_000_000, description="most bytes of a file of the log; a new one begins then, and each day"
     )
+    workers: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, description="processes behind the port, each with models, a queue and limits of its own"
+    )
+    otel: bool = Field(
+        default=False, description="send spans to OpenTelemetry, as the variables OTEL_… say; needs the extra otel"
+    )
     queue: Count = Field(default=64, description="most requests that wait")
     # Cohere advises at most 1,000 documents, and a first stage gives as many.
     max_documents: Count = Field(default=1_000, description="most documents of a request")

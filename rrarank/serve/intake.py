@@ -22,6 +22,7 @@ from rrarank.serve.models import Models
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
+from rrarank.serve.tracing import Tracing
 from rrarank.serve.trial import Trial
 from rrarank.serve.watch import Metrics
 
@@ -52,6 +53,7 @@ class Service:
     log: Callable[[str], None]
     trial: Trial = field(default_factory=Trial)
     started: int = field(default_factory=lambda: int(time.time()))
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 def service_of(request: Request) -> Service:

@@ -38,6 +38,7 @@ class Worker:
         limit: most requests that wait, besides those of the current round.
         max_tokens: most tokens of a request's pairs, where the reranker scores pairs one by one.
         report: called after each round with its model, requests, pairs and seconds.
+        tell_waiting: called with the number of requests that wait, when it changes.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Worker:
         limit: int,
         max_tokens: int = 2**31,
         report: Report = lambda *_: None,
+        tell_waiting: Callable[[int], object] = lambda _: None,
     ) -> None:
-        self._limit, self._report = limit, report
+        self._limit, self._report, self._tell_waiting = limit, report, tell_waiting
         self._scorers = {name: _scorer(name, reranker, max_tokens) for name, reranker in rerankers.items()}
         self._first = next(iter(rerankers))
         self._jobs: list[Job] = []
@@ -69,8 +71,13 @@ class Worker:
             if self._count() >= self._limit:
                 self._make_room(job)
             self._jobs.append(job)
+            self._tell()
             self._changed.notify()
+        job.answer.add_done_callback(lambda _: self._tell())  # it may be cancelled at any time
         return job.answer
+
+    def _tell(self) -> None:
+        self._tell_waiting(self.waiting)
 
     @property
     def waiting(self) -> int:
@@ -113,6 +120,7 @@ class Worker:
             self._report(jobs[0].scorer.model, len(jobs), pairs, seconds)
             with self._changed:
                 self._jobs += left
+                self._tell()
 
     def _take(self) -> list[Job]:
         """The requests of the next round: as many of a model as fit, at least one; empty at the end."""
@@ -120,7 +128,11 @@ class Worker:
             self._changed.wait_for(lambda: self._count() or self._closing)
             taken = _round_of(self._in_order())
             self._jobs = [job for job in self._jobs if job not in taken]
-            return taken
+            self._tell()
+        for job in taken:
+            if "queue" not in job.times:
+                job.spent("queue", job.submitted)
+        return taken
 
     def _in_order(self) -> list[Job]:
         if next(self._rounds) % OLDEST_EVERY == 0:

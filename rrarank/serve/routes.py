@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Request, Response, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, RootModel
 
 from rrarank.data.types import Query
@@ -165,7 +165,7 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
 @keyed.get("/metrics", response_class=PlainTextResponse, responses=_errors(401, 421))
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
-    return Response(generate_latest(service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(service_of(request).metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
 
 @keyed.get("/v1/models", response_model=ModelList, responses=_errors(401, 421))
@@ -245,7 +245,9 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
         with _refused_when_full():
             answer = asyncio.wrap_future(service_of(request).worker.submit(asked, model.name))
         found.append(await _answered(request, answer))
-    note(request, together=max((one.together for one in found), default=0))
+        service.tracing.record(found[-1].times)
+    waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6
+    note(request, waited_ms=round(waited_ms, 1), together=max((one.together for one in found), default=0))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -10,13 +11,17 @@ from datetime import UTC, datetime
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_fastapi_instrumentator import Instrumentator, metrics
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rrarank.serve.tracing import trace_of
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable: the folder that workers share
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
 OTHERS_PER_SECOND = 50  # lines of refused requests: a flood of them must not fill the disk
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -35,6 +40,7 @@ class Watch:
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), 0
         scope.setdefault("state", {})["notes"] = {}
+        scope["state"]["notes"].update(trace_of(scope))
 
         async def send_and_see(message: Message) -> None:
             nonlocal status
@@ -110,15 +116,21 @@ class Metrics:
         self._scoring = Histogram(
             "rrarank_batch_seconds", "Time to score a batch", _MODEL, buckets=_SECONDS, registry=own
         )
-        self._waiting = Gauge("rrarank_waiting", "Requests that wait for a round", registry=own)
+        waiting = "Requests that wait for a round"
+        self.waiting = Gauge("rrarank_waiting", waiting, registry=own, multiprocess_mode="livesum")
         route = ("handler", *_MODEL)
         self._requests = Counter("rrarank_requests", "Requests by route", [*route, "status"], registry=own)
         self._seconds = Histogram(
             "rrarank_request_seconds", "Time of requests by route", route, buckets=_SECONDS, registry=own
         )
 
-    def watch_waiting(self, waiting: Callable[[], float]) -> None:
-        self._waiting.set_function(waiting)
+    def page(self) -> bytes:
+        """Of this process or, where it is one of several workers, of all of them."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
 
     def scored(self, model: str, requests: int, pairs: int, seconds: float) -> None:
         self._together.labels(model).observe(requests)
