@@ -240,10 +240,11 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
         HTTPException: 413 too many documents or characters, 429 the queue is full; and as `_answered`.
     """
     _check_size(request, requests)
+    service = service_of(request)
     found = []
     for asked in requests:
         with _refused_when_full():
-            answer = asyncio.wrap_future(service_of(request).worker.submit(asked, model.name))
+            answer = asyncio.wrap_future(service.worker.submit(asked, model.name))
         found.append(await _answered(request, answer))
         service.tracing.record(found[-1].times)
     waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6
