@@ -28,6 +28,7 @@ COMMANDS = {
     "ablation seeds": "two ways to train, over queries and seeds",
     "serving load": "latencies, refusals and memory under load",
     "serving clients": "other makers' clients against a real server",
+    "serving online": "an experiment from server to verdict, with simulated users",
     "serving llm_rate": "LLM questions answered per second",
     "quality calibration": "whether predicted relevance holds, and precision wanted and got",
     "quality interpolation": "first stage, student, and both joined",
