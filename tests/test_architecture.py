@@ -53,7 +53,7 @@ OWNERS = {
     "openvino": {"rerankers/backends/openvino"},
 }
 MODEL_LIBRARIES = {"torch", "transformers", "sentence_transformers"}
-MODEL_ROOMS = {"rerankers", "train", "export", "storage/model_folders", "sources/dense", "llm/local"}
+MODEL_ROOMS = {"rerankers", "train", "export", "storage/model_folders", "sources/dense", "llm/local", "llm/tokenizer"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

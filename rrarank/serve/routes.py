@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from asgi_correlation_id import correlation_id
@@ -21,7 +22,7 @@ from rrarank.data.types import Query
 from rrarank.engine.experiment import Experiment, Shown
 from rrarank.engine.floor import Floor
 from rrarank.serve.events import Asker, Noted
-from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as, service_of
+from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, key_of, refused_as, service_of
 from rrarank.serve.models import Served
 from rrarank.serve.options import arranged, check_scores, within_budget
 from rrarank.serve.page import page_response
@@ -148,7 +149,8 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
     _check_limit("characters", len(wanted.query), service.config.max_characters)
     experiment = service.trial.entered(wanted.ubi)
     with _refused_when_full():
-        answer = service.search.find(wanted.query, max(wanted.hits, experiment.depth if experiment else 0))
+        depth = max(wanted.hits, experiment.depth if experiment else 0)
+        answer = service.search.find(wanted.query, depth, key_of(request))
     found = await _answered(request, answer)
     about = Shown([str(place) for place in range(len(found.candidates))])
     if experiment is not None:
@@ -244,7 +246,7 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
     found = []
     for asked in requests:
         with _refused_when_full():
-            answer = asyncio.wrap_future(service.worker.submit(asked, model.name))
+            answer = asyncio.wrap_future(service.worker.submit(asked, model.name, key_of(request)))
         found.append(await _answered(request, answer))
         service.tracing.record(found[-1].times)
     waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6
@@ -253,9 +255,11 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
 
 
 def _check_size(request: Request, requests: Sequence[Asked]) -> None:
-    config = service_of(request).config
+    config, key = service_of(request).config, key_of(request)
     documents, characters = sum(len(one.texts) for one in requests), sum(one.characters for one in requests)
     _check_limit("documents", documents, config.max_documents)
+    if key.documents is not None and documents > key.documents:
+        raise HTTPException(413, f"{documents:,} documents, expected at most {key.documents:,} with this key")
     _check_limit("characters", characters, config.max_characters)
     note(request, documents=documents, characters=characters)
 
@@ -265,8 +269,8 @@ async def _drafted(
 ) -> Shown:
     """The experiment's list, by positions; the server's log says which rankers did not answer."""
     assert user is not None  # who has entered is known
-    worker = service_of(request).worker
-    making = drafted(experiment, worker, user.client_id, asked, length)
+    submit = partial(service_of(request).worker.submit, key=key_of(request))
+    making = drafted(experiment, submit, user.client_id, asked, length)
     about = await _answered(request, asyncio.ensure_future(making))
     note(request, experiment=experiment.name, **{f"fallback {name}": why for name, why in about.fallback.items()})
     return about

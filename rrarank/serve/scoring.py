@@ -15,6 +15,7 @@ from rrarank.engine.batches import Ids
 from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.errors import RrarankError
+from rrarank.serve.keys import NOBODY, Key
 
 ROUND_S = 0.1  # what a round should take
 ROUND_PAIRS = 256  # most pairs of a round if the reranker does not score pairs one by one
@@ -71,10 +72,11 @@ class Job:
     Args:
         number: counts the requests in the order in which they came.
         scorer: of the model that is asked.
+        key: of the client.
     """
 
-    def __init__(self, asked: Asked, number: int, scorer: Scorer) -> None:
-        self.asked, self.number, self.scorer = asked, number, scorer
+    def __init__(self, asked: Asked, number: int, scorer: Scorer, key: Key = NOBODY) -> None:
+        self.asked, self.number, self.scorer, self.key = asked, number, scorer, key
         self.answer: Future[Ranked] = Future()
         self.times: dict[str, tuple[int, int]] = {}
         self.submitted = time.time_ns()

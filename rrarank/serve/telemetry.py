@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import Scope
 
 from rrarank.errors import RrarankError
 from rrarank.extras import importing
 from rrarank.serve.scoring import Times
-from rrarank.serve.tracing import Tracing
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from rrarank.serve.tracing import NO_TELEMETRY, Tracing
 
 PROTOCOL = "http/protobuf"
-NOT_TRACED = r"^(?!.*/(?:rerank|score|search)$)"  # pages and what a monitor asks for
 
 
 def check_telemetry() -> None:
@@ -27,7 +24,6 @@ def check_telemetry() -> None:
     """
     with importing("otel"):
         import opentelemetry.exporter.otlp.proto.http.trace_exporter
-        import opentelemetry.instrumentation.fastapi
         import opentelemetry.sdk.trace  # noqa: F401
     for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if os.environ.get(variable, PROTOCOL) != PROTOCOL:
@@ -52,18 +48,17 @@ class Telemetry(Tracing):
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("rrarank", version)
 
-    def instrument(self, app: FastAPI) -> None:
-        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-        from opentelemetry.metrics import NoOpMeterProvider
+    @property
+    def config(self) -> TelemetryConfig:
+        return {**NO_TELEMETRY, "tracing": True, "tracer_provider": self._provider, "exclude": _is_no_question}
 
-        FastAPIInstrumentor.instrument_app(
-            app,
-            server_request_hook=_keep_ids,
-            tracer_provider=self._provider,
-            meter_provider=NoOpMeterProvider(),
-            excluded_urls=NOT_TRACED,
-            exclude_spans=["receive", "send"],
-        )
+    def trace_of(self, scope: Scope) -> Mapping[str, str]:
+        from opentelemetry.trace import get_current_span
+
+        ids = get_current_span().get_span_context()
+        if not ids.is_valid:
+            return super().trace_of(scope)
+        return {"trace_id": f"{ids.trace_id:032x}", "span_id": f"{ids.span_id:016x}"}
 
     def record(self, times: Times) -> None:
         for name, (start, end) in times.items():
@@ -73,9 +68,6 @@ class Telemetry(Tracing):
         self._provider.shutdown()
 
 
-def _keep_ids(span: Any, scope: Scope) -> None:
-    """For the log."""
-    ids = span.get_span_context()
-    if ids.is_valid:
-        trace = {"trace_id": f"{ids.trace_id:032x}", "span_id": f"{ids.span_id:016x}"}
-        scope.setdefault("state", {})["trace"] = trace
+def _is_no_question(scope: Scope) -> bool:
+    """Pages, and what a monitor asks for, make no spans."""
+    return bool(scope["method"] != "POST")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,9 +20,12 @@ from rrarank.serve.config import ServeConfig
 from rrarank.serve.event_log import EventLog
 from rrarank.serve.events import Asker, Noted, Placed
 from rrarank.serve.options import Options, by_first_stage
-from rrarank.serve.queue import Full, Worker
+from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.wire import CandidatesReply, CandidatesRequest, Heading, RerankReply, RerankRequest
+
+Submit = Callable[[Asked, str], Future[Ranked]]
+"""Has a model of that name rank the texts."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def _check(experiment: Experiment, config: ServeConfig, names: Sequence[str]) ->
 # -- what an experiment shows -----------------------------------------------------------------------------------------
 
 
-async def drafted(experiment: Experiment, worker: Worker, user: str, asked: Asked, length: int | None) -> Shown:
+async def drafted(experiment: Experiment, submit: Submit, user: str, asked: Asked, length: int | None) -> Shown:
     """The experiment's list; its ids are the positions of the texts.
 
     Args:
@@ -124,21 +128,21 @@ async def drafted(experiment: Experiment, worker: Worker, user: str, asked: Aske
     """
     first = [str(place) for place in by_first_stage(asked)]
     needed = experiment.needed(user)
-    found = await asyncio.gather(*(_ranking(experiment, worker, name, asked, first) for name in needed))
+    found = await asyncio.gather(*(_ranking(experiment, submit, name, asked, first) for name in needed))
     rankings = {name: order for name, (order, _) in zip(needed, found, strict=True)}
     fallback = {name: why for name, (_, why) in zip(needed, found, strict=True) if why}
     return show(experiment, user, asked.query, rankings, fallback, length or None)
 
 
 async def _ranking(
-    experiment: Experiment, worker: Worker, name: str, asked: Asked, first: Sequence[str]
+    experiment: Experiment, submit: Submit, name: str, asked: Asked, first: Sequence[str]
 ) -> tuple[Sequence[str], str]:
     """A ranker's order, or the first stage's and why it stands in."""
     model = experiment.rankers[name].model
     if model == FIRST_STAGE:
         return first, ""
     try:
-        answer = asyncio.wrap_future(worker.submit(asked, model))
+        answer = asyncio.wrap_future(submit(asked, model))
         ranked = await asyncio.wait_for(answer, experiment.timeout_ms / 1000)
     except Full:
         return first, "queue full"

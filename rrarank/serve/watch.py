@@ -6,7 +6,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from asgi_correlation_id import correlation_id
@@ -19,8 +19,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rrarank.serve.tracing import trace_of
-
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable: the folder that workers share
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
 OTHERS_PER_SECOND = 50  # lines of refused requests: a flood of them must not fill the disk
@@ -32,15 +30,16 @@ _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Watch:
     """ASGI middleware that logs requests; a bug in a handler becomes a 500 and a log line that says where."""
 
-    def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:
-        self.app, self.log = app, Throttle(log)
+    def __init__(
+        self, app: ASGIApp, log: Callable[[str], None], trace_of: Callable[[Scope], Mapping[str, str]]
+    ) -> None:
+        self.app, self.log, self.trace_of = app, Throttle(log), trace_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), 0
-        scope.setdefault("state", {})["notes"] = {}
-        scope["state"]["notes"].update(trace_of(scope))
+        scope.setdefault("state", {})["notes"] = {**self.trace_of(scope)}
 
         async def send_and_see(message: Message) -> None:
             nonlocal status

@@ -167,4 +167,5 @@ def test_a_setting_that_is_none_of_the_rerankers_is_refused():
     with pytest.raises(RrarankError) as error:
         load_reranker("bm25", k1=0.9)
     known = "model, device, threads, batch_size, max_length, backend, precision, allow_pickle, calibration"
+    known += ", instruction, query_prompt, document_prompt"
     assert str(error.value) == f"bm25: no setting 'k1' (known: {known})"

@@ -110,7 +110,7 @@ import sys
 from rrarank.serve.__main__ import main
 from rrarank.serve import app, workers
 assert main(["--port", "0", "--model", "/nowhere"]) == 4
-sys.exit(any(name.startswith("opentelemetry") for name in sys.modules))
+sys.exit(any(name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")) for name in sys.modules))
 """
 
 

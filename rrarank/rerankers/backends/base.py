@@ -23,10 +23,14 @@ class CrossEncoderConfig(RerankerConfig):
     Args:
         batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
         relevant: of two labels, the name of the one that means relevant; empty to tell by the names.
+        format: of a causal language model's prompt (`formats.FORMATS`); empty to tell by its folder.
+        cutoff_layers: of a layer-wise model, how many layers to run; 0 for all.
     """
 
     batch_tokens: int = 0
     relevant: str = ""
+    format: str = ""
+    cutoff_layers: int = 0
 
 
 class Backend(Protocol):
