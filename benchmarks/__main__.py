@@ -30,6 +30,7 @@ COMMANDS = {
     "serving beside": "latencies beside other servers with the same weights, and beside the bare engine",
     "serving start": "from the start of the server to its first answer, with torch and without",
     "serving clients": "other makers' clients against a real server",
+    "serving online": "an experiment from server to verdict, with simulated users",
     "serving llm_rate": "LLM questions answered per second",
     "quality calibration": "whether predicted relevance holds, and precision wanted and got",
     "quality interpolation": "first stage, student, and both joined",
