@@ -42,7 +42,7 @@ def test_intervals_hold_no_preference_where_there_is_none():
 def test_parts_are_corrected_together():
     rng = np.random.default_rng(7)
     parts = [preference("new", part, range(40), rng.choice([1, 1, -1], 40).tolist()) for part in ("all", "short")]
-    assert [one.holm for one in corrected(parts)][0] >= parts[0].p
+    assert corrected(parts)[0].holm >= parts[0].p
 
 
 def test_nobody_clicked():
