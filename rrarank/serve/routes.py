@@ -25,7 +25,7 @@ from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as,
 from rrarank.serve.options import arranged, check_scores, within_budget
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
-from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TeiRequest
+from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TextsOrDocuments
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
@@ -33,6 +33,7 @@ from rrarank.serve.wire import (
     Heading,
     Health,
     RerankReply,
+    RerankRequest,
     SearchReply,
     SearchRequest,
     ShapedRequest,
@@ -82,13 +83,17 @@ async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     found = arranged(ranked, fitting, wanted, floor, relevance)
     left = len(asked.texts) - len(fitting.texts)
     warnings = [f"budget_ms: the last {left:,} of {len(asked.texts):,} documents did not fit, and are left out"]
-    heading = Heading(correlation_id.get() or "", service.model, request.url.path[2], by, warnings if left else ())
+    version = "2" if request.url.path.startswith("/v2") else "1"
+    said = None if wanted.relevance_score == "sigmoid" else by
+    heading = Heading(correlation_id.get() or "", service.model, version, said, warnings if left else ())
     return _json(wanted.reply(found.ranked, heading, found.own))
 
 
-@keyed.post("/rerank", response_model=list[TeiRank], responses=_REFUSED)
-async def rerank_texts(request: Request, wanted: TeiRequest) -> Response:
-    """The shape of text-embeddings-inference."""
+@keyed.post("/rerank", response_model=list[TeiRank] | RerankReply, responses=_REFUSED)
+async def rerank_texts(request: Request, wanted: TextsOrDocuments) -> Response:
+    """The shape of text-embeddings-inference, or documents as in /v1/rerank."""
+    if isinstance(wanted, RerankRequest):
+        return await rerank(request, wanted)
     [ranked] = await _ranked(request, [wanted.asked()])
     reply = RootModel[list[TeiRank]](wanted.reply(ranked))
     return _json(reply)

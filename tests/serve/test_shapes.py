@@ -7,11 +7,11 @@ import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 import rrarank
+from benchmarks.serving.calls import CALLS, KEY
 from rrarank.data.types import Hit, Run
 
 QUERY = "what is a cat"
 TEXTS = ["the dog sat", "a cat is a cat", "tea and bread", "the cat sat", "the dog sat"]
-KEY = "a-key-of-these-tests"
 HEADERS = {"authorization": f"Bearer {KEY}"}
 
 
@@ -77,6 +77,33 @@ def test_tei_refuses_what_it_would_ignore(server, body, said):
     reply = server.post(body, "/rerank", headers=HEADERS)
     assert reply.status_code == 422
     assert reply.json()["message"].startswith(said)
+
+
+def test_tei_returns_as_many_as_its_connectors_ask_for(server, scores):
+    ranks = server.post({"query": QUERY, "texts": TEXTS, "top_n": 2}, "/rerank", headers=HEADERS).json()
+    assert [one["index"] for one in ranks] == best_first(scores(QUERY, TEXTS))[:2]
+    assert len(server.post({"query": QUERY, "texts": TEXTS, "top_n": 9}, "/rerank", headers=HEADERS).json()) == 5
+
+
+def test_documents_sent_to_the_path_of_tei_are_answered_as_by_v1(server):
+    body = {"query": QUERY, "documents": [*TEXTS[:4], {"text": TEXTS[4]}], "top_n": 3, "return_documents": True}
+    there, here = (server.post(body, path, headers=HEADERS).json() for path in ("/v1/rerank", "/rerank"))
+    assert len(here["results"]) == 3
+    assert here | {"id": ""} == there | {"id": ""}
+    refused = server.post({"query": QUERY, "documents": [1]}, "/rerank", headers=HEADERS)
+    assert refused.json()["message"].startswith("documents.0.str: input should be a valid string")
+
+
+# -- requests as other clients' documentation has them ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, (package, _) in CALLS.items() if not package])
+def test_a_request_as_documented_gets_the_same_order_and_scores(server, scores, name):
+    expected = scores(QUERY, TEXTS)
+    _, ask = CALLS[name]
+    found = ask(server.url, QUERY, TEXTS)
+    assert [place for place, _ in found] == best_first(expected)
+    assert [score for _, score in found] == pytest.approx([sigmoid(expected[place]) for place, _ in found], abs=1e-6)
 
 
 # -- vLLM -------------------------------------------------------------------------------------------------------------
