@@ -134,10 +134,10 @@ def haystack_cohere(url: str, query: str, texts: Sequence[str]) -> Found:
     return haystack(CohereRanker(model="any", api_key=key, api_base_url=url, top_k=len(texts)), query, texts)
 
 
-@call("HuggingFaceTEIRanker", "haystack-ai")
+@call("HuggingFaceTEIRanker", "huggingface-api-haystack")
 def haystack_tei(url: str, query: str, texts: Sequence[str]) -> Found:
-    from haystack.components.rankers import HuggingFaceTEIRanker
     from haystack.utils import Secret
+    from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
 
     ranker = HuggingFaceTEIRanker(url=url, top_k=len(texts), token=Secret.from_token(KEY))
     return haystack(ranker, query, texts)
@@ -245,6 +245,18 @@ def elasticsearch_custom(url: str, query: str, texts: Sequence[str]) -> Found:
 
 
 ELASTICSEARCH = '{"query": ${query}, "documents": ${input}, "relevance_score": "sigmoid"}'
+
+
+@call("shape of a search reply's hits")
+def vespa(url: str, query: str, texts: Sequence[str]) -> Found:
+    """The reply of `/search/` by https://docs.vespa.ai/en/reference/default-result-format.html, as docs/guides/vespa.md
+    re-ranks it."""
+    hits = [{"id": f"id:docs:doc::{place}", "relevance": 1 / (1 + place)} for place in range(len(texts))]
+    hits = [hit | {"source": "docs", "fields": {"body": text}} for hit, text in zip(hits, texts, strict=True)]
+    found = {"root": {"id": "toplevel", "relevance": 1.0, "fields": {"totalCount": len(texts)}, "children": hits}}
+    documents = [hit["fields"] for hit in found["root"]["children"]]
+    reply = post(f"{url}/v1/rerank", {"query": query, "documents": documents, "rank_fields": ["body"]})
+    return [(one["index"], one["relevance_score"]) for one in reply["results"]]
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ CLIENTS = (
         {"CohereRerank": "relevance", "TextEmbeddingInference": "sigmoid", "JinaRerank": "relevance"},
     ),
     Client(
-        "haystack", ("haystack-ai", "cohere-haystack"), {"CohereRanker": "relevance", "HuggingFaceTEIRanker": "sigmoid"}
+        "haystack",
+        ("cohere-haystack", "huggingface-api-haystack"),
+        {"CohereRanker": "relevance", "HuggingFaceTEIRanker": "sigmoid"},
     ),
     Client("openai", ("openai",), {"client.post('/score')": "sigmoid"}),
     Client("plain HTTP, as Jina's", (), {"POST /v1/rerank": "relevance"}),
@@ -77,6 +79,7 @@ CLIENTS = (
         },
     ),
     Client("OpenSearch", (), {"shape of the rerank processor's connector": "sigmoid"}),
+    Client("Vespa", (), {"shape of a search reply's hits": "relevance"}),
     Client(
         "Elasticsearch",
         (),

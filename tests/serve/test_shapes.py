@@ -1,15 +1,18 @@
 """Each client's shape of request and reply, against the scores of `rerank_run`; Cohere's real client among them."""
 
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 import rrarank
-from benchmarks.serving.calls import CALLS, KEY
+from benchmarks.serving.calls import CALLS, ELASTICSEARCH, KEY, OPENSEARCH
 from rrarank.data.types import Hit, Run
 
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 QUERY = "what is a cat"
 TEXTS = ["the dog sat", "a cat is a cat", "tea and bread", "the cat sat", "the dog sat"]
 HEADERS = {"authorization": f"Bearer {KEY}"}
@@ -104,6 +107,17 @@ def test_a_request_as_documented_gets_the_same_order_and_scores(server, scores, 
     found = ask(server.url, QUERY, TEXTS)
     assert [place for place, _ in found] == best_first(expected)
     assert [score for _, score in found] == pytest.approx([sigmoid(expected[place]) for place, _ in found], abs=1e-6)
+
+
+def blocks(page):
+    return [json.loads(one) for one in re.findall(r"```json\n(.*?)```", (GUIDES / page).read_text(), re.DOTALL)]
+
+
+def test_the_guides_show_the_requests_that_are_tested():
+    assert blocks("opensearch.md")[0]["actions"][0]["request_body"] == OPENSEARCH
+    assert blocks("elasticsearch.md")[0]["service_settings"]["request"] == ELASTICSEARCH
+    [sql] = re.findall(r'SEARCH = """.*?"""', (GUIDES / "postgresql.md").read_text(), re.DOTALL)
+    assert sql in (GUIDES.parents[1] / "examples" / "postgresql_rerank.py").read_text()
 
 
 # -- vLLM -------------------------------------------------------------------------------------------------------------
