@@ -101,14 +101,45 @@ def _type(action: argparse.Action) -> Any:
 
 def _read(path: str, known: Mapping[str, object]) -> dict[str, object]:
     """The settings of a TOML or YAML file; `max-documents` and `max_documents` are the same."""
-    content = _toml(path) if Path(path).suffix.lower() == ".toml" else read_yaml(path)
+    return _named(_content(path), known, path)
+
+
+def _content(path: str | Path) -> Mapping[str, object]:
+    return _toml(path) if Path(path).suffix.lower() == ".toml" else read_yaml(path)
+
+
+def _named(content: Mapping[str, object], known: Mapping[str, object], where: str) -> dict[str, object]:
     read = {str(name).replace("-", "_"): value for name, value in content.items()}
     if odd := next((name for name in read if name not in known), ""):
-        raise RrarankError(f"{path}: no setting {odd!r}{did_you_mean(odd, known)} (known: {', '.join(known)})")
+        raise RrarankError(f"{where}: no setting {odd!r}{did_you_mean(odd, known)} (known: {', '.join(known)})")
     return read
 
 
-def _toml(path: str) -> Mapping[str, object]:
+def read_tables(path: str | Path, parser: argparse.ArgumentParser) -> dict[str, dict[str, object]]:
+    """Name -> settings, of a TOML or YAML file of tables whose settings are named as the parser's flags are.
+
+    Raises:
+        RrarankError: the file cannot be read, it has no table, or a setting is unknown or not of its kind.
+    """
+    known = _settable(parser)
+    kind = create_model("Table", **{name: (_type(action) | None, None) for name, action in known.items()})  # type: ignore[call-overload]
+    found = {}
+    for table, content in _content(path).items():
+        where = f"{path}: {table}"
+        if not isinstance(content, dict):
+            raise RrarankError(f"{where}: {content!r:.40}, expected a table of settings such as [{table}]")
+        named = _named(content, known, where)
+        try:
+            found[str(table)] = kind(**named).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            name, fault = _first_fault(error)
+            raise RrarankError(f"{where}: {name.replace('_', '-')} {fault}") from None
+    if not found:
+        raise RrarankError(f"{path}: no table; expected one for each name")
+    return found
+
+
+def _toml(path: str | Path) -> Mapping[str, object]:
     try:
         return tomllib.loads(read_text(path, MOST_CHARACTERS))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -117,11 +148,15 @@ def _toml(path: str) -> Mapping[str, object]:
 
 def fault_of(error: ValidationError, sources: Mapping[str, str]) -> RrarankError:
     """One line that names the flag, the variable or the file's setting."""
-    fault = error.errors()[0]
-    name = str(fault["loc"][0])
+    name, fault = _first_fault(error)
     flag, source = f"--{name.replace('_', '-')}", sources.get(name, COMMAND_LINE)
     where = flag if source == COMMAND_LINE else f"{source}: {flag[2:]}" if Path(source).suffix else source
-    return RrarankError(f"{where} {fault['input']}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
+    return RrarankError(f"{where} {fault}")
+
+
+def _first_fault(error: ValidationError) -> tuple[str, str]:
+    fault = error.errors()[0]
+    return str(fault["loc"][0]), f"{fault['input']}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
 def shown_config(settings: Mapping[str, object], sources: Mapping[str, str]) -> str:

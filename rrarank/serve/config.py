@@ -24,9 +24,18 @@ class ServeConfig(BaseModel):
     )
     keys: str = Field(default="", description=f"file of API keys, one a line (default: the variable {KEYS_VARIABLE})")
     no_keys: bool = Field(default=False, description="accept requests from everyone who reaches --host")
+    models: Path | None = Field(
+        default=None, description="TOML or YAML file of models, each under the name that requests give"
+    )
     index: Path | None = Field(default=None, description="Lucene index with stored texts, for /v1/search")
     cors: str = Field(
         default="", description="origins whose pages may ask, such as https://a.example, separated by spaces; * for all"
+    )
+    workers: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, description="processes behind the port, each with models, a queue and limits of its own"
+    )
+    otel: bool = Field(
+        default=False, description="send spans to OpenTelemetry, as the variables OTEL_… say; needs the extra otel"
     )
     queue: Count = Field(default=64, description="most requests that wait")
     # Cohere advises at most 1,000 documents, and a first stage gives as many.

@@ -1,10 +1,12 @@
-"""A reranker behind HTTP, started from Python or by the command."""
+"""Rerankers behind HTTP, started from Python or by the command."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from rrarank.cli.verbs import say
@@ -13,9 +15,12 @@ from rrarank.errors import RrarankError
 from rrarank.extras import check_installed
 from rrarank.serve.config import KEYS_VARIABLE, ServeConfig
 from rrarank.serve.keys import Keys, is_loopback, read_keys
+from rrarank.serve.models import ModelSettings, load_models
 
 if TYPE_CHECKING:
-    from rrarank.engine.reranker import Reranker
+    from fastapi import FastAPI
+
+    from rrarank.serve.tracing import Tracing
 
 LIBRARIES = (
     "asgi_correlation_id",
@@ -34,55 +39,89 @@ class ServeJob:
     Args:
         reranker: a registered name.
         settings: of the reranker, as `load_reranker` takes them; `backend="auto"` chooses the fastest back end.
+        models: several by the names that requests give, instead of the one of `reranker` and `settings`.
     """
 
     reranker: str = registry.DEFAULT
     settings: Mapping[str, object] = field(default_factory=dict)
     config: ServeConfig = field(default_factory=ServeConfig)
+    models: Mapping[str, ModelSettings] = field(default_factory=dict)
+
+    def wanted(self) -> Mapping[str, ModelSettings]:
+        """What to load, by name; "" is a model without a name of its own."""
+        return self.models or {"": ModelSettings(self.reranker, self.settings)}
 
 
 def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> None:
-    """Serve a reranker until SIGTERM or Ctrl-C, then answer what was accepted.
+    """Serve rerankers until SIGTERM or Ctrl-C, then answer what was accepted.
 
     Args:
         announce: called with the server's URL when it accepts requests.
 
     Raises:
         MissingPrerequisite: the extra `serve` is not installed.
-        RrarankError: the address, the keys, the index or the reranker cannot be used.
+        RrarankError: the address, the keys, the index or a reranker cannot be used.
     """
-    registry.check_known(job.reranker)
+    for one in job.wanted().values():
+        registry.check_known(one.reranker)
     config = job.config
     keys = read_keys(config.keys)
     _check_access(config, keys)
     check_extra()
+    if config.otel:
+        from rrarank.serve.telemetry import check_telemetry
+
+        check_telemetry()
+    from rrarank.serve.server import bind, listen, serve, url_of
+
+    sock = bind(config.host, config.port)  # before the models are loaded, which takes longer
+    wanted = {name: one.chosen().shared_by(config.workers) for name, one in job.wanted().items()}
+    build = partial(_app, config, keys, wanted)
+    if config.workers > 1:
+        from rrarank.serve.workers import serve_by_workers
+
+        serve_by_workers(build, sock, config, lambda: announce(url_of(sock)))
+    else:
+        app = build()
+        listen(sock)
+        announce(url_of(sock))
+        serve(app, sock, config.connections, config.timeout)
+    say("stopped; every accepted request is answered")
+
+
+def _app(config: ServeConfig, keys: Keys, wanted: Mapping[str, ModelSettings]) -> FastAPI:
+    """The application, its models loaded."""
     from rrarank.serve.app import create_app
     from rrarank.serve.intake import LargeBodies, Service
     from rrarank.serve.queue import Worker
     from rrarank.serve.search import Search
-    from rrarank.serve.server import bind, listen, serve, url_of
     from rrarank.serve.watch import Metrics
 
-    sock = bind(config.host, config.port)  # before the model is loaded, which takes longer
-    reranker = _load(job)
+    models, rerankers = load_models(wanted)
     metrics = Metrics()
     service = Service(
-        reranker=job.reranker,
-        model=reranker.model_name or job.reranker,
-        worker=Worker(reranker, config.queue, config.max_tokens, metrics.scored),
+        models=models,
+        worker=Worker(rerankers, config.queue, config.max_tokens, metrics.scored, metrics.waiting.set),
         metrics=metrics,
         config=config,
-        bodies=LargeBodies(config.max_memory),
+        bodies=LargeBodies(config.max_memory, shared=len(keys) > 1),
         keys=keys,
         local_only=is_loopback(config.host) and not keys,
-        search=Search(config.index, config.queue) if config.index else None,
+        search=Search(config.index, config.queue, shared=len(keys) > 1) if config.index else None,
         log=say,
-        relevance=reranker.relevance,
+        tracing=_tracing(config),
     )
-    listen(sock)
-    announce(url_of(sock))
-    serve(create_app(service), sock, connections=config.connections, timeout_s=config.timeout)
-    say("stopped; every accepted request is answered")
+    return create_app(service)
+
+
+def _tracing(config: ServeConfig) -> Tracing:
+    if not config.otel:
+        from rrarank.serve.tracing import Tracing
+
+        return Tracing()
+    from rrarank.serve.telemetry import Telemetry
+
+    return Telemetry(metadata.version("rrarank"))
 
 
 def check_extra() -> None:
@@ -102,14 +141,3 @@ def _check_access(config: ServeConfig, keys: Keys) -> None:
             f"--host {config.host}: without API keys everyone who reaches it could ask; give --keys FILE, "
             f"set {KEYS_VARIABLE}, or give --no-keys if you mean it"
         )
-
-
-def _load(job: ServeJob) -> Reranker:
-    settings = dict(job.settings)
-    if settings.get("backend") == "auto":
-        from rrarank.rerankers.backends.auto import choose_backend
-
-        choice = choose_backend(registry.configure(job.reranker, **settings))
-        say(f"--backend auto: {choice}")
-        settings |= {"backend": choice.backend, "precision": choice.precision}
-    return registry.load_reranker(job.reranker, **settings)

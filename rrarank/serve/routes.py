@@ -17,11 +17,12 @@ from fastapi import APIRouter, HTTPException, Request, Response, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, RootModel
 
 from rrarank.engine.floor import Floor
-from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, refused_as, service_of
+from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, key_of, refused_as, service_of
+from rrarank.serve.models import Served
 from rrarank.serve.options import arranged, check_scores, within_budget
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 REFUSALS = {
     401: "no API key, or a wrong one",
-    404: "the server has no index",
+    404: "the server has no such model, or no index",
     408: "the body was too slow",
     413: "too long, or too many documents",
     415: "the content-type is not JSON",
@@ -59,7 +60,7 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _SECURITY = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name="x-api-key", auto_error=False))]
-_REFUSED = _errors(401, 408, 413, 415, 421, 422, 429, 503)
+_REFUSED = _errors(401, 404, 408, 413, 415, 421, 422, 429, 503)
 _Reranked = RerankReply | CandidatesReply
 
 keyed = APIRouter(route_class=KeyedRoute, dependencies=_SECURITY)  # the dependencies only describe the keys
@@ -71,21 +72,22 @@ open_to_all = APIRouter(route_class=OpenRoute)
 async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     """Documents, or a first stage's candidates, by their relevance to the query."""
     service = service_of(request)
-    by, pace = service.relevance, service.worker.characters_s
+    model = model_of(request, wanted.model)
+    by, pace = model.relevance, service.worker.characters_s(model.name)
     with refused_as(422):
         wanted.check(calibrated=by is not None, pointwise=pace > 0)
         asked = await run_in_threadpool(wanted.asked)
         check_scores(asked, wanted)
         floor = Floor(wanted.min_score, wanted.min_relevance)
     fitting = within_budget(asked, wanted, pace)
-    [ranked] = await _ranked(request, [fitting])
+    [ranked] = await _ranked(request, model, [fitting])
     relevance = {place: by(score) for place, score in ranked.order} if by else {}
     found = arranged(ranked, fitting, wanted, floor, relevance)
     left = len(asked.texts) - len(fitting.texts)
     warnings = [f"budget_ms: the last {left:,} of {len(asked.texts):,} documents did not fit, and are left out"]
     version = "2" if request.url.path.startswith("/v2") else "1"
     said = None if wanted.relevance_score == "sigmoid" else by
-    heading = Heading(correlation_id.get() or "", service.model, version, said, warnings if left else ())
+    heading = Heading(correlation_id.get() or "", model.name, version, said, warnings if left else ())
     return _json(wanted.reply(found.ranked, heading, found.own))
 
 
@@ -94,7 +96,8 @@ async def rerank_texts(request: Request, wanted: TextsOrDocuments) -> Response:
     """The shape of text-embeddings-inference, or documents as in /v1/rerank."""
     if isinstance(wanted, RerankRequest):
         return await rerank(request, wanted)
-    [ranked] = await _ranked(request, [wanted.asked()])
+    model = model_of(request, wanted.model)
+    [ranked] = await _ranked(request, model, [wanted.asked()])
     reply = RootModel[list[TeiRank]](wanted.reply(ranked))
     return _json(reply)
 
@@ -103,13 +106,14 @@ async def rerank_texts(request: Request, wanted: TextsOrDocuments) -> Response:
 @keyed.post("/score", response_model=ScoreReply, responses=_REFUSED)
 async def score(request: Request, wanted: ScoreRequest) -> Response:
     """The shape of vLLM: a score for each pair, in the order of the request."""
+    model = model_of(request, wanted.model)
     with refused_as(422):
         asked = wanted.asked()
-    ranked = await _ranked(request, asked)
-    return _json(wanted.reply(ranked, Heading(correlation_id.get() or "", service_of(request).model, version="1")))
+    ranked = await _ranked(request, model, asked)
+    return _json(wanted.reply(ranked, Heading(correlation_id.get() or "", model.name, version="1")))
 
 
-@keyed.post("/v1/search", response_model=SearchReply, responses=_errors(404) | _REFUSED)
+@keyed.post("/v1/search", response_model=SearchReply, responses=_REFUSED)
 async def search(request: Request, wanted: SearchRequest) -> Response:
     """The index's best documents for a query, in the shape that `/v1/rerank` takes."""
     service = service_of(request)
@@ -117,7 +121,7 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
         raise HTTPException(404, "this server has no index; start it with --index DIR")
     _check_limit("characters", len(wanted.query), service.config.max_characters)
     with _refused_when_full():
-        answer = service.search.find(wanted.query, wanted.hits)
+        answer = service.search.find(wanted.query, wanted.hits, key_of(request))
     found = await _answered(request, answer)
     return _json(wanted.reply(found, service.search.name))
 
@@ -125,14 +129,14 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
 @keyed.get("/metrics", response_class=PlainTextResponse, responses=_errors(401, 421))
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
-    return Response(generate_latest(service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(service_of(request).metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
 
 @keyed.get("/v1/models", response_model=ModelList, responses=_errors(401, 421))
 async def models(request: Request) -> Response:
-    """The shape of OpenAI: the one model that is served."""
+    """The shape of OpenAI."""
     service = service_of(request)
-    return _json(ModelList(data=[ModelCard(id=service.model, created=service.started)]))
+    return _json(ModelList(data=[ModelCard(id=one.name, created=service.started) for one in service.models.served]))
 
 
 @open_to_all.get("/ready", response_model=Ready, responses=_errors(421, 503))
@@ -148,14 +152,16 @@ async def ready(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """What is served, and how much a request may ask for."""
     service, config = service_of(request), service_of(request).config
+    first = service.models.first
     return _json(
         Health(
             version=request.app.version,
-            reranker=service.reranker,
-            model=service.model,
+            reranker=first.reranker,
+            model=first.name,
+            models=[one.name for one in service.models.served],
             index=service.search.name if service.search else None,
             keys=bool(service.keys),
-            calibrated=service.relevance is not None,
+            calibrated=first.relevance is not None,
             waiting=service.worker.waiting,
             limits={
                 "queue": config.queue,
@@ -194,7 +200,19 @@ def _hash(contents: list[str]) -> str:
 # -- what handlers share ----------------------------------------------------------------------------------------------
 
 
-async def _ranked(request: Request, requests: Sequence[Asked]) -> list[Ranked]:
+def model_of(request: Request, wanted: str | None) -> Served:
+    """The model that a request names; the log and the metrics name it too.
+
+    Raises:
+        HTTPException: 404 there is no such model.
+    """
+    with refused_as(404):
+        model = service_of(request).models.pick(wanted)
+    note(request, model=model.name)
+    return model
+
+
+async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) -> list[Ranked]:
     """The answers to a client's queries, one after the other.
 
     Raises:
@@ -202,15 +220,20 @@ async def _ranked(request: Request, requests: Sequence[Asked]) -> list[Ranked]:
     """
     service = service_of(request)
     documents, characters = sum(len(one.texts) for one in requests), sum(one.characters for one in requests)
+    key = key_of(request)
     _check_limit("documents", documents, service.config.max_documents)
+    if key.documents is not None and documents > key.documents:
+        raise HTTPException(413, f"{documents:,} documents, expected at most {key.documents:,} with this key")
     _check_limit("characters", characters, service.config.max_characters)
     note(request, documents=documents, characters=characters)
     found = []
     for asked in requests:
         with _refused_when_full():
-            answer = asyncio.wrap_future(service.worker.submit(asked))
+            answer = asyncio.wrap_future(service.worker.submit(asked, model.name, key))
         found.append(await _answered(request, answer))
-    note(request, together=max((one.together for one in found), default=0))
+        service.tracing.record(found[-1].times)
+    waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6
+    note(request, waited_ms=round(waited_ms, 1), together=max((one.together for one in found), default=0))
     return found
 
 

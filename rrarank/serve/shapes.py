@@ -12,12 +12,13 @@ from typing_extensions import TypeAliasType
 from rrarank.data.calibration import sigmoid
 from rrarank.errors import RrarankError
 from rrarank.serve.scoring import Asked, Ranked
-from rrarank.serve.wire import Flag, Heading, RerankRequest, Text, TopN, Usage
+from rrarank.serve.wire import WHICH, Flag, Heading, RerankRequest, Text, TopN, Usage
 
 Texts = TypeAliasType("Texts", Annotated[list[Text], FailFast()])  # an alias of its own, so that `|` takes it
 
 
 class TeiRequest(BaseModel):
+    model: Text | None = Field(default=None, description=WHICH)
     query: Text = Field(min_length=1)
     texts: Texts
     raw_scores: Flag = Field(default=False, description="return the reranker's own scores, not their sigmoid")
@@ -60,7 +61,7 @@ TextsOrDocuments = Annotated[
 class ScoreRequest(BaseModel):
     """One text with one or many others, or as many pairs as both lists are long."""
 
-    model: Text | None = Field(default=None, description="ignored: the server has one model, which the reply names")
+    model: Text | None = Field(default=None, description=WHICH)
     text_1: Text | Texts = Field(validation_alias=AliasChoices("text_1", "queries", "query"))
     text_2: Text | Texts = Field(validation_alias=AliasChoices("text_2", "documents", "items"))
     truncate_prompt_tokens: JsonValue = Field(default=None, description="accepted: long texts are always truncated")

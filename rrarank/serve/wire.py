@@ -39,6 +39,8 @@ Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Field(strict=True, ge=-FLOAT32, le=FLOAT32)]
 TopN = Annotated[int, Field(strict=True, ge=0), AsWhole]
 
+WHICH = "name of a model of /v1/models (default: the first); a server of one model without a name takes any"
+
 _TEXT = {"type": ["string", "integer"]}
 _NONE: dict[str, object] = {"type": "null"}
 _TITLE = {"anyOf": [_TEXT, _NONE, {"enum": [False, [], {}]}]}
@@ -75,7 +77,7 @@ class Heading:
 class _Request(Options):
     model_config = ConfigDict(extra="allow")  # unknown fields are named in the reply's warnings
 
-    model: Text | None = Field(None, description="ignored: the server has one model, which the reply names")
+    model: Text | None = Field(None, description=WHICH)
     top_n: TopN | None = Field(None, description="number of results; 0 or absent: all")
 
     def meta(self, heading: Heading) -> Meta:
@@ -308,7 +310,8 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
     version: str
     reranker: str
-    model: str
+    model: str = Field(description="answers requests that name none; reranker and calibrated are of it")
+    models: list[str] = Field(description="the names that requests may give")
     index: str | None = Field(None, description="name of the index of /v1/search, if there is one")
     keys: bool = Field(description="whether the server needs an API key")
     calibrated: bool = Field(description="whether relevance_score is a probability of relevance, not a sigmoid")

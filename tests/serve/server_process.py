@@ -1,6 +1,7 @@
 """Real server processes on the loopback, each on a free port."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +29,10 @@ class Server:
     def get(self, path, **more):
         return self.client.get(path, **more)
 
-    def metric(self, line, **more):
-        """The value of a line of /metrics."""
-        found = [text for text in self.get("/metrics", **more).text.splitlines() if text.startswith(f"{line} ")]
-        return float(found[0].split()[-1]) if found else 0.0
+    def metric(self, name, **more):
+        """The sum of a metric's lines in /metrics."""
+        lines = self.get("/metrics", **more).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line))
 
     def stop(self):
         """By SIGTERM; its exit code."""

@@ -306,7 +306,7 @@ class Held(SleepyPairs):  # type: ignore[misc]
 
 def test_a_full_queue_gives_the_place_of_a_much_larger_request_to_a_small_one():
     gate = threading.Semaphore(0)
-    worker = Worker(Held(gate), limit=2)
+    worker = Worker({"": Held(gate)}, limit=2)
     first = worker.submit(Asked("q", ["first"]))
     while worker.waiting:
         time.sleep(0.01)
@@ -331,7 +331,7 @@ def test_a_reranker_that_fails_in_a_round_fails_the_request_at_fault_only():
                 return super().score(batch) * float("nan")
             return super().score(batch)
 
-    worker = Worker(Fails(RerankerConfig()), limit=9)
+    worker = Worker({"": Fails(RerankerConfig())}, limit=9)
     jobs = [worker.submit(Asked("q", [text, "fine"])) for text in ("one", "a bad one", "a nan one", "two")]
     assert [job.exception(5) is None for job in jobs] == [True, False, False, True]
     worker.close()
@@ -345,7 +345,7 @@ def test_equal_texts_are_scored_once_and_keep_the_order_of_the_request():
             scored.extend(batch)
             return super().score(batch)
 
-    worker = Worker(Counts(RerankerConfig()), limit=9)
+    worker = Worker({"": Counts(RerankerConfig())}, limit=9)
     ranked = worker.submit(Asked("q", ["a b", "c", "a b", "d", "a b"])).result(5)
     assert [place for place, _ in ranked.order] == [0, 2, 4, 1, 3]
     assert ranked.tokens == 8

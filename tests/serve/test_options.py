@@ -12,6 +12,7 @@ from rrarank.serve.app import create_app
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.intake import LargeBodies, Service
 from rrarank.serve.keys import Keys
+from rrarank.serve.models import Models, Served
 from rrarank.serve.options import Options, within_budget
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import Asked
@@ -34,9 +35,8 @@ class ByLength(Pointwise):
 def client_of(relevance):
     metrics, config = Metrics(), ServeConfig()
     service = Service(
-        "length",
-        "length",
-        Worker(ByLength(), config.queue, report=metrics.scored),
+        Models([Served("length", "length", relevance)]),
+        Worker({"length": ByLength()}, config.queue, report=metrics.scored),
         metrics,
         config,
         LargeBodies(10**9),
@@ -44,7 +44,6 @@ def client_of(relevance):
         False,
         None,
         lambda line: None,
-        relevance=relevance,
     )
     return TestClient(create_app(service))
 

@@ -13,6 +13,7 @@ from rrarank.serve.app import create_app
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.intake import LargeBodies, Service
 from rrarank.serve.keys import Keys
+from rrarank.serve.models import Models, Served
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import Asked, Ranked, score_together
 from rrarank.serve.watch import Metrics
@@ -28,10 +29,9 @@ quick = settings(
 def client():
     """The application in this process, with a reranker that scores by length."""
     metrics, config = Metrics(), ServeConfig(max_documents=MOST)
-    worker = Worker(Sleeper(), config.queue, report=metrics.scored)
-    service = Service(
-        "length", "length", worker, metrics, config, LargeBodies(10**9), Keys(), False, None, lambda line: None
-    )
+    worker = Worker({"length": Sleeper()}, config.queue, report=metrics.scored)
+    models = Models([Served("length", "length")])
+    service = Service(models, worker, metrics, config, LargeBodies(10**9), Keys(), False, None, lambda line: None)
     with TestClient(create_app(service)) as client:
         yield client
 
