@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from rrarank.data.shapes import RunLike, TextsLike, as_texts
+from rrarank.data.shapes import RunLike, TextsLike, as_run, as_texts
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
 from rrarank.engine.budget import Pace, measure_pace, within
@@ -27,7 +27,7 @@ from rrarank.engine.ranking import load_once
 from rrarank.engine.registry import DEFAULT
 from rrarank.engine.reranker import ONE_AT_A_TIME, Pointwise, Reranker, check_hits
 from rrarank.errors import RrarankError
-from rrarank.sources.inputs import Origins, load_inputs
+from rrarank.sources.inputs import Origins, check_matches, load_inputs
 from rrarank.storage.journal import Journal, note_key, work_key
 from rrarank.storage.sidecar import versions
 
@@ -73,7 +73,8 @@ def rerank_run(
 
         >>> rrarank.rerank_run({"q1": {"d1": 2.0, "d2": 1.0}}, topics={"q1": "…"}, collection={"d1": "…", "d2": "…"})
 
-    Candidates without a text and queries without a topic keep their first-stage order, below what was scored.
+    Candidates without a text and queries without a topic keep their first-stage order, below what was scored; a line in
+    the log counts them.
 
     Args:
         run: path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
@@ -84,19 +85,20 @@ def rerank_run(
         texts: docid -> text, used as it is: any mapping, of which only what is needed is read.
 
     Raises:
-        RrarankError: an argument is of another kind, queries or texts are nowhere to be found, or the reranker is
-            faulty.
+        RrarankError: an argument is of another kind, queries or texts are nowhere to be found or belong to no query or
+            candidate of the run, or the reranker is faulty.
     """
     if collection is not None and texts is not None:
         raise RrarankError("rerank_run: collection and texts are given; give one of the two")
-    model = reranker if isinstance(reranker, Reranker) else load_once(reranker)
     if isinstance(run, Run) and isinstance(topics, Mapping) and texts is not None:
-        topics = as_texts(topics, "topics")
+        run, topics = as_run(run), as_texts(topics, "topics")
     else:
         given = texts if collection is None else collection
         origins = Origins("" if topics is None else topics, "" if given is None else given)
         inputs = load_inputs(run, origins, depth=config.depth, skip_missing=True)
         run, topics, texts = inputs.run, inputs.topics, inputs.texts
+    check_matches(run, topics, texts, config.depth)
+    model = reranker if isinstance(reranker, Reranker) else load_once(reranker)
     with ONE_AT_A_TIME:
         return Run(dict(rerank_queries(run, model, topics=topics, texts=texts, config=config)), tag)
 
