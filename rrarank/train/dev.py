@@ -33,7 +33,8 @@ class DevRun:
         self.qrels = load_qrels(find(config.qrels, "qrels"))
         self.inputs: Inputs = load_inputs(config.run, Origins(config.topics, config.collection), depth=config.depth)
         run = {qid: hits[: config.depth] for qid, hits in self.inputs.run.items()}
-        evaluate_runs(self.qrels, {config.run: Run(run)}, measures=[config.measure])  # refuses what it cannot measure
+        # refuses what it cannot measure
+        evaluate_runs(self.qrels, {config.run: Run(run)}, measures=[config.measure], rel_level=1)
         if not any(self.qrels.get(qid, {}).get(hit.docid, 0) > 0 for qid, hits in run.items() for hit in hits):
             raise RrarankError(
                 f"{config.qrels}: none of the first {config.depth} documents of {config.run} is relevant; "
@@ -51,5 +52,5 @@ class DevRun:
                 texts=self.inputs.texts,
                 config=RerankConfig(depth=self.config.depth),
             )
-        rows = evaluate_runs(self.qrels, {"student": run}, measures=[self.config.measure]).rows
+        rows = evaluate_runs(self.qrels, {"student": run}, measures=[self.config.measure], rel_level=1).rows
         return float(rows[0].means[self.config.measure])
