@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passa
 from rrarank.engine.ranking import load_once
 from rrarank.engine.registry import DEFAULT
 from rrarank.engine.reranker import ONE_AT_A_TIME, Pointwise, Reranker, check_hits
+from rrarank.engine.tail import with_tail
 from rrarank.errors import RrarankError
 from rrarank.sources.inputs import Origins, check_matches, load_inputs
 from rrarank.storage.journal import Journal, note_key, work_key
@@ -99,8 +100,15 @@ def rerank_run(
         run, topics, texts = inputs.run, inputs.topics, inputs.texts
     check_matches(run, topics, texts, config.depth)
     model = reranker if isinstance(reranker, Reranker) else load_once(reranker)
+    return replace(rerank_checked(run, model, topics=topics, texts=texts, config=config), tag=tag)
+
+
+def rerank_checked(
+    run: Run, reranker: Reranker, *, topics: Mapping[str, str], texts: Mapping[str, str], config: RerankConfig
+) -> Run:
+    """The same for what is checked: hits keep their order, and nothing needs to have a topic or a text."""
     with ONE_AT_A_TIME:
-        return Run(dict(rerank_queries(run, model, topics=topics, texts=texts, config=config)), tag)
+        return Run(dict(rerank_queries(run, reranker, topics=topics, texts=texts, config=config)), run.tag)
 
 
 def rerank_queries(
@@ -338,12 +346,3 @@ def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Pas
         return ScoredBlock([best_first(merge_passages(ranking, passages)) for ranking in ranked], cut + later)
 
     return score
-
-
-def with_tail(hits: Sequence[Hit], first_stage: Sequence[Hit]) -> list[Hit]:
-    """The re-ranked hits, then the rest of the first stage in its order, each scored 1 below the one before it."""
-    ranked = {hit.docid for hit in hits}
-    rest = [hit for hit in first_stage if hit.docid not in ranked]
-    if not hits:
-        return rest
-    return [*hits, *(Hit(hit.docid, hits[-1].score - place) for place, hit in enumerate(rest, start=1))]

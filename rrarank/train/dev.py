@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.data.types import Run
-from rrarank.engine.blocks import RerankConfig, rerank_run
+from rrarank.engine.blocks import RerankConfig, rerank_checked
 from rrarank.engine.registry import load_reranker
 from rrarank.errors import RrarankError
 from rrarank.measures.scores import evaluate_runs
@@ -45,7 +45,7 @@ class DevRun:
         with tempfile.TemporaryDirectory() as folder:
             save_model(base, tokenizer, Path(folder, "student"))
             reranker = load_reranker("cross-encoder", model=str(Path(folder, "student")))
-            run = rerank_run(
+            run = rerank_checked(
                 self.inputs.run,
                 reranker,
                 topics=self.inputs.topics,
