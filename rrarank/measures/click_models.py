@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,18 +94,27 @@ def _intervention(found: Sequence[Impression]) -> ClickModel:
     for _ in range(ROUNDS):
         attraction = table.by_pair(table.clicked) / np.maximum(table.by_pair(table.shown * looks[table.place]), _FLOOR)
         expected = table.by_place(table.shown * attraction[table.pair])
-        looks = np.where(expected > 0, table.by_place(table.clicked) / np.maximum(expected, _FLOOR), np.nan)
-        looks = _filled(looks)
-    return _position_model("intervention", _table(found), looks)
+        looks = table.by_place(table.clicked) / np.maximum(expected, _FLOOR)
+    return _position_model("intervention", _table(found), _filled(looks, _linked(table)))
 
 
-def _filled(looks: Array) -> Array:
-    """A place that no moved document had is looked at as often as the one above it."""
-    known = looks.copy()
-    for place in range(len(known)):
-        if not math.isfinite(known[place]):
-            known[place] = known[place - 1] if place else 1.0
-    return np.asarray(known / max(known[0], _FLOOR), dtype=np.float64)
+def _linked(table: _Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which places moved documents link to the first, over any number of documents: only these can be compared."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = table.places + len(table.pairs)
+    edges = (np.ones(len(table.pair)), (table.place, table.places + table.pair))
+    _, parts = connected_components(coo_array(edges, shape=(size, size)), directed=False)
+    return np.asarray(parts[: table.places] == parts[0])
+
+
+def _filled(looks: Array, known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Array:
+    """A place that is not linked to the first is looked at as often as the one above it."""
+    filled = looks / max(looks[0], _FLOOR)
+    for place in range(1, len(filled)):
+        filled[place] = filled[place] if known[place] else filled[place - 1]
+    return np.asarray(filled, dtype=np.float64)
 
 
 def _cascade(found: Sequence[Impression]) -> ClickModel:

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 2_000
 PERMUTATIONS = 5_000
-_NUMBERS = 4_000_000  # random numbers drawn at once
+_NUMBERS = 500_000  # random numbers drawn at once
 
 
 @dataclass(frozen=True)

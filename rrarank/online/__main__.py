@@ -12,6 +12,7 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.click_logs import ClickColumns
 from rrarank.data.impressions import Rules
 from rrarank.errors import RrarankError
+from rrarank.measures.click_models import MODELS as CLICK_MODELS
 from rrarank.measures.clicks import MEASURES
 from rrarank.online.analysis import Question
 from rrarank.online.job import SUFFIXES, OnlineJob, analyse_experiment
@@ -54,6 +55,14 @@ def parser() -> argparse.ArgumentParser:
         "--fastest", type=float, default=Rules.fastest, metavar="S", help="seconds to the first click, half of them"
     )
     rules.add_argument("--dwell-cap", type=float, default=Rules.dwell_cap, metavar="S", help="seconds that count")
+    other = parser.add_argument_group("rankers that were not shown")
+    other.add_argument(
+        "--estimate", nargs="+", default=[], metavar="RUN", help="estimate their clicks by IPS and SNIPS"
+    )
+    other.add_argument(
+        "--click-model", default=OnlineJob.click_model, choices=CLICK_MODELS, help="how often a place is looked at"
+    )
+    other.add_argument("--clip", type=float, default=OnlineJob.clip, metavar="W", help="largest weight of a click")
     names = ", ".join(field.name for field in fields(ClickColumns))
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME=COLUMN", help=f"of a file of clicks; NAME: {names}"
@@ -84,6 +93,9 @@ def _online(flags: argparse.Namespace) -> None:
             question,
             rules,
             click_columns(flags.columns),
+            flags.estimate,
+            flags.click_model,
+            flags.clip,
             flags.simulated,
             flags.output,
             flags.overwrite,

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from rrarank.data.impressions import Impression, Kept
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.clicks import SAME, measured, totals
+from rrarank.measures.counterfactual import OffPolicy
 from rrarank.measures.lifts import Lift, Totals, lifts, split_p, users_needed
+from rrarank.measures.online_file import MISMATCH
 from rrarank.measures.preferences import Preference, corrected, credit, preference
 from rrarank.measures.sequential import Estimate, Look, looks
 from rrarank.measures.significance import SEED
 
-MISMATCH = 0.001
-"""A split of the users less likely than this is a fault of the experiment, and its lifts are not to be trusted."""
 LEAST = 30  # users of each arm before the first look
 
 
@@ -67,6 +67,8 @@ class OnlineResult:
         capped: stays that were cut to the longest that counts.
         stray: events of no logged query or no shown document; `torn` lines and `repeated` events of the log.
         simulated: whether the users are.
+        examination: how often each place is looked at, relative to the first, if there are `estimates`: of rankers
+            that were not shown.
     """
 
     experiment: str
@@ -85,6 +87,8 @@ class OnlineResult:
     torn: int = 0
     repeated: int = 0
     simulated: bool = False
+    examination: Sequence[float] = ()
+    estimates: Mapping[str, OffPolicy] = field(default_factory=dict)
 
     @property
     def is_mismatched(self) -> bool:

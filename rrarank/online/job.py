@@ -10,21 +10,24 @@ from pathlib import Path
 
 from rrarank.cli.verbs import say
 from rrarank.data.click_logs import ClickColumns, open_log
-from rrarank.data.impressions import Rules, impressions, keep
+from rrarank.data.impressions import Impression, Rules, impressions, keep
+from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
 from rrarank.errors import RrarankError, did_you_mean
+from rrarank.measures.click_models import fit
 from rrarank.measures.clicks import MEASURES
+from rrarank.measures.counterfactual import CLIP, estimate
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_looks
 from rrarank.measures.latex import latex
+from rrarank.measures.online_file import FORMAT
 from rrarank.measures.online_page import online_page
 from rrarank.measures.tables import Table, markdown, plain, print_tables
 from rrarank.online.analysis import OnlineResult, Question, analyse
 from rrarank.online.result_tables import result_tables
-from rrarank.storage.files import STDIO, atomic_write, check_suffix, is_file
+from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, is_file, stem
 from rrarank.storage.sidecar import check_output, write_sidecar
 
-FORMAT = "rrarank.online/1"
 SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", *FIGURES)
 
 
@@ -37,6 +40,10 @@ class OnlineJob:
         experiment: its name in the log; empty: the log has one.
         question: what to compare.
         rules: who is left out, and what is capped.
+        estimate: runs of rankers that were not shown, whose clicks per query are estimated from the log; their qids
+            are the log's.
+        click_model: tells how often each place is looked at, as in `click_models.fit`.
+        clip: largest weight of a click.
         simulated: whether the users are simulated; every table and file says so.
         output: files, written by their suffix; `-` is stdout.
     """
@@ -46,6 +53,9 @@ class OnlineJob:
     question: Question = field(default_factory=Question)
     rules: Rules = field(default_factory=Rules)
     columns: ClickColumns | None = None
+    estimate: Sequence[str | Path] = ()
+    click_model: str = "pbm"
+    clip: float = CLIP
     simulated: bool = False
     output: Sequence[str | Path] = ()
     overwrite: bool = False
@@ -65,11 +75,32 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     kept = keep(everyone, job.rules)
     found = analyse(name, everyone, kept, replace(job.question, dwell_cap=job.rules.dwell_cap))
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
+    found = _with_estimates(found, kept.impressions, job)
     if found.is_mismatched:
         say(f"sample-ratio mismatch: p {found.split_p:.2g}; find the fault before you read the lifts")
     for output in job.output:
         _write(output, found, job)
     return found
+
+
+def _with_estimates(found: OnlineResult, impressions: Sequence[Impression], job: OnlineJob) -> OnlineResult:
+    """What rankers that were not shown would have earned."""
+    if not job.estimate:
+        return found
+    looks = fit(impressions, job.click_model).examination
+    shares = {arm.name: job.question.shares.get(arm.name, 1.0) for arm in found.arms} if found.lifts else None
+    estimates = {
+        stem(path): estimate(
+            impressions,
+            read_run_file(find(path, "runs")).run,
+            looks,
+            shares=shares,
+            clip=job.clip,
+            seed=job.question.seed,
+        )
+        for path in job.estimate
+    }
+    return replace(found, examination=looks, estimates=estimates)
 
 
 def _check(job: OnlineJob) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from rrarank.measures.clicks import MEASURES
 from rrarank.measures.lifts import PERMUTATIONS, RESAMPLES, Lift
 from rrarank.measures.numbers import figure, interval
+from rrarank.measures.online_file import MISMATCH
 from rrarank.measures.preferences import Preference
 from rrarank.measures.sequential import Look
 from rrarank.measures.significance import ALPHA
 from rrarank.measures.tables import Cell, Table, cells
-from rrarank.online.analysis import MISMATCH, OnlineResult, Plan
+from rrarank.online.analysis import OnlineResult, Plan
 
 DAYS = 14
 """Days shown in the table of looks: the last ones."""
@@ -29,6 +30,8 @@ def result_tables(found: OnlineResult) -> dict[str, Table]:
         made["preferences"] = _preferences(found)
     if found.plans:
         made["plan"] = _plans(found)
+    if found.estimates:
+        made["estimates"] = _estimates(found)
     return made
 
 
@@ -163,6 +166,35 @@ def _preference(one: Preference) -> list[Cell]:
         *cells([interval(one.low, one.high, "+.4f"), figure(one.holm, ".2g"), figure(one.detectable)]),
         *cells([f"{one.voters_for:,}", f"{one.voters_against:,}", figure(one.votes_p, ".2g"), one.reading]),
     ]
+
+
+def _estimates(found: OnlineResult) -> Table:
+    looks = ", ".join(f"{look:.2f}" for look in found.examination[:10])
+    rows = [
+        cells(
+            [
+                name,
+                figure(one.logged),
+                figure(one.ips),
+                interval(one.ips_low, one.ips_high),
+                figure(one.snips),
+                interval(one.snips_low, one.snips_high),
+                f"{one.clicks:,}",
+                f"{one.effective:,.0f}",
+                figure(one.clipped, ".1%"),
+                figure(one.covered, ".1%"),
+            ]
+        )
+        for name, one in found.estimates.items()
+    ]
+    return Table(
+        ["ranker", "logged", "IPS", "95% interval", "SNIPS", "95% interval", "clicks", "worth", "clipped", "covered"],
+        rows,
+        title="Clicks per query of rankers that were not shown.",
+        note=f"By inverse propensities; intervals resample users. worth: equally weighted clicks that they are worth. "
+        "covered: of the ranker's looks, the share on documents that were shown; the rest counts as no click. "
+        f"Places are looked at, relative to the first: {looks}.",
+    )
 
 
 def _plans(found: OnlineResult) -> Table:

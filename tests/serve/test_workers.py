@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -51,7 +52,9 @@ def test_workers_give_equal_answers_count_together_and_replace_one_that_is_kille
         assert server.metric("rrarank_pairs_total") == 8 * len(ASKED["documents"])
         assert {*workers_of(server)} > {second}
         assert server.stop() == 0
-    assert server.log.read_text().count("every accepted request is answered") == 1
+    log = server.log.read_text()
+    assert log.count('"route": "/v1/rerank", "status": 200') == 8
+    assert log.count("every accepted request is answered") == 1
 
 
 def test_on_sigterm_every_worker_answers_what_it_has_accepted(tmp_path):
@@ -85,7 +88,8 @@ def test_workers_share_the_processors_unless_threads_are_given(monkeypatch, give
 def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
     """Only clients whose connection that worker had accepted see an error; a second try succeeds."""
     with serving(tmp_path, "--workers", "3", "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
-        outcomes, end = Counter(), time.monotonic() + 40
+        outcomes: Counter[Any] = Counter()
+        end = time.monotonic() + 40
 
         def client():
             while time.monotonic() < end:
@@ -108,3 +112,6 @@ def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
         assert outcomes["lost"] <= 3 * 12  # at most what was in flight in the workers that died
         assert outcomes[200] > 100
         wait_for(lambda: server.log.read_text().count("takes its place") == 3)
+        left = workers_of(server)
+        server.process.kill()  # and workers without their parent end too
+        wait_for(lambda: not any(psutil.pid_exists(pid) for pid in left))
