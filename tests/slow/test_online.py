@@ -1,4 +1,4 @@
-"""From a real server that is killed midway to the verdict, with simulated users; `benchmarks/serving/online.py` does it."""
+"""From a real server, killed midway, to the verdict of simulated users, as `benchmarks/serving/online.py` has it."""
 
 import pytest
 
