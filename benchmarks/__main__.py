@@ -28,6 +28,7 @@ COMMANDS = {
     "ablation seeds": "two ways to train, over queries and seeds",
     "serving load": "latencies, refusals and memory under load",
     "serving clients": "other makers' clients against a real server",
+    "serving online": "an experiment from server to verdict, with simulated users",
     "serving llm_rate": "LLM questions answered per second",
     "online coverage": "how often intervals of lifts cover the true lift, on simulated users",
     "online looks": "false positives of daily looks, with and without the sequential test",

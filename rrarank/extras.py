@@ -25,6 +25,7 @@ EXTRA_OF: Mapping[str, str] = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "opentelemetry": "otel",
     "openvino": "openvino",
     "pandas": "pandas",
     "peft": "lora",
@@ -46,6 +47,7 @@ _PACKAGES = {  # where the module has another name than its package
     "haystack": "haystack-ai",
     "jnius": "pyjnius",
     "llama_index": "llama-index-core",
+    "opentelemetry": "opentelemetry-sdk",
 }
 
 

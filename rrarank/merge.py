@@ -166,7 +166,8 @@ def _describe(output: Path, inputs: Mapping[str, str | Path], parts: Sequence[_P
     facts = {name: known[name] for name in ("model", "backend", "precision", "threads") if name in known}
     answers, unranked = _answers(parts)
     if answers:
-        facts |= {"answers": dict(answers), "unranked": unranked}
+        tokens = sum((Counter(part.sidecar.content.get("tokens", {})) for part in parts), Counter[str]())
+        facts |= {"answers": dict(answers), "unranked": unranked, "tokens": dict(tokens)}
     if cut := sum(part.sidecar.content.get("cut", 0) for part in parts):
         facts["cut"] = cut
     if all("without_text" in part.sidecar.content for part in parts):

@@ -139,6 +139,26 @@ def sparse_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
 
 
 @pytest.fixture(scope="session")
+def late_interaction_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
+    """A tiny ColBERT as sentence-transformers saves it."""
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import BertModel
+
+    torch.manual_seed(0)
+    backbone, folder = tmp_path_factory.mktemp("backbone"), tmp_path_factory.mktemp("late-interaction")
+    BertModel(tiny_bert).save_pretrained(backbone)
+    tokenizer.save_pretrained(backbone)
+    body = Transformer(str(backbone), query_length=16, document_length=32)
+    head = Dense(16, 8, bias=False, activation_function=None, module_input_name="token_embeddings")
+    modules = [body, head, MultiVectorMask(["mat"]), Normalize(module_input_name="token_embeddings")]
+    MultiVectorEncoder(modules=modules, device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def t5_folder(tmp_path_factory) -> Path:
     """A tiny T5 that knows the words of MonoT5's prompt and answers."""
     import torch

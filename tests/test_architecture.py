@@ -31,6 +31,7 @@ OWNERS = {
     "fastapi_offline": {"serve"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
+    "opentelemetry": {"serve/telemetry"},
     "asgi_correlation_id": {"serve"},
     "prometheus_client": {"serve"},
     "prometheus_fastapi_instrumentator": {"serve"},
@@ -52,7 +53,7 @@ OWNERS = {
     "openvino": {"rerankers/backends/openvino"},
 }
 MODEL_LIBRARIES = {"torch", "transformers", "sentence_transformers"}
-MODEL_ROOMS = {"rerankers", "train", "export", "storage/model_folders", "sources/dense", "llm/local"}
+MODEL_ROOMS = {"rerankers", "train", "export", "storage/model_folders", "sources/dense", "llm/local", "llm/tokenizer"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

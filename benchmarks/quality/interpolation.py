@@ -29,6 +29,7 @@ from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreem
 from rrarank.engine.interpolation_files import read_interpolation
 from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import Comparison, compare, holm
+from rrarank.rerank.first_stage import kind_of
 from rrarank.rerank.weights import AUTO, carried_by
 from rrarank.storage.files import stem
 
@@ -79,15 +80,20 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Cell:
-    """A first stage and what the student made of it; only judged queries."""
+    """A first stage and what the student made of it; only judged queries.
+
+    Args:
+        kind: of the first stage, as its sidecar or tag says; empty: unknown.
+    """
 
     name: str
+    kind: str
     qrels: Qrels
     first: Mapping[str, Sequence[Hit]]
     own: Mapping[str, Sequence[Hit]]
 
     def values(self, how: Interpolation) -> Mapping[str, float]:
-        how = how.settled(self.own, self.first)
+        how = replace(how, first_stage=self.kind).settled(self.own, self.first)
         run = Run({qid: interpolate(self.own[qid], hits, how) for qid, hits in self.first.items()})
         return per_query_scores(self.qrels, run, [MEASURE])[MEASURE]
 
@@ -105,7 +111,7 @@ def scored(flags: argparse.Namespace, name: str, qrels: Qrels, reranker: Reranke
     config = RerankConfig(depth=flags.depth, hits=flags.depth)
     own = rerank_run(inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config)
     known = {qid: qrels[qid] for qid in inputs.run}
-    return Cell(stem(path), known, inputs.run, own)
+    return Cell(stem(path), kind_of(path, inputs.run.tag), known, inputs.run, own)
 
 
 def read_scored(path: Path, scores: Path, depth: int, qrels: Qrels) -> Cell:
@@ -117,7 +123,7 @@ def read_scored(path: Path, scores: Path, depth: int, qrels: Qrels) -> Cell:
     asked, found = (sum(len(one[qid][:depth]) for qid in first) for one in (run, first))
     say(f"{found:,} of {asked:,} candidates have a score")
     own = {qid: best_first(Hit(hit.docid, after[qid][hit.docid]) for hit in hits) for qid, hits in first.items()}
-    return Cell(stem(path), {qid: qrels[qid] for qid in first}, first, own)
+    return Cell(stem(path), kind_of(path, run.tag), {qid: qrels[qid] for qid in first}, first, own)
 
 
 def keep(path: Path, data: str, cell: Cell) -> None:
@@ -126,8 +132,8 @@ def keep(path: Path, data: str, cell: Cell) -> None:
         for qid, hits in cell.first.items():
             agreement = mean_agreement({qid: cell.own[qid]}, {qid: hits})
             values = [round(one[qid], 5) for one in curve]
-            record = {"set": data, "first": cell.name, "qid": qid, "agreement": round(agreement, 4), "values": values}
-            file.write(json.dumps(record) + "\n")
+            about = {"set": data, "first": cell.name, "kind": cell.kind, "qid": qid, "agreement": round(agreement, 4)}
+            file.write(json.dumps({**about, "values": values}) + "\n")
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def row(cell: Cell, ways: Mapping[str, Interpolation]) -> Row:
         for name, found in joined.items()
         for other in values
     }
-    about = {"agreement": mean_agreement(cell.own, cell.first), "ms a query": milliseconds(cell)}
+    about = {"kind": cell.kind, "agreement": mean_agreement(cell.own, cell.first), "ms a query": milliseconds(cell)}
     return Row({"first stage": cell.name, "queries": len(cell.first), **means, **about}, compared)
 
 

@@ -4,8 +4,10 @@
 
 CELLS are files of `quality interpolation --cells`: a line a query with nDCG@10 at 21 weights and the agreement of the
 two rankings. A cell is one student over one first stage on one set; each counts the same, however many queries it has.
-The rule's three numbers are those with the least mean regret (the nDCG@10 of a cell's best weight minus that of the
-rule's) plus the largest loss of any cell against the better of the first stage and the student alone.
+The rule's numbers are those with the least mean regret (the nDCG@10 of a cell's best weight minus that of the
+rule's) plus the largest loss of any cell against the better of the first stage and the student alone: the weights of
+the two kinds of first stages over the cells of that kind, threshold and weights by agreement over all cells, because
+they are for first stages of which nothing is known.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import show
-from rrarank.engine.interpolation import Rule
+from rrarank.engine.interpolation import LEARNED, LEXICAL, Rule
 from rrarank.engine.interpolation_files import FORMAT
 
 THRESHOLDS = [place / 100 for place in range(30, 71)]
 AGREEING = [place / 20 for place in range(6, 14)]
 DIFFERING = [place / 20 for place in range(14, 21)]
+GRID = [place / 20 for place in range(21)]
 
 
 @dataclass(frozen=True)
 class Cell:
     """
     Args:
+        kind: of the first stage; empty: unknown.
         curve: (21,) nDCG@10 by weight.
         agreement: mean over the queries.
     """
@@ -40,6 +44,7 @@ class Cell:
     student: str
     data: str
     first: str
+    kind: str
     queries: int
     curve: np.ndarray
     agreement: float
@@ -48,6 +53,11 @@ class Cell:
         return float(self.curve[round(weight * 20)])
 
     def by(self, rule: Rule) -> float:
+        weight = rule.by_kind(self.kind)
+        return self.by_agreement(rule) if weight is None else self.at(weight)
+
+    def by_agreement(self, rule: Rule) -> float:
+        """As for a first stage of which nothing is known."""
         return self.at(rule.weight(self.agreement))
 
     @property
@@ -79,22 +89,34 @@ def read_cells(student: str, path: str) -> Iterable[Cell]:
         found.setdefault((record["set"], record["first"]), []).append(record)
     for (data, first), rows in found.items():
         curve = np.mean([row["values"] for row in rows], axis=0)
-        yield Cell(student, data, first, len(rows), curve, float(np.mean([row["agreement"] for row in rows])))
+        yield Cell(
+            student, data, first, rows[0]["kind"], len(rows), curve, float(np.mean([row["agreement"] for row in rows]))
+        )
 
 
 def learn(cells: Sequence[Cell]) -> Rule:
-    """The rule with the least cost; of equally good thresholds the middle one."""
-    cost = {
-        rule: round(costs(cells, rule), 6) for rule in (Rule(*one) for one in product(THRESHOLDS, AGREEING, DIFFERING))
-    }
-    least = min(cost.values())
-    rules = [rule for rule, value in cost.items() if value == least]
-    return rules[len(rules) // 2]
+    """The rule with the least cost; of equally good thresholds and weights the middle one."""
+    rules = [Rule(*one) for one in product(THRESHOLDS, AGREEING, DIFFERING)]
+    rule = rules[cheapest([[cell.by_agreement(rule) for cell in cells] for rule in rules], cells)]
+    return replace(rule, lexical=weight_over(cells, LEXICAL), learned=weight_over(cells, LEARNED))
 
 
-def costs(cells: Sequence[Cell], rule: Rule) -> float:
-    regret = float(np.mean([float(cell.curve.max()) - cell.by(rule) for cell in cells]))
-    return regret + max(0.0, *(cell.better - cell.by(rule) for cell in cells))
+def weight_over(cells: Sequence[Cell], kind: str) -> float | None:
+    """The weight with the least cost over first stages of this kind; None: there are none."""
+    own = [cell for cell in cells if cell.kind == kind]
+    return GRID[cheapest([[cell.at(weight) for cell in own] for weight in GRID], own)] if own else None
+
+
+def cheapest(values: Sequence[Sequence[float]], cells: Sequence[Cell]) -> int:
+    """Of some ways, each with its nDCG@10 for every cell, the place of the one with the least cost."""
+    cost = [round(costs(cells, own), 6) for own in values]
+    places = [place for place, value in enumerate(cost) if value == min(cost)]
+    return places[len(places) // 2]
+
+
+def costs(cells: Sequence[Cell], values: Sequence[float]) -> float:
+    regret = np.mean([float(cell.curve.max()) - value for cell, value in zip(cells, values, strict=True)])
+    return float(regret) + max(0.0, *(cell.better - value for cell, value in zip(cells, values, strict=True)))
 
 
 def weight_of(cells: Sequence[Cell]) -> float:
@@ -110,6 +132,7 @@ def line(cell: Cell, cells: Sequence[Cell], rule: Rule) -> Mapping[str, object]:
         "student": cell.student,
         "set": cell.data,
         "first stage": cell.first,
+        "kind": cell.kind,
         "queries": cell.queries,
         "agreement": cell.agreement,
         "itself": cell.at(0.0),
@@ -119,6 +142,7 @@ def line(cell: Cell, cells: Sequence[Cell], rule: Rule) -> Mapping[str, object]:
         "at": f"{cell.curve.argmax() / 20:g}",
         "auto": cell.by(rule),
         "auto - better": f"{cell.by(rule) - cell.better:+.3f}",
+        "by agreement": cell.by_agreement(rule),
         "without the set": left_out[0],
         "without the stage": left_out[1],
         "W of other sets": cell.at(weight_of(sets)),
@@ -141,6 +165,9 @@ def regrets(cells: Sequence[Cell], rule: Rule) -> Mapping[str, float]:
         "regret of auto": mean(cell.by(rule) for cell in cells),
         "without the set": mean(cell.by(learn(without(cell, cells)[0])) for cell in cells),
         "without the stage": mean(cell.by(learn(without(cell, cells)[1])) for cell in cells),
+        "by agreement": mean(cell.by_agreement(rule) for cell in cells),
+        "by agreement, without the set": mean(cell.by_agreement(learn(without(cell, cells)[0])) for cell in cells),
+        "by agreement, without the stage": mean(cell.by_agreement(learn(without(cell, cells)[1])) for cell in cells),
         "W .5": mean(cell.at(0.5) for cell in cells),
         "alone": mean(cell.at(1.0) for cell in cells),
         "W of other sets": mean(cell.at(weight_of(without(cell, cells)[0])) for cell in cells),

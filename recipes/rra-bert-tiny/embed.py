@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import sparse
+from scores import FAST
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 PART, BATCH_TOKENS = 1024, 8192
@@ -73,29 +74,29 @@ class _Encoder:
 
 
 class Dense(_Encoder):
-    """The mean of the last layer's states, at unit length; matrix products in bfloat16."""
+    """The mean of the last layer's states, at unit length; matrix products in bfloat16 where the processor has it."""
 
     kind = AutoModel
 
     def vectors(self, tokens: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=FAST is torch.bfloat16):
             states = self.model(tokens, attention_mask=mask).last_hidden_state.float()  # (batch, tokens, width)
         mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return torch.nn.functional.normalize(mean, dim=-1).numpy()
 
 
 class Sparse(_Encoder):
-    """The encoder in float32, the product with the vocabulary in bfloat16."""
+    """The encoder in float32, the product with the vocabulary in bfloat16 where the processor has it."""
 
     kind = AutoModelForMaskedLM
 
     def vectors(self, tokens: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
         states = self.model.cls.predictions.transform(self.model.bert(tokens, attention_mask=mask).last_hidden_state)
         decoder = self.model.cls.predictions.decoder
-        weight = decoder.weight.to(torch.bfloat16)
+        weight = decoder.weight.to(FAST)
         rows = []
         for row, length in zip(states, mask.sum(1).tolist(), strict=True):
-            logits = (row[:length].to(torch.bfloat16) @ weight.T).amax(0).float() + decoder.bias  # (vocabulary,)
+            logits = (row[:length].to(FAST) @ weight.T).amax(0).float() + decoder.bias  # (vocabulary,)
             rows.append(torch.log1p(torch.relu(logits)))
         return torch.stack(rows).numpy().astype(np.float32)
 

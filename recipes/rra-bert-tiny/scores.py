@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy import sparse
 
+FAST = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32  # emulated, it is slower
 Vectors = np.ndarray | sparse.csr_matrix
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from rrarank.engine.reranker import AsksLLM, Reranker
+from rrarank.engine.reranker import AsksLLM, HeardOf, Reranker
 from rrarank.errors import MissingResource, PartialSuccess, shown
 from rrarank.llm.listwise import NO_ORDER
 from rrarank.storage.journal import Journal, note_key
@@ -21,21 +21,32 @@ class AnswerCounts:
     def __init__(self, reranker: Reranker, journal: Journal | None) -> None:
         self._model, self._fingerprint, self._journal = reranker.model_name, reranker.fingerprint(), journal
         self._of: dict[str, Mapping[str, int]] = {}
+        self._tokens_of: dict[str, Mapping[str, int]] = {}
         if isinstance(reranker, AsksLLM):
             reranker.report = self._add
 
-    def _add(self, qid: str, verdicts: Mapping[str, int]) -> None:
-        self._of[qid] = verdicts
+    def _add(self, qid: str, heard: HeardOf) -> None:
+        self._of[qid] = heard.verdicts
+        counts = {"questions": heard.questions, "asked": heard.prompt_tokens, "answered": heard.answer_tokens}
+        self._tokens_of[qid] = counts
         if self._journal is not None:
-            self._journal.add(self._key(qid), verdicts)
+            self._journal.add(self._key(qid), heard.verdicts)
+            self._journal.add(self._key(qid, "tokens"), counts)
 
-    def _key(self, qid: str) -> str:
-        return note_key("verdicts", self._fingerprint, qid)
+    def _key(self, qid: str, what: str = "verdicts") -> str:
+        return note_key(what, self._fingerprint, qid)
 
     def _recorded(self, qid: str) -> Mapping[str, int]:
-        if qid not in self._of and self._journal is not None and self._key(qid) in self._journal:
-            self._of[qid] = self._journal[self._key(qid)]
-        return self._of.get(qid, {})
+        return self._kept(self._of, qid, "verdicts")
+
+    def _kept(self, of: dict[str, Mapping[str, int]], qid: str, what: str) -> Mapping[str, int]:
+        if qid not in of and self._journal is not None and self._key(qid, what) in self._journal:
+            of[qid] = self._journal[self._key(qid, what)]
+        return of.get(qid, {})
+
+    def tokens(self, qids: Iterable[str]) -> dict[str, int]:
+        """`questions`, tokens `asked` and `answered`, as the endpoint counted them."""
+        return dict(sum((Counter(self._kept(self._tokens_of, qid, "tokens")) for qid in qids), Counter[str]()))
 
     def total(self, qids: Iterable[str]) -> Counter[str]:
         """verdict -> number of answers."""
@@ -76,6 +87,11 @@ def not_ranked(qids: Sequence[str], written: Iterable[str]) -> PartialSuccess | 
         return None
     message = f"{len(qids):,} queries were not ranked ({shown(qids)}): they keep their first-stage order"
     return PartialSuccess(f"{message}; the sidecar names them", tuple(written))
+
+
+def described_tokens(tokens: Mapping[str, int]) -> str:
+    """`; 1,200 tokens asked, 30 answered`; empty if the endpoint counted none."""
+    return f"; {tokens['asked']:,} tokens asked, {tokens.get('answered', 0):,} answered" if tokens.get("asked") else ""
 
 
 def described(verdicts: Mapping[str, int]) -> str:

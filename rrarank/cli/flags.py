@@ -57,6 +57,9 @@ def add_reranker(parser: argparse._ActionsContainer) -> None:
     add("--batch-size", type=positive, help="most pairs scored at once (default: as many as fit)")
     add("--backend", choices=BACKENDS, default="torch", help="what runs the model; auto: measure which is fastest")
     add("--precision", choices=PRECISIONS, help="precision of matrix products (default: fp32)")
+    add("--instruction", metavar="TEXT", help="what to judge by, for models with a prompt (default: the model's own)")
+    add("--query-prompt", metavar="TEXT", help="put before each query (default: the model's own)")
+    add("--document-prompt", metavar="TEXT", help="put before each document (default: the model's own)")
     option = "a setting of this reranker; repeatable"
     add("--option", action="append", default=[], metavar="KEY=VALUE", help=option)
     add_threads(parser)
@@ -79,6 +82,7 @@ def check_reranker_flags(flags: argparse.Namespace) -> None:
 def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
     """The flags of `add_reranker` and `add_calibration` as settings for `registry.load_reranker`."""
     names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
+    names += ("instruction", "query_prompt", "document_prompt")
     given = {name: getattr(flags, name) for name in names}
     if calibration := getattr(flags, "calibration", ""):
         given["calibration"] = calibration

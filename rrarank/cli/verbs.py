@@ -55,7 +55,7 @@ def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.Argume
     """Parse the flags and run the verb. A user's error becomes one line and an exit code; a bug keeps its traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_AS_NAMED)
-    with _messages_on_stderr():
+    with messages_on_stderr():
         return _run(verb, parser, arguments)
 
 
@@ -95,7 +95,7 @@ def _run(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPa
 
 
 @contextmanager
-def _messages_on_stderr() -> Iterator[None]:
+def messages_on_stderr() -> Iterator[None]:
     """Show what `say` logs while a command runs."""
     if sys.stderr is None:  # closed: give progress bars and libraries a stream that they can write to
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the process

@@ -31,13 +31,13 @@ def score_in_batches(
         batch_size: most pairs per batch; 0 for no such limit.
     """
     scores = [0.0] * len(pairs)
-    for places in _batches([len(pair["input_ids"]) for pair in pairs], batch_tokens, batch_size):
+    for places in batches([len(pair["input_ids"]) for pair in pairs], batch_tokens, batch_size):
         for place, value in zip(places, _score_halving([pairs[i] for i in places], score), strict=True):
             scores[place] = value
     return scores
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int, batch_size: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], batch_tokens: int, batch_size: int) -> Iterator[list[int]]:
     """The places of the pairs of each batch."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):

@@ -159,9 +159,8 @@ def rerank_queries(
             yield from zip(qids, done.hits, strict=True)  # the journal keeps the reranker's own scores
 
     how, found = config.interpolation, ranked()
-    if how.rule:
-        own = dict(found)  # the rule needs every query's scores
-        how, found = how.settled(own, run), iter(own.items())
+    own = dict(found) if how.needs_agreement else {}
+    how, found = how.settled(own, run), iter(own.items()) if own else found
     if settled is not None:
         settled(how)
     for qid, hits in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -13,11 +13,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from rrarank.engine.interleaving import team_draft
-from rrarank.errors import RrarankError
 from rrarank.storage.yaml_settings import STRICT, checked, read_yaml
 
 FIRST_STAGE = "first-stage"
-"""A ranker that leaves the order as it comes."""
+"""The model of a ranker that leaves the order as it comes."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -27,17 +26,13 @@ class Ranker:
     """One side of an experiment.
 
     Args:
-        reranker: a registered name, or `first-stage`.
-        model: path or id, where the reranker takes one; empty for its default.
-        settings: other fields of the reranker's configuration, such as `max_length`.
+        model: name of a model that the server holds, or `first-stage`.
         share: of the users in an A/B test, relative to the others'.
     """
 
     __pydantic_config__: ClassVar = STRICT
 
-    reranker: Name
-    model: str = ""
-    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    model: Name
     share: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
@@ -95,6 +90,10 @@ class Shown:
     teams: Sequence[str] = ()
     fallback: Mapping[str, str] = field(default_factory=dict)
 
+    def named(self, docids: Sequence[str]) -> Shown:
+        """The same of a list whose ids are positions, with the documents' own ids."""
+        return replace(self, docids=[docids[int(place)] for place in self.docids])
+
     def attributes(self, experiment: Experiment) -> dict[str, JsonValue]:
         """What the log's `query_attributes` say of it."""
         given: dict[str, JsonValue] = {
@@ -135,11 +134,7 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         RrarankError: not YAML, an unknown key, or a value that is not of its kind.
     """
-    experiment = checked(Experiment, read_yaml(path), str(path))
-    for name, ranker in experiment.rankers.items():
-        if ranker.reranker == FIRST_STAGE and (ranker.model or ranker.settings):
-            raise RrarankError(f"{path}: rankers.{name}: the first stage has no model and no settings; remove them")
-    return experiment
+    return checked(Experiment, read_yaml(path), str(path))
 
 
 def _fraction(*parts: str) -> float:

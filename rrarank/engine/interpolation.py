@@ -46,9 +46,13 @@ NORMS: Mapping[str, Callable[[Sequence[float]], list[float]]] = {
 }
 
 
+LEXICAL, LEARNED = "lexical", "learned"
+"""Kinds of first stages: BM25 and such; dense and learned-sparse."""
+
+
 @dataclass(frozen=True)
 class Rule:
-    """The weight for a whole run by how much its two rankings agree.
+    """The weight for a whole run: by the kind of its first stage, or if that is unknown by how much the rankings agree.
 
     Agreement is Spearman's rank correlation of the two scores over the re-ranked candidates of a query, from -1 to 1,
     and its mean over the queries. A single query's value is too uncertain to choose a weight by.
@@ -57,11 +61,18 @@ class Rule:
         threshold: of the mean agreement.
         agreeing: the reranker's weight from the threshold on.
         differing: its weight below the threshold.
+        lexical: its weight over a lexical first stage; None: by the agreement. So too `learned`.
     """
 
     threshold: float
     agreeing: float
     differing: float
+    lexical: float | None = None
+    learned: float | None = None
+
+    def by_kind(self, kind: str) -> float | None:
+        """The weight for this kind of first stage; None if it is unknown, or the rule does not say it."""
+        return {LEXICAL: self.lexical, LEARNED: self.learned}.get(kind)
 
     def weight(self, agreement: float) -> float:
         return self.agreeing if agreement >= self.threshold else self.differing
@@ -106,7 +117,8 @@ class Interpolation:
     Args:
         weight: of the reranker, from 0 to 1; 1 keeps the reranker's own scores, 0 the first stage's order.
         norm: `z-score`, `min-max` or `rank`.
-        rule: decides the weight instead of `weight`, once a run is re-ranked.
+        rule: decides the weight instead of `weight`.
+        first_stage: the kind that the rule may decide by, LEXICAL or LEARNED; empty: unknown.
 
     Raises:
         RrarankError: a weight outside of 0 to 1, or an unknown norm.
@@ -115,6 +127,12 @@ class Interpolation:
     weight: float = 1.0
     norm: str = "z-score"
     rule: Rule | None = None
+    first_stage: str = ""
+
+    @property
+    def needs_agreement(self) -> bool:
+        """Whether the weight is known only when all queries are re-ranked."""
+        return self.rule is not None and self.rule.by_kind(self.first_stage) is None
 
     @property
     def is_reranker_alone(self) -> bool:
@@ -124,6 +142,9 @@ class Interpolation:
         """The same with the weight that the rule gives for this run."""
         if self.rule is None:
             return self
+        if (weight := self.rule.by_kind(self.first_stage)) is not None:
+            _LOG.info("weight of the reranker %g: the first stage is %s", weight, self.first_stage)
+            return replace(self, weight=weight, rule=None)
         agreement = mean_agreement(reranked, first_stage)
         weight = self.rule.weight(agreement)
         _LOG.info("weight of the reranker %g: the two rankings agree by %.2f (rank correlation)", weight, agreement)

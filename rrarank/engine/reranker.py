@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,6 +48,8 @@ class RerankerConfig:
         precision: of the model's matrix products.
         allow_pickle: read weights that exist only as a pickle (`model_folders.locate`).
         calibration: file of `rrarank.calibrate`; empty for the one in the model's folder. It changes no score.
+        instruction: what to judge by, where the model's prompt has a place for it; empty for the model's own.
+        query_prompt, document_prompt: text before each query, and before each document; empty for the model's own.
     """
 
     model: str = ""
@@ -59,6 +61,23 @@ class RerankerConfig:
     precision: str = "fp32"
     allow_pickle: bool = False
     calibration: str = ""
+    instruction: str = ""
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+
+_UNNAMED = (
+    "model",
+    "calibration",
+    "cache",
+)  # settings that a fingerprint leaves out: they change no score by themselves
+_LATER = (
+    "instruction",
+    "query_prompt",
+    "document_prompt",
+    "format",
+    "cutoff_layers",
+)  # left out while they are not given
 
 
 class Reranker(ABC):
@@ -68,10 +87,12 @@ class Reranker(ABC):
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
     model_is_files: ClassVar[bool] = True  # a folder or hub id; False for a name that an endpoint knows
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> its precisions
+    prompts: ClassVar[Sequence[str]] = ()  # which of instruction, query_prompt and document_prompt it has a place for
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
         self._check_backend()
+        self._check_prompts()
         folder = Path(self.config.model).expanduser()
         is_folder = bool(self.config.model) and folder.is_dir()  # an empty path is the working folder
         self.model_name = folder.resolve().name if is_folder else self.config.model
@@ -94,12 +115,16 @@ class Reranker(ABC):
 
     async def arank(self, query: str, documents: Any, *, top_k: int | None = None) -> RankedDocuments:
         """`rank` in another thread, to be awaited."""
+        import asyncio  # takes a tenth of the start
+
         return await asyncio.to_thread(self.rank, query, documents, top_k=top_k)
 
     async def arank_many(
         self, queries: Any, documents: Any = None, *, top_k: int | None = None, progress: bool | None = None
     ) -> RankedLists:
         """`rank_many` in another thread, to be awaited."""
+        import asyncio
+
         return await asyncio.to_thread(self.rank_many, queries, documents, top_k=top_k, progress=progress)
 
     def rank_requests(
@@ -137,6 +162,12 @@ class Reranker(ABC):
             offered = ", ".join(self.precisions[backend])
             raise RrarankError(f"{name}: no precision {precision!r} on {backend}; it offers {offered}")
 
+    def _check_prompts(self) -> None:
+        for setting in ("instruction", "query_prompt", "document_prompt"):
+            if getattr(self.config, setting) and setting not in self.prompts:
+                flag = f"--{setting.replace('_', '-')}"
+                raise RrarankError(f"{self.name or type(self).__name__}: has no place for {flag}; leave it out")
+
     @property
     def cut(self) -> int:
         """How many texts were too long and were cut so far; 0 for rerankers that do not count them."""
@@ -168,7 +199,8 @@ class Reranker(ABC):
 
     def fingerprint(self) -> str:
         """Everything that determines the scores; a reranker with a model adds the sha256 of the model's files."""
-        settings = {key: value for key, value in asdict(self.config).items() if key not in ("model", "calibration")}
+        given = {key: value for key, value in asdict(self.config).items() if value or key not in _LATER}
+        settings = {key: value for key, value in given.items() if key not in _UNNAMED}
         return f"{self.name or type(self).__qualname__} {settings}"
 
 
@@ -188,10 +220,29 @@ class Explains(ABC):
         """
 
 
-class AsksLLM:
+@dataclass
+class HeardOf:
+    """What an LLM answered about a query.
+
+    Args:
+        verdicts: verdict -> answers.
+        prompt_tokens, answer_tokens: as the endpoint counted them.
+    """
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    questions: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+class AsksLLM(ABC):
     """A reranker that asks an LLM, whose answers may contain no ranking."""
 
-    report: Callable[[str, Mapping[str, int]], None] | None = None  # called with qid and verdict -> answers
+    report: Callable[[str, HeardOf], None] | None = None  # called with qid and its answers
+
+    @abstractmethod
+    def forecast(self, queries: Sequence[Ranking]) -> object:
+        """How many questions and tokens these queries would take, as a text says."""
 
 
 class Pointwise(Reranker):

@@ -10,7 +10,7 @@ from rrarank.data.types import LabelledRanking
 from rrarank.errors import RrarankError
 from rrarank.label.teacher import Teacher
 from rrarank.llm.base import Answer, Failure, Messages
-from rrarank.llm.listwise import labels, parse_answer
+from rrarank.llm.listwise import Parsed, labels, parse_answer
 from rrarank.llm.questions import PromptedLLM, ask_unrecorded, is_complete, recorded_answer
 from rrarank.llm.thoughts import without_thought
 from rrarank.storage.journal import Journal
@@ -36,7 +36,7 @@ class LLMTeacher(Teacher):
     def ask(self, lists: Sequence[LabelledRanking]) -> Iterator[tuple[str, Answer | Failure | None]]:
         for shown, outcome in self._ask(self.ranker, self._ranking_question, lists):
             if isinstance(outcome, Answer):
-                self.verdicts[read_answer(shown, outcome.text, finished=is_complete(outcome)).verdict] += 1
+                self.verdicts[self._read(shown, outcome).verdict] += 1
             yield shown.query.qid, outcome
         if self.explainer:
             ranked = (label for shown in lists if (label := self._ranked(shown)) and label.listed)
@@ -79,11 +79,15 @@ class LLMTeacher(Teacher):
         answer = recorded_answer(self.journal, self._try(self._ranking_question, shown)[0])
         if answer is None:
             return None
-        label = read_answer(shown, answer.text, finished=is_complete(answer))
+        label = self._read(shown, answer)
         return replace(label, provenance=self.provenance(shown, **self.ranker.provenance(answer)))
 
     def _ranking_question(self, shown: LabelledRanking) -> tuple[str, Messages]:
-        return self.ranker.question(shown.query.text, [candidate.text for candidate in shown.shown])
+        texts, scores = ([getattr(one, part) for one in shown.shown] for part in ("text", "score"))
+        return self.ranker.question(shown.query.text, texts, scores=scores)
+
+    def _read(self, shown: LabelledRanking, answer: Answer) -> LabelledRanking:
+        return _labelled(shown, answer.text, self.ranker.parse(answer.text, len(shown.shown), is_complete(answer)))
 
     def _reason_question(self, label: LabelledRanking) -> tuple[str, Messages]:
         assert self.explainer
@@ -95,7 +99,10 @@ class LLMTeacher(Teacher):
 
 def read_answer(shown: LabelledRanking, answer: str, *, finished: bool = True) -> LabelledRanking:
     """The list with the labels that a list-wise answer gives."""
-    parsed = parse_answer(answer, len(shown.shown), finished=finished)
+    return _labelled(shown, answer, parse_answer(answer, len(shown.shown), finished=finished))
+
+
+def _labelled(shown: LabelledRanking, answer: str, parsed: Parsed) -> LabelledRanking:
     docids = [candidate.docid for candidate in shown.shown]
     listed, missing, unknown = (tuple(docids[place] for place in places) for places in labels(parsed))
     return replace(shown, listed=listed, missing=missing, unknown=unknown, faults=parsed.faults, answer=answer)

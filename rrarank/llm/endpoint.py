@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError, printable
 from rrarank.extras import check_installed
-from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages, public_name
+from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages
+from rrarank.llm.chat import ChatForm, complaint, read_reply
 from rrarank.llm.http import BadReply, Reply, address_of, open_client, post
+from rrarank.llm.tokenizer import ChatTokenizer
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
@@ -47,9 +49,19 @@ class Endpoint(LLM):
         self._address = address_of(base_url)
         self._where = self._address.name
         self._key = _key(config.api_key_env, needed=not base_url)
-        self._limit_field = "max_tokens"  # or, for newer models, max_completion_tokens
+        self._form = ChatForm(config, self._where)
+        options = config.extra.get("chat_template_kwargs")
+        known = options if isinstance(options, Mapping) else {}
+        self._tokenizer = ChatTokenizer(config.tokenizer, known) if config.tokenizer else None
         self._reached = False
         self._random = random.Random()  # jitter of the waits; no answer depends on it
+
+    @property
+    def count_tokens(self) -> Callable[[str], int] | None:
+        return self._tokenizer.count if self._tokenizer else None
+
+    def count_chat(self, messages: Messages) -> int:
+        return self._tokenizer.count_chat(messages) if self._tokenizer else 0
 
     def answers(self, questions: Iterable[tuple[str, Messages]]) -> Iterator[tuple[str, Answer | Failure]]:
         with closing(self._outcomes(iter(questions))) as outcomes:
@@ -93,12 +105,12 @@ class Endpoint(LLM):
         raise AssertionError("count() does not end")
 
     async def _try(self, client: AsyncClient, messages: Messages, seconds: float) -> Answer | _Fault:
+        """Ask once; where the endpoint refuses a field of the request, ask again without it."""
         import httpx2
 
-        body = json.dumps(self._request(messages)).encode()
         try:
             async with asyncio.timeout(seconds):  # the client's timeout limits each read, not the whole reply
-                reply = await post(client, self._address.url, body)
+                sent, reply = await self._post(client, messages)
         except TimeoutError:
             return _Fault(f"no answer within {seconds:.3g} s")
         except httpx2.HTTPError as error:
@@ -107,30 +119,27 @@ class Endpoint(LLM):
             self._reached = True
             return _Fault(str(error), retryable=False)
         self._reached = True
-        if reply.status == 400 and "max_completion_tokens" in reply.body and self._limit_field == "max_tokens":
-            self._limit_field = "max_completion_tokens"
-            return await self._try(client, messages, seconds)
-        return self._read(reply) if reply.status == 200 else _status_fault(reply)
+        if reply.status == 200:
+            self._form.remember(sent)
+            return self._read(reply)
+        return _status_fault(reply)
+
+    async def _post(self, client: AsyncClient, messages: Messages) -> tuple[dict[str, Any], Reply]:
+        """The request that was sent last, and its reply."""
+        sent = self._form.body(messages)
+        while True:
+            reply = await post(client, self._address.url, json.dumps(sent).encode())
+            if (changed := self._form.without_refused(sent, reply)) is None:
+                return sent, reply
+            sent = changed
 
     def _read(self, reply: Reply) -> Answer | _Fault:
         """The answer, cut if the endpoint does not keep to the limit of tokens."""
-        answer = _read_reply(reply.body)
-        most = (self.config.max_tokens or 65_536) * LETTERS_A_TOKEN
-        if isinstance(answer, Answer) and len(answer.text) > most:
-            return replace(answer, text=answer.text[:most], finish_reason="length")
-        return answer
-
-    def _request(self, messages: Messages) -> dict[str, object]:
-        config = self.config
-        request: dict[str, object] = {
-            "model": config.model,
-            "messages": [dict(message) for message in messages],
-            "temperature": config.temperature,
-            self._limit_field: config.max_tokens or None,
-            "seed": config.seed,
-            "stop": list(config.stop) or None,
-        }
-        return {name: value for name, value in request.items() if value is not None} | dict(config.extra)
+        answer = read_reply(reply.body)
+        if isinstance(answer, str):
+            return _Fault(answer)
+        most = (self.config.longest or 65_536) * LETTERS_A_TOKEN
+        return replace(answer, text=answer.text[:most], finish_reason="length") if len(answer.text) > most else answer
 
     def _is_last(self, fault: _Fault, tries: int) -> bool:
         unreached = fault.unreachable and not self._reached
@@ -209,18 +218,10 @@ def _status_fault(reply: Reply) -> _Fault:
     except (ValueError, RecursionError):
         body = reply.body
     error = body.get("error", body) if isinstance(body, Mapping) else body
-    reason = f"HTTP {status}: {_complaint(error)}"
+    reason = f"HTTP {status}: {complaint(error)}"
     if isinstance(error, Mapping) and error.get("code") == "insufficient_quota":
         return _Fault(reason, retryable=False, status=402)  # OpenAI sends it with 429, but waiting does not help
     return _Fault(reason, status in _TRANSIENT or status >= 500, _retry_after(reply.headers), status)
-
-
-def _complaint(body: object) -> str:
-    """The server's error text: `message` (OpenAI, vLLM), `detail` (FastAPI), else the whole body."""
-    if isinstance(body, Mapping):
-        body = body.get("message") or body.get("detail") or body
-    text = body if isinstance(body, str) else json.dumps(body)
-    return "an HTML page" if text.lstrip()[:1] == "<" else text or "no reason given"
 
 
 def _connection_fault(error: Exception) -> _Fault:
@@ -246,51 +247,6 @@ def _seconds(text: str) -> float:
         return max(0.0, float(text))  # nan is 0 too
     except ValueError:
         return 0.0
-
-
-def _read_reply(body: str) -> Answer | _Fault:
-    """Read a reply with status 200, which may still be truncated, empty or no chat completion."""
-    try:
-        reply = json.loads(body, parse_int=_whole_number)
-    except (ValueError, RecursionError):
-        what = "an HTML page" if body.lstrip()[:1] == "<" else f"not JSON ({len(body):,} characters)"
-        return _Fault(f"the reply is {what}")
-    match reply:
-        case {"choices": [{"message": {**message}} as choice, *_]}:
-            usage = reply.get("usage")
-            return Answer(
-                _content(message.get("content")) or _text(message.get("refusal")),
-                _text(choice.get("finish_reason")),
-                _count(usage, "prompt_tokens"),
-                _count(usage, "completion_tokens"),
-                public_name(_text(reply.get("model"))),
-                _text(reply.get("id")),
-            )
-        case {"error": error}:
-            return _Fault(f"the reply is an error: {_complaint(error)}")
-    return _Fault("the reply has no choices")
-
-
-def _content(value: object) -> str:
-    """The text of a message, which may come as a list of parts: thinking parts are left out."""
-    if not isinstance(value, list):
-        return _text(value)
-    parts = [part for part in value if isinstance(part, dict) and part.get("type") in ("text", "output_text")]
-    return "".join(_text(part.get("text")) for part in parts)
-
-
-def _text(value: object) -> str:
-    """The string in valid UTF-8: JSON may contain half of a surrogate pair, UTF-8 cannot."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _whole_number(text: str) -> int:
-    return int(text) if len(text) < 16 else 0  # nobody counts so far, and Python refuses thousands of digits
-
-
-def _count(usage: object, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, Mapping) else None
-    return max(value, 0) if type(value) is int else 0
 
 
 def _stop_after_failures(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rrarank.errors import RrarankError
+from rrarank.llm.korean import with_digits
 from rrarank.llm.structured import as_list
 from rrarank.llm.thoughts import without_thought
 
@@ -159,7 +160,7 @@ _OPENING = re.compile(_ID, re.IGNORECASE)
 def _canonical(answer: str, finished: bool) -> tuple[str, bool]:
     """The answer without thoughts, markup and torn ids, with all ids as `[n]`; and whether it is complete."""
     text, is_thinking = without_thought(answer)
-    text = _tidy(as_list(text))
+    text = _tidy(with_digits(as_list(text)))
     whole = _TORN.sub("", _TORN_IN_BRACKETS.sub(r"[\1]", text))
     if not finished:
         whole = re.sub(r"[0-9]+$", "", whole)  # perhaps the 1 of 12

@@ -25,7 +25,8 @@ class LocalModel(LLM):
         super().__init__(config)
         folder = locate(config.model)
         self.name = folder.resolve().name
-        self._template_options = _template_options(config.extra, self.name)
+        effort = {"reasoning_effort": config.reasoning_effort} if config.reasoning_effort else {}
+        self._template_options = effort | _template_options(config.extra, self.name)
         with loading(self.name, "cpu", 0):
             self._tokenizer, self._model = _load(folder, self.name)
         text_config = self._model.config.get_text_config()
@@ -44,6 +45,9 @@ class LocalModel(LLM):
     def count_tokens(self) -> Callable[[str], int]:
         return lambda text: len(self._tokenizer(text, **_BARE)["input_ids"])
 
+    def count_chat(self, messages: Messages) -> int:
+        return int(self._prompt(messages).shape[1])
+
     def _answer(self, messages: Messages) -> Answer | Failure:
         from jinja2 import TemplateError
 
@@ -55,9 +59,10 @@ class LocalModel(LLM):
         room = self.context - asked
         if room < 1:
             return Failure(f"the prompt has {asked} tokens, the model takes {self.context}", retryable=False)
-        tokens = self._generate(prompt, min(self.config.max_tokens or room, room))
+        tokens, first = self._generate(prompt, min(self.config.longest or room, room))
         text, finished = self._read(tokens)
-        return Answer(text, "stop" if finished else "length", asked, len(tokens), self.name)
+        reason = "stop" if finished else "length"
+        return Answer(text, reason, asked, len(tokens), self.name, first=first)
 
     def _prompt(self, messages: Messages) -> torch.Tensor:
         """(1, length) token ids."""
@@ -75,7 +80,8 @@ class LocalModel(LLM):
             text = text.replace(token, f"({token.strip('<|>[]/')})")
         return text
 
-    def _generate(self, prompt: torch.Tensor, longest: int) -> list[int]:
+    def _generate(self, prompt: torch.Tensor, longest: int) -> tuple[list[int], dict[str, float]]:
+        """The new tokens, and the log-probabilities of the alternatives for the first one."""
         import torch
 
         stop = {"stop_strings": list(self.config.stop), "tokenizer": self._tokenizer} if self.config.stop else {}
@@ -86,10 +92,18 @@ class LocalModel(LLM):
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 max_new_tokens=longest,
+                return_dict_in_generate=True,
+                output_logits=self.config.top_logprobs > 0,
                 **_sampling(self.config.temperature),
                 **stop,
             )
-        return list(output[0, prompt.shape[1] :].tolist())  # (1, length + new)
+            first = self._alternatives(output.logits[0][0]) if self.config.top_logprobs else {}  # (vocabulary,)
+        return list(output.sequences[0, prompt.shape[1] :].tolist()), first  # (1, length + new)
+
+    def _alternatives(self, logits: torch.Tensor) -> dict[str, float]:
+        values, ids = logits.float().log_softmax(-1).topk(min(self.config.top_logprobs, len(logits)))
+        tokens = self._tokenizer.batch_decode(ids[:, None])
+        return dict(reversed(list(zip(tokens, values.tolist(), strict=True))))  # of equal texts the likelier stays
 
     def _read(self, tokens: Sequence[int]) -> tuple[str, bool]:
         """The text, cut before a stop text as endpoints do, and whether the model ended it."""

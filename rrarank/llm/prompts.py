@@ -16,8 +16,12 @@ from rrarank.data.words import word_pieces
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.yaml_settings import read_yaml, shipped_or_file
 
-METHODS = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm's names; the first is its older one
-PLACEHOLDERS = ("num", "query", "rank", "candidate")
+LISTWISE = ("listwise", "singleturn_listwise", "multiturn_listwise")  # rank_llm's names; the first is its older one
+SETWISE = ("setwise",)
+METHODS = {LISTWISE: ("a list-wise one", "prompts"), SETWISE: ("a set-wise one", "setwise-prompts")}
+ELSEWHERE = {"pointwise": "pointwise-llm", "pairwise": "pairwise-llm", "setwise": "setwise-llm"}
+PLACEHOLDERS = ("num", "query", "rank", "candidate", "score", "psg_ids")
+MOST_LETTERS = 26  # passages that can be named A to Z
 FEWEST_TOKENS = 8  # of a passage; fewer cannot be judged
 MESSAGE_TOKENS = 8  # a high estimate of what a chat template adds to a message
 _CONTROL = re.compile(  # of the common chat templates, and thought and answer tags
@@ -26,6 +30,7 @@ _CONTROL = re.compile(  # of the common chat templates, and thought and answer t
     r"|</?(?:s|bos|eos|pad|unk|answer|think|thinking|thought|reason|reasoning|analysis|reflection|tool_call|tool_response)>",
     re.IGNORECASE,
 )
+_LETTER = re.compile(r"\[([A-Z])\]")
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")  # doubled braces are literal, as in rank_llm (str.format)
 _CHARACTER = re.compile(  # kana, Chinese characters, Hangul: about a token each
     "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
@@ -34,7 +39,11 @@ _CHARACTER = re.compile(  # kana, Chinese characters, Hangul: about a token each
 
 @dataclass(frozen=True)
 class Prompt:
-    """A list-wise prompt; the `…_assistant` texts make it a dialogue of several turns."""
+    """A list-wise prompt; the `…_assistant` texts make it a dialogue of several turns.
+
+    Args:
+        letters: passages are named A, B, …, as a file says whose `output_extraction_regex` looks for letters.
+    """
 
     method: str
     body: str
@@ -43,45 +52,59 @@ class Prompt:
     suffix: str = ""
     prefix_assistant: str = ""
     body_assistant: str = ""
+    letters: bool = False
 
     @property
     def sha256(self) -> str:
         """The hash of the texts, not of the file: comments and unused keys do not matter."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        texts = {key: value for key, value in asdict(self).items() if key != "letters" or value}
+        return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def shows_scores(self) -> bool:
+        """Whether it shows the first stage's score of each passage."""
+        return "score" in placeholders(self.body)
 
 
-def load_prompt(name: str | Path) -> Prompt:
+def load_prompt(name: str | Path, methods: Sequence[str] = LISTWISE) -> Prompt:
     """A shipped prompt by its name, or a YAML file with rank_llm's keys.
 
+    Args:
+        methods: those that will do: `LISTWISE` or `SETWISE`.
+
     Raises:
-        RrarankError: no such prompt, not YAML, not list-wise, or a placeholder is missing or unknown.
+        RrarankError: no such prompt, not YAML, of another method, or a placeholder is missing or unknown.
     """
-    prompt = _prompt(read_yaml(shipped_or_file(name, "prompts")), str(name))
+    expected, folder = METHODS[tuple(methods)]
+    content = read_yaml(shipped_or_file(name, folder))
+    if (method := content.get("method")) not in methods:
+        other = f"; that is one for {ELSEWHERE[str(method)]}" if method in ELSEWHERE else ""
+        raise RrarankError(f"{name}: method {method!r}, expected {expected} ({', '.join(methods)}){other}")
+    prompt = _prompt(content, str(name))
     _check_placeholders(prompt, str(name))
     return prompt
 
 
 def _prompt(content: Mapping[str, object], where: str) -> Prompt:
     """Read the keys of a list-wise prompt; in dialogues rank_llm names three of them `…_user`."""
-    if (method := content.get("method")) not in METHODS:
-        raise RrarankError(f"{where}: method {method!r}, expected a list-wise one ({', '.join(METHODS)})")
     texts = {}
-    for key in Prompt.__dataclass_fields__:
+    for key in TEXTS:
         text = content.get(key, content.get(f"{key}_user"))
         if text is not None and not isinstance(text, str):
             raise RrarankError(f"{where}: key {key!r} is a {type(text).__name__}, expected text; quote it")
         texts[key] = text or ""
     if not texts["body"]:
         raise RrarankError(f"{where}: no key 'body' (or 'body_user'), the text of one passage; keys {shown(content)}")
-    return Prompt(**texts)
+    return Prompt(**texts, letters="A-Z" in str(content.get("output_extraction_regex", "")))
 
 
 def _check_placeholders(prompt: Prompt, where: str) -> None:
-    slots = {key: {name for name in _SLOT.findall(text) if name} for key, text in asdict(prompt).items()}
+    slots = {key: placeholders(getattr(prompt, key)) for key in TEXTS}
+    of_key = {"body_assistant": {"rank"}, "body": {"rank", "candidate", "score"}, "suffix": {"psg_ids"}}
     for key, names in slots.items():
-        passage = {"rank"} if key == "body_assistant" else {"rank", "candidate"} if key == "body" else set()
-        if unknown := names - {"num", "query"} - passage:
-            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS if name in passage | {"num", "query"})
+        allowed = {"num", "query"} | of_key.get(key, set())
+        if unknown := names - allowed:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS if name in allowed)
             raise RrarankError(f"{where}: {key} contains the unknown placeholder {{{min(unknown)}}} (known: {known})")
     for name, keys in {"rank": ["body"], "candidate": ["body"], "query": [*slots]}.items():
         if not any(name in slots[key] for key in keys):
@@ -89,18 +112,34 @@ def _check_placeholders(prompt: Prompt, where: str) -> None:
             raise RrarankError(f"{where}: the {place} lacks {{{name}}}; the model would not see it")
 
 
+TEXTS = tuple(key for key in Prompt.__dataclass_fields__ if key != "letters")
+
+
+def placeholders(text: str) -> set[str]:
+    """The names in braces."""
+    return {name for name in _SLOT.findall(text) if name}
+
+
 # -- filling ----------------------------------------------------------------------------------------------------------
 
 
-def messages(prompt: Prompt, query: str, passages: Sequence[str]) -> list[dict[str, str]]:
-    """The prompt as chat messages of `role` and `content`, with query and passages neutralised."""
-    common = {"num": str(len(passages)), "query": neutralise(query)}
+def messages(prompt: Prompt, query: str, passages: Sequence[str], scores: Sequence[float] = ()) -> list[dict[str, str]]:
+    """The prompt as chat messages of `role` and `content`, with query and passages neutralised.
+
+    Args:
+        scores: of the passages, for a prompt that shows them.
+    """
+    ids = [chr(ord("A") + place) if prompt.letters else str(place + 1) for place in range(len(passages))]
+    named = ", ".join(f"PASSAGE{one}" for one in ids)  # as rank_llm writes them for LRL
+    common = {"num": str(len(passages)), "query": neutralise(query), "psg_ids": f"[{named}]"}
     turns = [("system", prompt.system_message), ("user", prompt.prefix), ("assistant", prompt.prefix_assistant)]
-    turns = [(role, _fill(text, common)) for role, text in turns]
-    for rank, passage in enumerate(passages, start=1):
-        values = common | {"rank": str(rank), "candidate": neutralise(passage)}
-        turns += [("user", _fill(prompt.body, values)), ("assistant", _fill(prompt.body_assistant, values))]
-    turns.append(("user", _fill(prompt.suffix, common)))
+    turns = [(role, fill(text, common)) for role, text in turns]
+    for rank, passage, score in zip(ids, passages, scores or [0.0] * len(passages), strict=True):
+        text = neutralise(passage)
+        text = _LETTER.sub(r"(\1)", text) if prompt.letters else text
+        values = common | {"rank": rank, "candidate": text, "score": f"{score:.3f}"}
+        turns += [("user", fill(prompt.body, values)), ("assistant", fill(prompt.body_assistant, values))]
+    turns.append(("user", fill(prompt.suffix, common)))
     said = groupby((turn for turn in turns if turn[1]), key=lambda turn: turn[0])
     return [{"role": role, "content": _joined([text for _, text in texts])} for role, texts in said]
 
@@ -112,7 +151,7 @@ def neutralise(text: str) -> str:
     return re.sub(r"[\[【［]((?=[ ,;>–-]*\d)[\d ,;>–-]+)[\]】］]", r"(\1)", text)
 
 
-def _fill(template: str, values: Mapping[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> str:
     """Fill in one pass, so that braces inside a value stay unchanged."""
     return _SLOT.sub(lambda slot: values[slot[1]] if slot[1] else slot[0][0], template)
 
@@ -144,6 +183,7 @@ def fit(
     budget: int,
     longest: int,
     count_tokens: Callable[[str], int] = estimate_tokens,
+    scores: Sequence[float] = (),
 ) -> list[str]:
     """Neutralise the passages and cut each to `longest` tokens, or all to a lower limit if the prompt exceeds `budget`.
 
@@ -151,15 +191,18 @@ def fit(
         budget: tokens of the whole prompt: the context without the longest answer.
 
     Raises:
+        RrarankError: more passages than there are letters, for a prompt that names them by letters.
         RrarankError: they do not fit even when cut to a few tokens each.
     """
+    if prompt.letters and len(passages) > MOST_LETTERS:
+        raise RrarankError(f"{len(passages)} passages in a prompt that names them A to Z; show at most {MOST_LETTERS}")
     texts = [neutralise(passage) for passage in passages]
 
     def cut_all(limit: int) -> list[str]:
         return [cut(text, limit, count_tokens) for text in texts]
 
     def too_long(limit: int) -> bool:
-        filled = messages(prompt, query, cut_all(limit))
+        filled = messages(prompt, query, cut_all(limit), scores)
         return sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in filled) > budget
 
     if not too_long(longest):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from rrarank.llm.base import LLM, Answer, Failure, Messages
+from rrarank.llm.listwise import Parsed, parse_answer
 from rrarank.llm.prompts import Prompt, estimate_tokens, fit, messages
 from rrarank.storage.journal import Journal, work_key
 
@@ -31,12 +33,19 @@ class PromptedLLM:
     passage_tokens: int = 300
     context: int = 8192
 
-    def question(self, query: str, passages: Sequence[str], addition: str = "") -> tuple[str, Messages]:
-        """The messages, which end with the addition, and their key, a hash of all that determines the answer."""
+    def question(
+        self, query: str, passages: Sequence[str], addition: str = "", scores: Sequence[float] = ()
+    ) -> tuple[str, Messages]:
+        """The messages, which end with the addition, and their key, a hash of all that determines the answer.
+
+        Args:
+            scores: the first stage's, for prompts that show them.
+        """
         count = self.llm.count_tokens or estimate_tokens
-        budget = min(self.context, self.llm.context or self.context) - self.llm.config.max_tokens - count(addition)
-        cut = fit(self.prompt, query, passages, budget=budget, longest=self.passage_tokens, count_tokens=count)
-        chat = messages(self.prompt, query, cut)
+        budget = min(self.context, self.llm.context or self.context) - self.llm.config.longest - count(addition)
+        limits = {"budget": budget, "longest": self.passage_tokens}
+        cut = fit(self.prompt, query, passages, **limits, count_tokens=count, scores=scores)
+        chat = messages(self.prompt, query, cut, scores)
         chat[-1]["content"] += addition
         return work_key(self.llm.fingerprint(), chat), chat
 
@@ -46,6 +55,12 @@ class PromptedLLM:
         return sum(count(message["content"]) for message in self.question(query, passages)[1]), (
             TOKENS_AN_ID * len(passages)
         )
+
+    def parse(self, answer: str, count: int, finished: bool = True) -> Parsed:
+        """The order of `count` passages in an answer, whose ids are numbers, or letters as the prompt says."""
+        if self.prompt.letters:
+            answer = _LETTERS.sub(lambda found: f"[{ord(found[1] or found[2]) - ord('A') + 1}]", answer)
+        return parse_answer(answer, count, finished=finished)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -62,6 +77,15 @@ class PromptedLLM:
             "finish_reason": answer.finish_reason,
             "tokens": [answer.prompt_tokens, answer.completion_tokens],
         }
+
+
+_LETTERS = re.compile(r"\[ ?([A-Z]) ?\]|(?<![\w\[])([A-Z])(?=\s*(?:>|$))", re.MULTILINE)
+
+
+def count_chat(llm: LLM, chat: Messages) -> int:
+    """The tokens of a question: by the model's tokenizer and template if they are known, else an estimate."""
+    known = llm.count_chat(chat)
+    return known or sum(estimate_tokens(message["content"]) + 4 for message in chat)  # 4: marks around a message
 
 
 def is_complete(answer: Answer) -> bool:

@@ -79,7 +79,7 @@ class Sample:
         return [
             LoggedQuery(
                 query_id=f"q{number:07d}",
-                client_id=_name(user),
+                client_id=user_name(user),
                 timestamp=_time(seconds),
                 query_response_hit_ids=tuple(one.docids),
                 query_attributes=one.attributes(self.experiment) | {"qid": str(qid)},
@@ -114,14 +114,14 @@ def simulate(
     user, asked = _asked(experiment, qids, crowd, rng)
     seconds = START + np.sort(rng.uniform(0, crowd.days * 86_400, len(user)))
     qid = np.array(qids)[asked]
-    lists = _lists(experiment, runs, [(_name(one), str(of)) for one, of in zip(user, qid, strict=True)], crowd)
+    lists = _lists(experiment, runs, [(user_name(one), str(of)) for one, of in zip(user, qid, strict=True)], crowd)
     highest = max((grade for qid in qids for grade in qrels[qid].values()), default=0)
     grades = _grades(lists, [qrels[one] for one in qid], crowd.places)
     lean = leans(crowd.users, model, rng)[user]
     clicked = clicks(grades, highest, model, lean, rng)
     dwell = dwell_times(grades, highest, model, rng)
     return Sample(
-        experiment, user, np.array(qids)[asked], seconds, lists, grades, clicked, _after(clicked, dwell, rng), dwell
+        experiment, user, np.array(qids)[asked], seconds, lists, grades, clicked, after(clicked, dwell, rng), dwell
     )
 
 
@@ -143,7 +143,7 @@ def _asked(
     user = rng.permutation(np.repeat(np.arange(crowd.users), counts))
     weights = 1 / np.arange(1, len(qids) + 1) ** crowd.rarity
     asked = rng.choice(len(qids), len(user), p=weights / weights.sum())
-    inside = np.array([experiment.takes(_name(number)) for number in range(crowd.users)], bool)[user]
+    inside = np.array([experiment.takes(user_name(number)) for number in range(crowd.users)], bool)[user]
     return user[inside], asked[inside]
 
 
@@ -173,7 +173,7 @@ def _grades(lists: Sequence[Shown], judged: Sequence[Mapping[str, int]], places:
     return grades
 
 
-def _after(clicked: NDArray[np.bool_], dwell: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def after(clicked: NDArray[np.bool_], dwell: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Seconds from the query to each place: the results above are read, and the clicked ones stayed on."""
     scan = SCAN_S * np.exp(rng.normal(0, 0.5, clicked.shape))
     stayed = np.cumsum(dwell * clicked, axis=1)
@@ -182,7 +182,7 @@ def _after(clicked: NDArray[np.bool_], dwell: NDArray[np.float64], rng: np.rando
     return read
 
 
-def _name(user: int | np.int64) -> str:
+def user_name(user: int | np.int64) -> str:
     return f"u{int(user):06d}"
 
 

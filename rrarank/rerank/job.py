@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rrarank.cli.answers import AnswerCounts, described
+from rrarank.cli.answers import AnswerCounts, described, described_tokens
 from rrarank.cli.verbs import let_go, locked_journal, say
 from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
@@ -28,13 +28,13 @@ from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError
 from rrarank.rerank.pairs import pairs_of as pairs_of
+from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored
-from rrarank.rerank.weights import AUTO, describe_config, read_weights
+from rrarank.rerank.weights import AUTO, describe_config, read_weights, with_kind
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
-from rrarank.storage.model_folders import locate
 from rrarank.storage.sidecar import check_output, is_unfinished, write_sidecar
 
 
@@ -112,19 +112,20 @@ def rerank_job(job: RerankJob) -> list[str]:
     job = replace(job, config=weights.settle(job.config, job.reranker))
     depth, part = job.config.depth, partial(_part, job)
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
+    job = replace(job, config=with_kind(job.config, inputs.origins.get("run"), inputs.run.tag))
     if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
         say(warning)
     pairs = pairs_of(inputs, depth)
     if job.dry_run:
-        _say_plan(job, inputs, sum(pairs.values()))
+        _check_outputs(job, inputs.origins.values())
+        say_plan(job.reranker, job.settings, inputs, pairs, depth, job.target)
         return []
     with _journal(job) as journal:
         _check_outputs(job, inputs.origins.values())  # again: another job may have written it meanwhile
         work = _load(job, tag, inputs, pairs, journal)
         weights.check_loaded(job.reranker, work.reranker.fingerprint())
         answers = AnswerCounts(work.reranker, journal)
-        resumed = bool(journal)
-        started = time.perf_counter()
+        resumed, started = bool(journal), time.perf_counter()
         pace = _pace(work, journal)
         counts: Counter[str] = Counter()
         tops = _write(work, journal, pace, answers, counts)
@@ -140,7 +141,7 @@ def rerank_job(job: RerankJob) -> list[str]:
     cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
     say(f"{done}, {len(inputs.missing):,} without text{cut}")
     if verdicts := answers.total(inputs.run):
-        say(f"{verdicts.total():,} answers ({described(verdicts)})")
+        say(f"{verdicts.total():,} answers ({described(verdicts)}){described_tokens(answers.tokens(inputs.run))}")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
         raise failure
     return [] if journal is None else _outputs(job)
@@ -315,7 +316,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
     job, reranker, qids = work.job, work.reranker, work.inputs.run
     verdicts = answers.total(qids)
     counts = {"cut": cut} if cut else {}
-    asked = {"answers": dict(verdicts), "unranked": answers.unranked(qids)} if verdicts else {}
+    asked = {"answers": dict(verdicts), "unranked": answers.unranked(qids), "tokens": answers.tokens(qids)}
     more = ({"shard": str(job.shard)} if job.shard else {}) | ({"remove_query": True} if job.remove_query else {})
     write_sidecar(
         Path(job.target),
@@ -326,7 +327,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         precision=reranker.config.precision,
         **({"tried": work.tried} if work.tried else {}),
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
-        **asked,
+        **(asked if verdicts else {}),
         **counts,
         without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
@@ -338,13 +339,3 @@ def _part(job: RerankJob, run: Run) -> Run:
     if job.remove_query:
         run = without_own_documents(run)
     return job.shard.part(run, job.config.block_size) if job.shard else run
-
-
-def _say_plan(job: RerankJob, inputs: Inputs, pairs: int) -> None:
-    """Finish a dry run."""
-    _check_outputs(job, inputs.origins.values())
-    model = str(job.settings.get("model") or "")
-    if model and registry.find_reranker(job.reranker).model_is_files:
-        locate(model, allow_pickle=bool(job.settings.get("allow_pickle")))
-    say(f"would re-rank {len(inputs.run):,} queries, {pairs:,} pairs, {len(inputs.missing):,} without text")
-    say(f"with {job.reranker} ({model or 'its default model'}) into {job.target}")

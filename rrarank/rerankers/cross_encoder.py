@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from rrarank.cli.verbs import say
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Pointwise
 from rrarank.errors import RrarankError
@@ -16,8 +17,10 @@ from rrarank.extras import check_installed
 from rrarank.rerankers.backends.base import TORCH_PRECISIONS, Backend, CrossEncoderConfig, device_of, tokens_at_once
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id, load_exported
 from rrarank.rerankers.checkpoints import Checkpoint, additions, label_names, relevant_label
+from rrarank.rerankers.formats import FORMATS, FormatEncoder, find_format
 from rrarank.rerankers.pairs import Encoder, PairEncoder
 from rrarank.rerankers.reading import kept_reading
+from rrarank.storage.files import in_background
 from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
 
 class CrossEncoder(Pointwise):
-    """Any hub or local checkpoint with one label (scored by its logit) or two (by the log-odds of the relevant one).
+    """Any hub or local checkpoint with one label (scored by its logit) or two (by the log-odds of the relevant one),
+    and causal language models that were trained to answer a prompt by one token (`formats`).
 
     Raises:
         RrarankError: no model given, more than two labels, or a checkpoint without a trained head.
@@ -40,25 +44,34 @@ class CrossEncoder(Pointwise):
         **{backend: tuple(files) for backend, files in FILES.items()},
     }
 
+    prompts: ClassVar[Sequence[str]] = ("instruction", "query_prompt", "document_prompt")
+
     def __init__(self, config: CrossEncoderConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
             raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
-        model = fingerprint(folder)
-        parts = _open_export(folder, model, self.config) or _open_checkpoint(folder, self.config)
+        self._model = in_background(fingerprint, folder)
+        parts = _open_export(folder, self.config) or _open_checkpoint(folder, self.config)
         self.encode_pairs, self.backend = parts.encode_pairs, parts.backend
-        self.longest = parts.longest
+        self.longest, self._by_query = parts.longest, parts.by_query
         self.relevant = relevant_label(parts.labels, self.config.model, self.config.relevant)
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
-        self._fingerprint = f"{model} {self.backend.identity}".rstrip()
 
     @property
     def cut(self) -> int:
         return self.encode_pairs.cut
 
     def encode(self, query: str, texts: Sequence[str]) -> list[Ids]:
-        return self.encode_pairs(query, texts)
+        before, inner = self.config.query_prompt, self.config.document_prompt
+        return self.encode_pairs(before + query, [inner + text for text in texts] if inner else texts)
+
+    def score_all(self, pairs: Batch) -> list[float]:
+        if not self._by_query:
+            return super().score_all(pairs)
+        from rrarank.rerankers.decoders import score_by_query  # imports torch, which exports do without
+
+        return score_by_query(pairs, self.score, self.batch_tokens, self.config.batch_size)
 
     def score(self, batch: Batch) -> np.ndarray:
         logits = self.backend.logits(batch)  # (batch, 1 or 2)
@@ -66,7 +79,7 @@ class CrossEncoder(Pointwise):
         return own if logits.shape[1] == 1 else own - logits[:, 1 - self.relevant]  # (batch,)
 
     def fingerprint(self) -> str:
-        return f"{super().fingerprint()} {self._fingerprint}"
+        return f"{super().fingerprint()} {self._model.result()} {self.backend.identity}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -101,16 +114,18 @@ class _Parts:
     backend: Backend
     labels: Sequence[str]
     longest: int  # tokens of a pair
+    by_query: bool = False  # pairs of one query share what is computed of it
 
 
-def _open_export(folder: Path, model: str, config: CrossEncoderConfig) -> _Parts | None:
+def _open_export(folder: Path, config: CrossEncoderConfig) -> _Parts | None:
     """An export that holds all it needs: imports neither torch nor transformers. None for any other folder."""
     if config.backend not in FILES:
         return None
     check_installed(LIBRARIES[config.backend])
-    reading = kept_reading(folder, model)
+    reading = kept_reading(folder)
     if reading is None:
         return None
+    _check_plain(config)
     backend = load_exported(folder, config.model, config, reading.fill, reading.left)
     longest = reading.most(config.max_length, config.model)
     return _Parts(reading.encoder(longest), backend, reading.labels, longest)
@@ -119,14 +134,47 @@ def _open_export(folder: Path, model: str, config: CrossEncoderConfig) -> _Parts
 def _open_checkpoint(folder: Path, config: CrossEncoderConfig) -> _Parts:
     with loading(config.model, config.device, config.threads):
         checkpoint = Checkpoint.open(folder, config.model)
-        longest = checkpoint.longest(config.max_length)
-        backend: Backend
-        encode: Encoder
         if added := additions(checkpoint):
-            backend = encode = _load_modular(checkpoint, longest, config, added)
-        else:
-            backend, encode = _load_backend(checkpoint, config), PairEncoder(checkpoint.tokenizer, longest)
-        return _Parts(encode, backend, label_names(checkpoint.config, config.model), longest)
+            _check_plain(config, modular=True)
+            longest = checkpoint.longest(config.max_length)
+            modular = _load_modular(checkpoint, longest, config, added)
+            return _Parts(modular, modular, label_names(checkpoint.config, config.model), longest)
+        if name := find_format(checkpoint, config.format):
+            return _open_causal(checkpoint, name, config)
+        _check_plain(config)
+        longest = checkpoint.longest(config.max_length)
+        encode = PairEncoder(checkpoint.tokenizer, longest)
+        return _Parts(encode, _load_backend(checkpoint, config), label_names(checkpoint.config, config.model), longest)
+
+
+def _check_plain(config: CrossEncoderConfig, *, modular: bool = False) -> None:
+    """Refuse settings that only models with a prompt have."""
+    unfit = {"format": config.format, "cutoff_layers": config.cutoff_layers}
+    if not modular:
+        unfit["instruction"] = config.instruction
+    for setting, value in unfit.items():
+        if value:
+            instead = "; give --query-prompt instead" if setting == "instruction" else ", so leave it out"
+            raise RrarankError(
+                f"{config.model}: reads query and document without a prompt, no place for {setting}{instead}"
+            )
+
+
+def _open_causal(checkpoint: Checkpoint, name: str, config: CrossEncoderConfig) -> _Parts:
+    """A causal language model that was trained to answer the prompt of a format."""
+    if config.backend != "torch":
+        raise RrarankError(f"{checkpoint.name}: a causal language model, which {config.backend} cannot run; use torch")
+    from rrarank.rerankers.backends.causal import load_causal, load_layerwise  # takes seconds to import
+
+    if not config.format:
+        say(f"{checkpoint.name}: a causal model, scored by the prompt {name}; --option format=… chooses another")
+    chosen = FORMATS[name]
+    encode = FormatEncoder(checkpoint, chosen, config.max_length, config.instruction)
+    is_layerwise = hasattr(checkpoint.config, "start_layer")
+    if config.cutoff_layers and not is_layerwise:
+        raise RrarankError(f"{checkpoint.name}: has one head behind its last layer; leave out cutoff_layers")
+    backend = load_layerwise(checkpoint, config) if is_layerwise else load_causal(checkpoint, chosen, config)
+    return _Parts(encode, backend, ["LABEL_0"], encode.longest, by_query=True)
 
 
 def _load_backend(checkpoint: Checkpoint, config: CrossEncoderConfig) -> Backend:

@@ -1,122 +1,111 @@
 """Zero-shot list-wise re-ranking by an LLM, in windows that slide from the bottom to the top (RankGPT).
 
-Sun et al., EMNLP 2023. RRADistill's row HCX-L (zero-shot), for any OpenAI-compatible endpoint or local model.
+Sun et al., EMNLP 2023. RRADistill's row HCX-L (zero-shot), for any OpenAI-compatible endpoint or local model. Several
+permutations of a window are merged as in permutation self-consistency (Tang et al., NAACL 2024).
 """
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from rrarank.data.types import Candidate, Ranking
-from rrarank.engine.reranker import AsksLLM, Reranker, RerankerConfig
-from rrarank.errors import MissingResource, RrarankError
-from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
-from rrarank.llm.keys import check_key_name
-from rrarank.llm.listwise import NO_ORDER, Parsed, parse_answer, reappend, windows
-from rrarank.llm.load import load_llm
+from rrarank.data.types import Ranking
+from rrarank.engine.reranker import RerankerConfig
+from rrarank.errors import RrarankError
+from rrarank.llm.base import Messages
+from rrarank.llm.consistency import merge, shuffles, unshuffled
+from rrarank.llm.conversations import Asked, Conversation
+from rrarank.llm.listwise import windows
 from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM, is_complete
+from rrarank.rerankers.llm_reranker import LLMReranker, LLMRerankerConfig, in_order
 
-_LOG = logging.getLogger(__name__)
+_SCHEMA: Mapping[str, object] = {
+    "type": "object",
+    "properties": {"ranking": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["ranking"],
+    "additionalProperties": False,
+}
+_IN_JSON = '\n\nWrite the order as a JSON object and nothing else: {"ranking": [2, 1]} stands for [2] > [1].'
 
 
 @dataclass(frozen=True)
-class ListwiseConfig(RerankerConfig):
-    """Model, prompt and windows.
+class ListwiseConfig(LLMRerankerConfig):
+    """Prompt and windows.
 
     Args:
-        base_url: an OpenAI-compatible endpoint; empty: OPENAI_BASE_URL, or `model` is a folder.
-        api_key_env: variable with the key: RRARANK_… or the usual name of a provider's key, as a table may name it.
-        temperature: 0 is greedy; `none` sends no temperature, as some models refuse one.
-        prompt: `rank-all`, `relevant-only`, or a YAML file with rank_llm's keys.
-        window, step: passages in one question, and how far the window moves (20 and 10: RankGPT).
-        context: tokens of question and answer; `max_length` cuts a passage (0: 300 tokens; rank_llm: 300 words).
-        in_flight: maximum number of concurrent requests; the queries of a block are asked concurrently.
-        extra: more fields of the request's JSON body.
+        prompt: `rank-all`, `relevant-only`, the same with `-ko` in Korean, or a YAML file with rank_llm's keys.
+        window, step: passages in one question, and how far the window moves (20 and 10: RankGPT). A window of 0 shows
+            all candidates at once.
+        permutations: how often a window is asked about, each time in another order; their answers are merged.
+        seed: of these orders.
+        json: ask for answers by a JSON schema; an endpoint that refuses one is asked without it.
     """
 
-    base_url: str = ""
-    api_key_env: str = "OPENAI_API_KEY"
-    key_header: str = "Authorization"
     prompt: str = "rank-all"
     window: int = 20
     step: int = 10
-    context: int = 8192
-    max_tokens: int = 1024
-    temperature: float | Literal["none"] = 0.0
-    in_flight: int = 8
-    timeout_s: float = 60.0
-    total_s: float = 300.0
-    extra: Mapping[str, object] = field(default_factory=dict)
+    permutations: int = 1
+    seed: int = 42
+    json: bool = False
 
 
-class ListwiseLLM(Reranker, AsksLLM):
-    """Ask about the windows of a query one by one, bottom to top; re-append the documents that an answer omits.
-
-    An LLM gives an order, not scores: a document's score is the number of candidates at or below it.
-    """
+class ListwiseLLM(LLMReranker):
+    """Ask about the windows of a query one by one, bottom to top; re-append the documents that an answer omits."""
 
     name = "listwise-llm"
 
     Config = ListwiseConfig
-    model_is_files = False
     config: ListwiseConfig
 
-    def __init__(self, config: ListwiseConfig | None = None) -> None:
-        super().__init__(config)
-        if not self.config.model:
-            raise RrarankError("listwise-llm needs --model: a model folder, or the name of a model at the endpoint")
-        list(windows(0, self.config.window, self.config.step))  # raises if the step would skip positions
-        check_key_name(self.config.api_key_env)
-        names = {field.name for field in fields(LLMConfig)} & {field.name for field in fields(self.config)}
-        settings = {name: getattr(self.config, name) for name in names}
-        temperature = None if self.config.temperature == "none" else self.config.temperature
-        llm = load_llm(LLMConfig(**settings | {"temperature": temperature}))
-        passage_tokens = self.config.max_length or PromptedLLM.passage_tokens
+    def __init__(self, config: RerankerConfig | None = None) -> None:
+        super().__init__(config)  # type: ignore[arg-type]
+        if self.config.window:
+            list(windows(0, self.config.window, self.config.step))  # raises if the step would skip positions
+        if self.config.permutations < 1:
+            raise RrarankError(f"permutations {self.config.permutations}, expected 1 or more")
         prompt = load_prompt(self.config.prompt)
-        self.prompted = PromptedLLM(llm, prompt, self.config.prompt, passage_tokens, self.config.context)
+        if self.config.json and prompt.letters:
+            raise RrarankError(f"{self.config.prompt}: names passages by letters; leave out json=true")
+        self.prompted = PromptedLLM(self.llm, prompt, self.config.prompt, self.passage_tokens, self.config.context)
 
-    def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
-        orders = [list(ranking.candidates) for ranking in queries]
-        verdicts = [Counter[str]() for _ in queries]
-        spans = [list(windows(len(order), self.config.window, self.config.step)) for order in orders]
-        for turn in range(max(map(len, spans), default=0)):
-            asked = {str(i): spans[i][turn] for i in range(len(queries)) if turn < len(spans[i])}
-            asked = {i: (start, end) for i, (start, end) in asked.items() if end - start > 1}
-            for i, outcome in self.prompted.llm.answers(self._questions(queries, orders, asked)):
-                start, end = asked[i]
-                order = orders[int(i)]
-                parsed = self._parsed(outcome, end - start, queries[int(i)].query.qid)
-                order[start:end] = [order[start + place] for place in reappend(parsed)]
-                verdicts[int(i)][parsed.verdict] += 1
-        for ranking, counted in zip(queries, verdicts, strict=True):
-            if self.report:
-                self.report(ranking.query.qid, counted)
-            elif counted and counted.keys() <= NO_ORDER:
-                _LOG.warning("query %r keeps its order: %s ranked nothing", ranking.query.qid, self.model_name)
-        return [self._scored(ranking, order) for ranking, order in zip(queries, orders, strict=True)]
+    def llm_settings(self) -> Mapping[str, object]:
+        seed = {"seed": None}  # of the shuffles, not of the model
+        return seed | {"schema": _SCHEMA} if self.config.json else seed
 
-    def _questions(
-        self, queries: Sequence[Ranking], orders: Sequence[Sequence[Candidate]], asked: Mapping[str, tuple[int, int]]
-    ) -> Iterator[tuple[str, Messages]]:
-        for i, (start, end) in asked.items():
-            passages = [candidate.text for candidate in orders[int(i)][start:end]]
-            yield i, self.prompted.question(queries[int(i)].query.text, passages)[1]
+    def conversation(self, ranking: Ranking, verdicts: Counter[str]) -> Conversation[Ranking]:
+        order = list(range(len(ranking.candidates)))
+        for start, end in self._windows(len(order)):
+            window, count = order[start:end], end - start
+            shown = shuffles(count, self.config.permutations, self.config.seed)
+            answers = yield [self._asked(ranking, [window[place] for place in one]) for one in shown]
+            parsed = [self.prompted.parse(one.text, count, is_complete(one)) for one in answers]
+            verdicts.update(one.verdict for one in parsed)
+            places = merge([unshuffled(*both) for both in zip(parsed, shown, strict=True)], count)
+            order[start:end] = [window[place] for place in places]
+        return in_order(ranking, order)
 
-    def _parsed(self, outcome: Answer | Failure, count: int, qid: str) -> Parsed:
-        if isinstance(outcome, Failure):
-            raise MissingResource(f"query {qid!r}: {self.model_name} did not answer ({outcome.reason})")
-        return parse_answer(outcome.text, count, finished=is_complete(outcome))
+    def _windows(self, count: int) -> list[tuple[int, int]]:
+        size = self.config.window or max(count, 1)
+        found = windows(count, size, min(self.config.step, size))
+        return [(start, end) for start, end in found if end - start > 1]
 
-    @staticmethod
-    def _scored(ranking: Ranking, order: Sequence[Candidate]) -> Ranking:
-        scored = (Candidate(c.docid, c.text, float(len(order) - place)) for place, c in enumerate(order))
-        return Ranking(ranking.query, tuple(scored))
+    def _asked(self, ranking: Ranking, shown: Sequence[int]) -> Asked:
+        def messages() -> Messages:
+            found = [ranking.candidates[number] for number in shown]
+            texts, scores = [one.text for one in found], [one.score for one in found]
+            return self.prompted.question(ranking.query.text, texts, _IN_JSON * self.config.json, scores)[1]
+
+        return Asked(messages, shown)
+
+    def stand_in(self, asked: Asked, worth: Sequence[float]) -> str:
+        best_first = sorted(range(len(asked.shown)), key=lambda place: -worth[asked.shown[place]])
+        ids = [chr(ord("A") + n) if self.prompted.prompt.letters else str(n + 1) for n in best_first]
+        return " > ".join(f"[{one}]" for one in ids)
 
     def fingerprint(self) -> str:
-        settings = (self.config.window, self.config.step, self.prompted.passage_tokens, self.config.context)
-        return f"{self.name} {self.prompted.llm.fingerprint()} {self.prompted.prompt.sha256} {settings}"
+        settings: tuple[object, ...] = (self.config.window, self.config.step, self.passage_tokens, self.config.context)
+        if self.config.permutations > 1:
+            settings += (self.config.permutations, self.config.seed)
+        return f"{self.name} {self.llm.fingerprint()} {self.prompted.prompt.sha256} {settings}"

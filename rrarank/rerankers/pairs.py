@@ -91,8 +91,8 @@ class PairEncoder:
         if self._characters > KEPT_CHARACTERS:
             self._known, self._characters, new = {}, 0, list(dict.fromkeys(texts))
         lead = self._template.lead if self._template else ""
-        with _reading_plainly(self._tokenizer) if self._plain else nullcontext():
-            found = _beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
+        with reading_plainly(self._tokenizer) if self._plain else nullcontext():
+            found = beginnings(self._tokenizer, [lead + text for text in new], self._max_length + SPARE)
         if self._plain:  # Unigram models, as T5's, have `</s>` among their words too
             found = [ids[~np.isin(ids, self._special)] for ids in found]
         self._known.update(zip(new, found, strict=True))
@@ -101,7 +101,7 @@ class PairEncoder:
 
 
 @contextmanager
-def _reading_plainly(tokenizer: Any) -> Iterator[None]:
+def reading_plainly(tokenizer: Any) -> Iterator[None]:
     """Have a tokenizer split special tokens that a text spells, as it splits other words."""
     backend = tokenizer.backend_tokenizer
     backend.encode_special_tokens, before = True, backend.encode_special_tokens
@@ -111,18 +111,18 @@ def _reading_plainly(tokenizer: Any) -> Iterator[None]:
         backend.encode_special_tokens = before
 
 
-def _beginnings(tokenizer: Any, texts: Sequence[str], enough: int) -> list[np.ndarray]:
+def beginnings(tokenizer: Any, texts: Sequence[str], enough: int) -> list[np.ndarray]:
     """The ids of each text; of a long one, those of a beginning that has at least so many, the last word broken off."""
     found: dict[int, np.ndarray] = {}
     left, size = list(range(len(texts))), CHARACTERS * enough
     while left:
-        found.update(zip(left, _tokenise(tokenizer, [texts[place][:size] for place in left]), strict=True))
+        found.update(zip(left, tokenise(tokenizer, [texts[place][:size] for place in left]), strict=True))
         left = [place for place in left if len(texts[place]) > size and len(found[place]) < enough]
         size *= 4
     return [found[place] for place in range(len(texts))]
 
 
-def _tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:
+def tokenise(tokenizer: Any, texts: Sequence[str]) -> Iterable[np.ndarray]:
     """The ids of each text alone, not truncated, without special tokens."""
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False) if texts else []
     return (np.array(encoding.ids, dtype=np.int32) for encoding in encodings)
@@ -191,8 +191,8 @@ def prompt_template(tokenizer: Any, prompt: str) -> Template:
             f"prompt {prompt!r:.60}: expected {{query}} and then {{document}}, with a space before both or neither"
         )
     lead = " " if before.endswith(" ") else ""
-    parts = [list(ids) for ids in _tokenise(tokenizer, [before.removesuffix(" "), between.removesuffix(" "), behind])]
-    [inner] = _tokenise(tokenizer, ["x"])
+    parts = [list(ids) for ids in tokenise(tokenizer, [before.removesuffix(" "), between.removesuffix(" "), behind])]
+    [inner] = tokenise(tokenizer, ["x"])
     whole = tokenizer("x")["input_ids"]  # with the tokenizer's special tokens
     at = _find(whole, list(inner), 0)
     behind = parts[2] + whole[at + len(inner) :]
@@ -213,7 +213,7 @@ def find_template(tokenizer: Any) -> Template | None:
 
 
 def _read_template(tokenizer: Any, query: str, text: str) -> Template | None:
-    first, second = (list(ids) for ids in _tokenise(tokenizer, [query, text]))
+    first, second = (list(ids) for ids in tokenise(tokenizer, [query, text]))
     row = tokenizer(query, text)
     whole, kinds = row["input_ids"], row.get("token_type_ids")
     at = _find(whole, first, 0)
@@ -233,6 +233,6 @@ def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
 
 def _holds(template: Template, tokenizer: Any, query: str, text: str) -> bool:
     row = tokenizer(query, text)
-    first, second = _tokenise(tokenizer, [query, text])
+    first, second = tokenise(tokenizer, [query, text])
     made = template.pair(first, second, len(row["input_ids"]))
     return all(list(values) == list(row[name]) for name, values in made.items())

@@ -19,7 +19,7 @@ from rrarank.rerankers.checkpoints import Checkpoint, additions, capped, label_n
 from rrarank.rerankers.pairs import PairEncoder, Template, find_template
 from rrarank.storage.model_folders import ENCODER, fingerprint, read_json
 
-FORMAT = "rrarank.encoder/1"
+FORMAT = "rrarank.encoder/2"
 _ODD = [
     "don't U.S.A. 3.14 #a_b-c",
     "",
@@ -78,19 +78,15 @@ class _Fast:
 def keep_reading(checkpoint: Checkpoint, folder: Path) -> None:
     """Write the checkpoint's reading into a copy of its folder, if pairs encoded by it are those of transformers."""
     if reading := _reading_of(checkpoint):
-        kept = {"format": FORMAT, "model": fingerprint(folder), **asdict(reading)}
+        kept = {"format": FORMAT, "files": fingerprint(folder, weights=False), **asdict(reading)}
         (folder / ENCODER).write_text(json.dumps(kept) + "\n", "utf-8")
 
 
-def kept_reading(folder: Path, model: str) -> Reading | None:
-    """The reading kept in a folder; None if there is none, or the model's files have changed since.
-
-    Args:
-        model: the folder's fingerprint.
-    """
+def kept_reading(folder: Path) -> Reading | None:
+    """The reading kept in a folder; None if there is none, or tokenizer or configuration have changed since."""
     kept = read_json(folder / ENCODER)
     try:
-        if kept.pop("format") != FORMAT or kept.pop("model") != model:
+        if kept.pop("format") != FORMAT or kept.pop("files") != fingerprint(folder, weights=False):
             return None
         return Reading(**kept | {"template": Template(**kept["template"])})
     except (AttributeError, KeyError, TypeError):

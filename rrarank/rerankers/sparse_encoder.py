@@ -1,13 +1,14 @@
 """Sparse encoders: query and document as weights of the vocabulary's terms, compared by their inner product (SPLADE).
 
 A term's weight is the largest over tokens of log(1 + relu(logit)) (Formal et al., 2021). Of a document, only the
-weights of the query's terms are computed.
+weights of the query's terms are computed, or with a cache all of them once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,13 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rrarank.engine.batches import Batch, Ids
-from rrarank.engine.reranker import Pointwise, RerankerConfig
+from rrarank.data.types import Ranking
+from rrarank.engine.batches import Batch, Ids, batches
+from rrarank.engine.reranker import Finish, Pointwise, RerankerConfig, reorder
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.language_heads import load_language_head
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.storage.document_cache import DocumentCache, Entry
 from rrarank.storage.model_folders import fingerprint, loading, locate, read_json, read_modules
 
 KEPT_QUERIES = 1024  # whose terms are remembered
@@ -34,9 +37,11 @@ class SparseEncoderConfig(RerankerConfig):
 
     Args:
         batch_tokens: most tokens scored at once; 0: 4,096 on a CPU, 65,536 on a GPU.
+        cache: folder where documents' weights are kept for the next query, run and job; empty to keep none.
     """
 
     batch_tokens: int = 0
+    cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class SparseEncoder(Pointwise):
     Config = SparseEncoderConfig
     config: SparseEncoderConfig
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
+    prompts: ClassVar[Sequence[str]] = ("query_prompt", "document_prompt")
 
     def __init__(self, config: SparseEncoderConfig | None = None) -> None:
         super().__init__(config)
@@ -74,6 +80,12 @@ class SparseEncoder(Pointwise):
         self._cut = 0
         self._known: dict[bytes, Terms] = {}
         self._fingerprint = fingerprint(folder)
+        self._before = [_prompt(folder, self.config, side) for side in ("query", "document")]
+        self._cache = DocumentCache(self.config.cache, self._identity()) if self.config.cache else None
+
+    def _identity(self) -> Mapping[str, object]:
+        settings = {"precision": self.config.precision, "max_length": self._longest, "prompt": self._before[1]}
+        return {"reranker": self.name, "model": self._fingerprint, **settings}
 
     @property
     def cut(self) -> int:
@@ -83,10 +95,45 @@ class SparseEncoder(Pointwise):
         """The ids of each text, and those of the query beside them."""
         if not texts:
             return []
-        settings = {"truncation": True, "padding": False, "max_length": self._longest}
-        asked, *found = (np.array(ids, np.int32) for ids in self._tokenizer([query, *texts], **settings)["input_ids"])
+        asked, *found = self._ids([self._before[0] + query, *(self._before[1] + text for text in texts)])
         self._cut += sum(len(ids) >= self._longest for ids in found)
         return [{"input_ids": ids, "query_ids": asked} for ids in found]
+
+    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        settings = {"truncation": True, "padding": False, "max_length": self._longest}
+        return [np.array(ids, np.int32) for ids in self._tokenizer(list(texts), **settings)["input_ids"]]
+
+    def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
+        return super().prepare_block(queries) if self._cache is None else partial(self._score_kept, queries)
+
+    @torch.inference_mode()
+    def _score_kept(self, queries: Sequence[Ranking]) -> list[Ranking]:
+        """Score by the documents' weights of all terms, which the cache keeps."""
+        texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
+        assert self._cache is not None  # `prepare_block` has looked
+        kept = dict(zip(texts, self._cache.entries(texts, self._all_weights), strict=True))
+        asked = (
+            [self._terms(ids) for ids in self._ids([self._before[0] + r.query.text for r in queries])]
+            if queries
+            else []
+        )
+        return [
+            reorder(ranking, [_inner_product(terms, kept[c.text]) for c in ranking.candidates])
+            for ranking, terms in zip(queries, asked, strict=True)
+        ]
+
+    def _all_weights(self, texts: Sequence[str]) -> list[Entry]:
+        """Of each text the terms that weigh more than zero, and their weights."""
+        rows = self._ids([self._before[1] + text for text in texts])
+        self._cut += sum(len(ids) >= self._longest for ids in rows)
+        entries: list[Entry] = [{}] * len(rows)
+        for places in batches([len(ids) for ids in rows], self.batch_tokens, self.config.batch_size):
+            found = self.head.largest([rows[place] for place in places], [None] * len(places))
+            for place, logits in zip(places, found, strict=True):
+                weights = self._weights(logits).cpu().numpy()  # (vocabulary,)
+                terms = np.flatnonzero(weights).astype(np.int32)
+                entries[place] = {"terms": terms, "weights": weights[terms]}
+        return entries
 
     @torch.inference_mode()
     def score(self, batch: Batch) -> np.ndarray:
@@ -114,6 +161,20 @@ class SparseEncoder(Pointwise):
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
+
+
+def _inner_product(query: Terms, document: Entry) -> float:
+    """Both sides' terms are in ascending order."""
+    asked, weights = query.rows.cpu().numpy(), query.weights.float().cpu().numpy()
+    _, ours, theirs = np.intersect1d(asked, document["terms"], assume_unique=True, return_indices=True)
+    return float(weights[ours] @ document["weights"][theirs])
+
+
+def _prompt(folder: Path, config: SparseEncoderConfig, side: str) -> str:
+    """What is put before each text of a side: as asked, else as sentence-transformers' files say."""
+    found = read_json(folder / "config_sentence_transformers.json")
+    own = (found.get("prompts") or {}).get(side) if isinstance(found, dict) else ""
+    return str(getattr(config, f"{side}_prompt") or own or "")
 
 
 def _logarithms(folder: Path, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import metadata
+from typing import Any
 
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI, Request
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from rrarank.errors import did_you_mean
+from rrarank.serve import event_routes  # noqa: F401  # adds its path to the router
 from rrarank.serve.bodies import first_fault
 from rrarank.serve.intake import Service
 from rrarank.serve.routes import keyed, open_to_all
@@ -30,16 +32,18 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         service.worker.close()
+        service.trial.close()
+        service.tracing.close()
 
     # Its /docs and /redoc load nothing from another host.
-    app = FastAPIOffline(title="rrarank", version=metadata.version("rrarank"), lifespan=lifespan)
+    about: dict[str, Any] = {"title": "rrarank", "version": metadata.version("rrarank")}
+    app = FastAPIOffline(**about, lifespan=lifespan, telemetry=service.tracing.config)
     app.state.service = service
-    service.metrics.watch_waiting(lambda: service.worker.waiting)
     app.include_router(keyed)
     app.include_router(open_to_all)
     app.add_exception_handler(HTTPException, _refusal)
     app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_middleware(Watch, log=service.log)  # the last added is the outermost
+    app.add_middleware(Watch, log=service.log, trace_of=service.tracing.trace_of)  # the last added is the outermost
     service.metrics.instrument(app)
     app.add_middleware(CorrelationIdMiddleware)
     if origins := service.config.cors.split():

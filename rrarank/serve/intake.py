@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from starlette.requests import ClientDisconnect
 from rrarank.errors import RrarankError
 from rrarank.serve.bodies import parse_json
 from rrarank.serve.config import ServeConfig
-from rrarank.serve.keys import Keys, names_this_machine, offered_key
+from rrarank.serve.keys import NOBODY, Key, Keys, names_this_machine, offered_key
 from rrarank.serve.models import Models
 from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
-from rrarank.serve.watch import Metrics
+from rrarank.serve.tracing import Tracing
+from rrarank.serve.trial import Trial
+from rrarank.serve.watch import Metrics, note
 
 CLIENT_GONE = 499  # nginx's code for it; only the log shows it
 SMALL = 65_536  # bytes of a body that is parsed at once, in less than a millisecond
@@ -36,6 +39,7 @@ class Service:
     Args:
         local_only: refuse requests whose Host header is not a name of this machine.
         log: takes one line of JSON a request.
+        trial: the experiment, and the log of what users do.
         started: seconds since 1970.
     """
 
@@ -48,12 +52,20 @@ class Service:
     local_only: bool
     search: Search | None
     log: Callable[[str], None]
+    trial: Trial = field(default_factory=Trial)
     started: int = field(default_factory=lambda: int(time.time()))
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def key_of(request: Request) -> Key:
+    """Whose key the request came with."""
+    key: Key = request.state.key
+    return key
 
 
 class OpenRoute(APIRoute):
@@ -85,17 +97,29 @@ class KeyedRoute(OpenRoute):
     def check(self, request: Request) -> None:
         super().check(request)
         keys = service_of(request).keys
-        if keys and not keys.allow(offered_key(request.headers)):
+        key = keys.find(offered_key(request.headers)) if keys else NOBODY
+        if key is None:
             message = "no API key, or a wrong one; send Authorization: Bearer KEY, or x-api-key: KEY"
             raise HTTPException(401, message, {"www-authenticate": "Bearer"})
+        request.state.key = key
+        if key.number:
+            note(request, key=key.number)
 
 
 class LargeBodies:
-    """The bodies above `SMALL` bytes: how many bytes are held, at most; they are parsed one at a time."""
+    """The bodies above `SMALL` bytes: how many bytes are held, at most; they are parsed one at a time.
 
-    def __init__(self, most: int) -> None:
-        self.most, self.held = most, 0
+    Args:
+        shared: by several keys, none of which may hold more than half.
+    """
+
+    def __init__(self, most: int, shared: bool = False) -> None:
+        self.most, self.most_of_key = most, most // 2 if shared else most
+        self.held: Counter[Key] = Counter()
         self.parsing = asyncio.Semaphore(1)
+
+    def has_room(self, key: Key, count: int) -> bool:
+        return self.held.total() + count <= self.most and self.held[key] + count <= self.most_of_key
 
 
 class JsonRequest(Request):
@@ -120,7 +144,7 @@ class JsonRequest(Request):
             raise HTTPException(415, f"content-type {kind[:100]!r}, expected application/json")
         try:
             async with asyncio.timeout(seconds):
-                return await self._read(config.max_bytes)
+                return await self._read(min(config.max_bytes, key_of(self).max_bytes or config.max_bytes))
         except TimeoutError:
             raise HTTPException(408, f"the body did not arrive within {seconds:g} s") from None
         except ClientDisconnect:
@@ -137,22 +161,24 @@ class JsonRequest(Request):
                 if len(body) > SMALL:
                     self._hold(len(body) - self._held)
         if max(declared, len(body)) > most:
-            advice = "send fewer documents, or start the server with --max-bytes"
+            is_of_key = most < service_of(self).config.max_bytes
+            advice = "send fewer documents" + ("" if is_of_key else ", or start the server with --max-bytes")
             # uvicorn reads the rest and drops it, so that the client comes to read this.
             raise HTTPException(413, f"the body has more than {most:,} bytes; {advice}")
         return bytes(body) or b" "  # FastAPI does not parse an empty body
 
     def _hold(self, count: int) -> None:
         bodies = service_of(self).bodies
-        if bodies.held + count > bodies.most:
+        if not bodies.has_room(key_of(self), count):
             raise HTTPException(503, "the server holds too many large bodies now; try again", {"retry-after": "1"})
         self._held += count
-        bodies.held += count
+        bodies.held[key_of(self)] += count
 
     def release(self) -> None:
         """Give back the place of the body; call it when the request is answered."""
-        service_of(self).bodies.held -= self._held
-        self._held = 0
+        if self._held:
+            service_of(self).bodies.held[key_of(self)] -= self._held
+            self._held = 0
 
     async def json(self) -> object:
         body, most = await self.body(), PARTS * max(1_000, service_of(self).config.max_documents)

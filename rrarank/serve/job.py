@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING
 
 from rrarank.cli.verbs import say
 from rrarank.engine import registry
@@ -13,6 +16,11 @@ from rrarank.extras import check_installed
 from rrarank.serve.config import KEYS_VARIABLE, ServeConfig
 from rrarank.serve.keys import Keys, is_loopback, read_keys
 from rrarank.serve.models import ModelSettings, load_models
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from rrarank.serve.tracing import Tracing
 
 LIBRARIES = (
     "asgi_correlation_id",
@@ -60,31 +68,62 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
     keys = read_keys(config.keys)
     _check_access(config, keys)
     check_extra()
+    if config.otel:
+        from rrarank.serve.telemetry import check_telemetry
+
+        check_telemetry()
+    from rrarank.serve.server import bind, listen, serve, url_of
+
+    sock = bind(config.host, config.port)  # before the models are loaded, which takes longer
+    wanted = {name: one.chosen().shared_by(config.workers) for name, one in job.wanted().items()}
+    build = partial(_app, config, keys, wanted)
+    if config.workers > 1:
+        from rrarank.serve.workers import serve_by_workers
+
+        serve_by_workers(build, sock, config, lambda: announce(url_of(sock)))
+    else:
+        app = build()
+        listen(sock)
+        announce(url_of(sock))
+        serve(app, sock, config.connections, config.timeout)
+    say("stopped; every accepted request is answered")
+
+
+def _app(config: ServeConfig, keys: Keys, wanted: Mapping[str, ModelSettings]) -> FastAPI:
+    """The application, its models loaded."""
     from rrarank.serve.app import create_app
     from rrarank.serve.intake import LargeBodies, Service
     from rrarank.serve.queue import Worker
     from rrarank.serve.search import Search
-    from rrarank.serve.server import bind, listen, serve, url_of
+    from rrarank.serve.trial import open_trial
     from rrarank.serve.watch import Metrics
 
-    sock = bind(config.host, config.port)  # before the model is loaded, which takes longer
-    models, rerankers = load_models({name: one.chosen() for name, one in job.wanted().items()})
+    models, rerankers = load_models(wanted)
     metrics = Metrics()
     service = Service(
         models=models,
-        worker=Worker(rerankers, config.queue, config.max_tokens, metrics.scored),
+        worker=Worker(rerankers, config.queue, config.max_tokens, metrics.scored, metrics.waiting.set),
         metrics=metrics,
         config=config,
-        bodies=LargeBodies(config.max_memory),
+        bodies=LargeBodies(config.max_memory, shared=len(keys) > 1),
         keys=keys,
         local_only=is_loopback(config.host) and not keys,
-        search=Search(config.index, config.queue) if config.index else None,
+        search=Search(config.index, config.queue, shared=len(keys) > 1) if config.index else None,
         log=say,
+        trial=open_trial(config, [one.name for one in models.served]),
+        tracing=_tracing(config),
     )
-    listen(sock)
-    announce(url_of(sock))
-    serve(create_app(service), sock, connections=config.connections, timeout_s=config.timeout)
-    say("stopped; every accepted request is answered")
+    return create_app(service)
+
+
+def _tracing(config: ServeConfig) -> Tracing:
+    if not config.otel:
+        from rrarank.serve.tracing import Tracing
+
+        return Tracing()
+    from rrarank.serve.telemetry import Telemetry
+
+    return Telemetry(metadata.version("rrarank"))
 
 
 def check_extra() -> None:

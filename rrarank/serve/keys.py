@@ -6,8 +6,11 @@ import hashlib
 import hmac
 import ipaddress
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from rrarank.errors import RrarankError
@@ -16,18 +19,42 @@ from rrarank.serve.config import KEYS_VARIABLE
 SHORTEST = 16  # characters: at least 2**64 guesses, if they are random hexadecimal digits
 
 
+@dataclass(frozen=True)
+class Key:
+    """Whose a request is, and how much its requests may take.
+
+    Args:
+        number: the key's place in the file, from 1; 0: the server has no keys.
+        queue: most of its requests that wait; None: as many as wait at all.
+        documents: most documents of its requests that wait.
+        max_bytes: most bytes of a body of its requests.
+    """
+
+    number: int = 0
+    queue: int | None = None
+    documents: int | None = None
+    max_bytes: int | None = None
+
+
+NOBODY = Key()
+LIMITS = tuple(one.name for one in fields(Key) if one.name != "number")
+_LIMIT = re.compile(r"([a-z-]+)=([0-9]+)")
+
+
 class Keys:
     """The server's API keys, held as digests."""
 
-    def __init__(self, keys: Sequence[str] = ()) -> None:
-        self._digests = [_digest(key.encode()) for key in keys]
+    def __init__(self, keys: Mapping[str, Key] = MappingProxyType({})) -> None:
+        self._known = [(_digest(text.encode()), key) for text, key in keys.items()]
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
+    def __len__(self) -> int:
+        return len(self._known)
 
-    def allow(self, offered: bytes) -> bool:
+    def find(self, offered: bytes) -> Key | None:
         """Compares with every key in constant time, so that timing does not tell how much of a key is right."""
-        return any([hmac.compare_digest(_digest(offered), known) for known in self._digests])  # noqa: C419
+        digest = _digest(offered)
+        found = [key for known, key in self._known if hmac.compare_digest(digest, known)]
+        return found[0] if found else None
 
 
 def offered_key(headers: Mapping[str, str]) -> bytes:
@@ -41,23 +68,38 @@ def _digest(key: bytes) -> bytes:
 
 
 def read_keys(path: str = "") -> Keys:
-    """The keys of a file, one a line; without a file, those of RRARANK_API_KEYS, separated by white space.
+    """The keys of a file, one a line, each with its limits; without a file, those of RRARANK_API_KEYS.
 
     Raises:
-        RrarankError: the file has no key, or a key is shorter than 16 characters; the message never shows a key.
+        RrarankError: the file has no key, a key is shorter than 16 characters, or a limit is unknown; the message
+            never shows a key.
     """
     where = path or KEYS_VARIABLE
     try:
         text = Path(path).read_text(encoding="utf-8-sig") if path else os.environ.get(KEYS_VARIABLE, "")
     except UnicodeDecodeError:
         raise RrarankError(f"{where}: not UTF-8; expected one API key a line") from None
-    keys = text.split()
+    keys: dict[str, Key] = {}
+    for word in text.split():
+        if keys and (limit := _LIMIT.fullmatch(word)):
+            *_, last = keys
+            keys[last] = _limited(keys[last], limit[1], int(limit[2]), where)
+        elif len(word) < SHORTEST:
+            number = len(keys) + 1
+            raise RrarankError(f"{where}: key {number} has {len(word)} characters, expected {SHORTEST} at least")
+        else:
+            keys.setdefault(word, Key(len(keys) + 1))
     if path and not keys:
         raise RrarankError(f"{where}: no API key; expected one a line")
-    for number, key in enumerate(keys, start=1):
-        if len(key) < SHORTEST:
-            raise RrarankError(f"{where}: key {number} has {len(key)} characters, expected {SHORTEST} at least")
     return Keys(keys)
+
+
+def _limited(key: Key, name: str, most: int, where: str) -> Key:
+    field = name.replace("-", "_")
+    if field not in LIMITS or not most:
+        known = ", ".join(f"{one.replace('_', '-')}=N" for one in LIMITS)
+        raise RrarankError(f"{where}: key {key.number}: {name[:40]}={most}; expected a limit from 1 (known: {known})")
+    return replace(key, **{field: most})
 
 
 def is_loopback(host: str) -> bool:

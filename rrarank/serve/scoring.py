@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias
 
 from rrarank.data.trec import best_first, falling_docid, place_of
 from rrarank.data.types import Hit, Run, blank_last
@@ -15,10 +15,15 @@ from rrarank.engine.batches import Ids
 from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.errors import RrarankError
+from rrarank.serve.keys import NOBODY, Key
 
 ROUND_S = 0.1  # what a round should take
 ROUND_PAIRS = 256  # most pairs of a round if the reranker does not score pairs one by one
 ENCODED = 20_000  # characters tokenised in a round, which takes some 40 ms; a longer text is tokenised in part
+
+
+Times: TypeAlias = Mapping[str, tuple[int, int]]
+"""Part of a request's way -> its begin and end, in nanoseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,13 @@ class Ranked:
         order: (position in the request's texts, raw score), best first; equal scores keep the request's order.
         tokens: of all its pairs; 0 if the reranker does not score pairs.
         together: number of requests in its batch.
+        times: of `queue`, `tokenise` and `score`; the last two may be of several rounds, with others' rounds between.
     """
 
     order: Sequence[tuple[int, float]]
     tokens: int
     together: int
+    times: Times = field(default_factory=dict)
 
 
 class TooLarge(RrarankError):
@@ -65,11 +72,14 @@ class Job:
     Args:
         number: counts the requests in the order in which they came.
         scorer: of the model that is asked.
+        key: of the client.
     """
 
-    def __init__(self, asked: Asked, number: int, scorer: Scorer) -> None:
-        self.asked, self.number, self.scorer = asked, number, scorer
+    def __init__(self, asked: Asked, number: int, scorer: Scorer, key: Key = NOBODY) -> None:
+        self.asked, self.number, self.scorer, self.key = asked, number, scorer, key
         self.answer: Future[Ranked] = Future()
+        self.times: dict[str, tuple[int, int]] = {}
+        self.submitted = time.time_ns()
         self.texts = sorted(dict.fromkeys(asked.texts), key=len, reverse=True)
         self.pairs: list[Ids] = []  # of the first texts: those that are tokenised
         self.scores: list[float] = []  # of the first pairs: those that are scored
@@ -89,9 +99,13 @@ class Job:
         self.scores += scores
         self.left -= sum(len(text) + len(self.asked.query) for text in self.texts[begin:end])
 
+    def spent(self, part: str, begin: int) -> None:
+        """A part of its way has gone on since `begin`."""
+        self.times[part] = (self.times.get(part, (begin,))[0], time.time_ns())
+
     def finish(self, ranked: Ranked) -> None:
         if self.answer.set_running_or_notify_cancel():
-            self.answer.set_result(ranked)
+            self.answer.set_result(replace(ranked, times=self.times))
 
     def fail(self, error: BaseException) -> None:
         if self.answer.set_running_or_notify_cancel():
@@ -138,12 +152,13 @@ class PairScorer:
         ready = [job for job in jobs if job.encoded]
         parts = [self._next_pairs(job) for job in ready]
         pairs = [pair for part in parts for pair in part]
-        started = time.perf_counter()
+        started, begin = time.perf_counter(), time.time_ns()
         scores = iter(self._reranker.score_all(pairs) if pairs else [])
         if pairs:
             self._note_pace(pairs, time.perf_counter() - started)
         for job, part in zip(ready, parts, strict=True):
             job.add_scores([next(scores) for _ in part])
+            job.spent("score", begin)
             if len(job.scores) == len(job.texts):
                 job.finish(self._ranked(job, len(jobs)))
         return len(pairs)
@@ -156,11 +171,12 @@ class PairScorer:
         """
         if job.encoded:
             return
-        end, room = len(job.pairs), ENCODED
+        begin, end, room = time.time_ns(), len(job.pairs), ENCODED
         while end < len(job.texts) and room > 0:
             room -= len(job.texts[end])
             end += 1
         job.pairs += self._reranker.encode(job.asked.query, job.texts[len(job.pairs) : end])
+        job.spent("tokenise", begin)
         if (tokens := _tokens(job.pairs)) > self._max_tokens:
             advice = "send fewer or shorter documents, or start the server with --max-tokens"
             raise TooLarge(f"{tokens:,} tokens or more, expected at most {self._max_tokens:,}; {advice}")
@@ -201,8 +217,10 @@ class WholeScorer:
         return len(job.asked.texts)
 
     def score(self, jobs: Sequence[Job]) -> int:
+        begin = time.time_ns()
         answers = score_together(self._reranker, [job.asked for job in jobs])
         for job, ranked in zip(jobs, answers, strict=True):
+            job.spent("score", begin)
             job.finish(ranked)
         return sum(len(job.asked.texts) for job in jobs)
 

@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import time
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -69,27 +70,39 @@ def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float)
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops on it and raises it again
-    _quieten()
-    files = _open_files()
-    backlog = min(BACKLOG, files // 4)
-    # The backlog may be accepted at once, and again before the first of it is closed.
-    most = max(1, min(connections, files - 2 * backlog - SPARE_FILES))
-    config = uvicorn.Config(
+    prepare_process(connections, timeout_s)
+    uvicorn.Server(uvicorn_config(app, timeout_s)).run(sockets=[sock])
+
+
+def uvicorn_config(app: FastAPI | Callable[[], FastAPI], timeout_s: float, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         loop="asyncio",
-        http=type("LimitedConnection", (Connection,), {"most": most, "head_s": min(HEAD_S, timeout_s), "waiting": {}}),
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=backlog,
+        backlog=_backlog(),
         timeout_graceful_shutdown=timeout_s + 5,  # type: ignore[arg-type]  # asyncio.wait_for takes it
+        **more,
     )
+
+
+def prepare_process(connections: int, timeout_s: float) -> None:
+    """What a process of its own needs once the models are loaded."""
+    quieten()
+    # The backlog may be accepted at once, and again before the first of it is closed.
+    Connection.most = max(1, min(connections, _open_files() - 2 * _backlog() - SPARE_FILES))
+    Connection.head_s = min(HEAD_S, timeout_s)
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # else Python seldom looks for the cycles that hold old requests, since the libraries' objects are many
-    uvicorn.Server(config).run(sockets=[sock])
+
+
+def _backlog() -> int:
+    return min(BACKLOG, _open_files() // 4)
 
 
 def _open_files() -> int:
@@ -102,10 +115,10 @@ def _open_files() -> int:
     return 65_536 if soft == resource.RLIM_INFINITY else soft
 
 
-def _quieten() -> None:
+def quieten(level: int = logging.ERROR) -> None:
     """What a client can cause, such as a head that is not HTTP, is no line of the log each time."""
     logging.getLogger("asgi_correlation_id").setLevel(logging.ERROR)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").setLevel(level)
     logging.getLogger("asyncio").addFilter(OncePerSecond())
 
 

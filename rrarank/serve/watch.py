@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_fastapi_instrumentator import Instrumentator, metrics
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable: the folder that workers share
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
 OTHERS_PER_SECOND = 50  # lines of refused requests: a flood of them must not fill the disk
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -27,14 +30,16 @@ _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Watch:
     """ASGI middleware that logs requests; a bug in a handler becomes a 500 and a log line that says where."""
 
-    def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:
-        self.app, self.log = app, Throttle(log)
+    def __init__(
+        self, app: ASGIApp, log: Callable[[str], None], trace_of: Callable[[Scope], Mapping[str, str]]
+    ) -> None:
+        self.app, self.log, self.trace_of = app, Throttle(log), trace_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), 0
-        scope.setdefault("state", {})["notes"] = {}
+        scope.setdefault("state", {})["notes"] = {**self.trace_of(scope)}
 
         async def send_and_see(message: Message) -> None:
             nonlocal status
@@ -110,15 +115,21 @@ class Metrics:
         self._scoring = Histogram(
             "rrarank_batch_seconds", "Time to score a batch", _MODEL, buckets=_SECONDS, registry=own
         )
-        self._waiting = Gauge("rrarank_waiting", "Requests that wait for a round", registry=own)
+        waiting = "Requests that wait for a round"
+        self.waiting = Gauge("rrarank_waiting", waiting, registry=own, multiprocess_mode="livesum")
         route = ("handler", *_MODEL)
         self._requests = Counter("rrarank_requests", "Requests by route", [*route, "status"], registry=own)
         self._seconds = Histogram(
             "rrarank_request_seconds", "Time of requests by route", route, buckets=_SECONDS, registry=own
         )
 
-    def watch_waiting(self, waiting: Callable[[], float]) -> None:
-        self._waiting.set_function(waiting)
+    def page(self) -> bytes:
+        """Of this process or, where it is one of several workers, of all of them."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
 
     def scored(self, model: str, requests: int, pairs: int, seconds: float) -> None:
         self._together.labels(model).observe(requests)

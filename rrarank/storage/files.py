@@ -8,7 +8,8 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib import resources
@@ -158,6 +159,14 @@ def sha256(path: str | Path) -> str:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise RrarankError(f"{path}: is a pipe or a device, expected a file")
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def in_background(digest: Callable[[Path], str], path: Path) -> Future[str]:
+    """A digest of large files, computed beside the loading of what they hold."""
+    worker = ThreadPoolExecutor(1)
+    found = worker.submit(digest, path)
+    worker.shutdown(wait=False)
+    return found
 
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its writer

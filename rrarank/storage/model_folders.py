@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
@@ -21,7 +21,9 @@ _NEEDED = {
     _WEIGHTS: ["model*.safetensors"],
     "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
 }
-_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
+_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "artifact.metadata"]
+_READ, _WEIGHED = {".json", ".txt", ".model", ".jinja"}, {".safetensors", ".bin"}
+_PYLATE = ("pylate.models.Dense.Dense",)  # modules for which sentence-transformers has its own class
 _PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 
 FORMAT = "rrarank.model/1"  # of models saved by `rrarank.train`
@@ -133,16 +135,27 @@ def _check_code(folder: Path, model: str) -> None:
     """Refuse a model that needs Python code of its own, before anything of it is loaded."""
     for module in read_modules(folder):
         name, path = str(module.get("type")), str(module.get("path", ""))
-        if not name.startswith("sentence_transformers."):
+        if not name.startswith("sentence_transformers.") and name not in _PYLATE:
             raise own_code(model, name.rpartition(".")[0])
         if not (folder / path).resolve().is_relative_to(folder.resolve()):
             raise RrarankError(f"{model}: modules.json names {path!r}, outside of the folder; copy that module into it")
     config = read_json(folder / "config.json")
-    if isinstance(config, dict) and config.get("auto_map"):
+    if isinstance(config, dict) and config.get("auto_map") and not known_code(config):
         from transformers import CONFIG_MAPPING
 
         if str(config.get("model_type")) not in CONFIG_MAPPING:
             raise own_code(model, ", ".join(sorted(path.name for path in folder.glob("*.py"))))
+
+
+def known_code(config: Mapping[str, Any]) -> str:
+    """The name of a model whose own code is not needed, since transformers has the same layers under other names;
+    empty for any other (`rerankers.conversions`)."""
+    architecture = next(iter(config.get("architectures") or ()), "")
+    if not config.get("auto_map"):
+        return ""
+    if architecture == "XLMRobertaForSequenceClassification" and "use_flash_attn" in config:
+        return "flash-xlm-roberta"
+    return "layerwise-minicpm" if architecture == "LayerWiseMiniCPMForCausalLM" else ""
 
 
 def read_modules(folder: Path) -> list[dict[str, Any]]:
@@ -239,15 +252,19 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
     )
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, *, weights: bool = True) -> str:
     """sha256 over names and bytes of a model folder's weights, tokenizer and configuration. Exports, a calibration and
-    a rule of interpolation are left out: a folder with them is still the same model."""
+    a rule of interpolation are left out: a folder with them is still the same model.
+
+    Args:
+        weights: False for the tokenizer and the configuration alone.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         if place.parts[0] in (*EXPORTED, CALIBRATION, INTERPOLATION):
             continue
-        if path.suffix in {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja"} and path.is_file():
+        if path.suffix in (_READ | _WEIGHED if weights else _READ) and path.is_file():
             digest.update(place.as_posix().encode() + b"\0")
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -1,6 +1,7 @@
 """The rule of --interpolate auto, learnt from cells whose right weights are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from benchmarks.quality.interpolation_rule import Cell, learn, line, read_cells, weight_of, without
 
 
-def cell(data, first, agreement, best):
+def cell(data, first, agreement, best, kind=""):
     """nDCG@10 falls with the distance from the best weight."""
     weights = np.arange(21) / 20
-    return Cell("mini", data, first, 50, 0.8 - abs(weights - best), agreement)
+    return Cell("mini", data, first, kind, 50, 0.8 - abs(weights - best), agreement)
 
 
 CELLS = [
@@ -28,6 +29,17 @@ def test_the_rule_finds_both_weights_and_a_threshold_in_the_gap():
     assert rule.threshold == pytest.approx(0.475, abs=0.01)  # the middle of .35 to .60
 
 
+def test_the_weights_of_the_kinds_are_learnt_from_their_own_cells():
+    kinds = {"bm25": "lexical", "dense": "learned"}
+    cells = [replace(one, kind=kinds[one.first]) for one in CELLS]
+    misleading = replace(cell("two", "odd", 0.8, 0.9), kind="lexical")  # agrees, and should not be mixed in
+    rule = learn([*cells, misleading])
+    assert (rule.lexical, rule.learned) == (0.9, 0.4)
+    assert misleading.by(rule) == pytest.approx(0.8)
+    assert misleading.by_agreement(rule) < 0.6
+    assert learn(CELLS).lexical is None
+
+
 def test_what_is_left_out_does_not_count():
     sets, stages = without(CELLS[2], CELLS)
     assert sets == [CELLS[1], CELLS[3]]
@@ -41,9 +53,10 @@ def test_one_weight_for_all_lies_between():
 
 def test_cells_are_read_from_a_line_a_query(tmp_path):
     lines = [
-        {"set": "one", "first": "bm25", "qid": str(n), "agreement": n / 10, "values": [n / 10] * 21} for n in range(3)
+        {"set": "one", "first": "bm25", "kind": "lexical", "qid": str(n), "agreement": n / 10, "values": [n / 10] * 21}
+        for n in range(3)
     ]
     (tmp_path / "cells.jsonl").write_text("\n".join(map(json.dumps, lines)))
     [found] = read_cells("mini", str(tmp_path / "cells.jsonl"))
-    assert found.queries == 3
+    assert (found.queries, found.kind) == (3, "lexical")
     assert [found.agreement, found.at(0.5)] == pytest.approx([0.1, 0.1])

@@ -9,7 +9,7 @@ from rrarank.engine.experiment import Experiment, Ranker, read_experiment, show
 from rrarank.engine.interleaving import team_draft
 from rrarank.errors import RrarankError
 
-TWO = {"a": Ranker("first-stage"), "b": Ranker("rra-bert", share=3)}
+TWO = {"a": Ranker("first-stage"), "b": Ranker("mini", share=3)}
 USERS = [f"user {number}" for number in range(4_000)]
 
 
@@ -77,7 +77,7 @@ def test_the_log_says_which_ranker_a_document_came_from():
 
 
 def test_an_experiment_is_read_from_a_file(tmp_path):
-    text = "name: e\ndesign: team-draft\nrankers:\n  a: {reranker: first-stage}\n  b: {reranker: rra-bert, share: 3}\n"
+    text = "name: e\ndesign: team-draft\nrankers:\n  a: {model: first-stage}\n  b: {model: mini, share: 3}\n"
     (tmp_path / "e.yaml").write_text(text)
     assert read_experiment(tmp_path / "e.yaml") == Experiment("e", "team-draft", TWO)
 
@@ -85,20 +85,16 @@ def test_an_experiment_is_read_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("name: e\ndesign: ab\nrankers: {a: {reranker: x}}", "rankers is .*: dictionary should have at least 2 items"),
+        ("name: e\ndesign: ab\nrankers: {a: {model: x}}", "rankers is .*: dictionary should have at least 2 items"),
         (
-            "name: e\ndesign: abc\nrankers: {a: {reranker: x}, b: {reranker: y}}",
+            "name: e\ndesign: abc\nrankers: {a: {model: x}, b: {model: y}}",
             "design is 'abc': input",
         ),
         (
-            "name: e\ndesign: ab\nrankers: {a: {reranker: x, share: 0}, b: {reranker: y}}",
+            "name: e\ndesign: ab\nrankers: {a: {model: x, share: 0}, b: {model: y}}",
             "rankers.a.share is 0: ",
         ),
-        ("name: e\ndesign: ab\ntrafic: 1\nrankers: {a: {reranker: x}, b: {reranker: y}}", "trafic is an unknown key"),
-        (
-            "name: e\ndesign: ab\nrankers: {a: {reranker: first-stage, model: m}, b: {reranker: y}}",
-            "rankers.a: the first stage has no model and no settings; remove them",
-        ),
+        ("name: e\ndesign: ab\ntrafic: 1\nrankers: {a: {model: x}, b: {model: y}}", "trafic is an unknown key"),
     ],
 )
 def test_faults_of_a_file_are_named(tmp_path, text, fault):

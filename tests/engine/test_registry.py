@@ -85,8 +85,10 @@ def plugin(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
         (info / "entry_points.txt").write_text(f"[rrarank.rerankers]\n{name} = {value}\n")
         monkeypatch.syspath_prepend(str(tmp_path))
+        registry._plugins.cache_clear()
 
-    return install
+    yield install
+    registry._plugins.cache_clear()
 
 
 def test_a_plugin_is_named_without_import_and_found(plugin):
@@ -165,4 +167,5 @@ def test_a_setting_that_is_none_of_the_rerankers_is_refused():
     with pytest.raises(RrarankError) as error:
         load_reranker("bm25", k1=0.9)
     known = "model, device, threads, batch_size, max_length, backend, precision, allow_pickle, calibration"
+    known += ", instruction, query_prompt, document_prompt"
     assert str(error.value) == f"bm25: no setting 'k1' (known: {known})"

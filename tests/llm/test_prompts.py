@@ -84,12 +84,12 @@ def test_the_fingerprint_is_of_what_is_said(write):
         ("method: listwise\nbody: '{rank}'\nsuffix: '{query}'", "the body lacks {candidate}"),
         ("method: listwise\nbody: '{rank} {candidate}'", "the prefix or suffix lacks {query}"),
         (
-            "method: listwise\nbody: '{rank} {candidate}'\nsuffix: '{query} {psg_ids}'",
-            "suffix contains the unknown placeholder {psg_ids} (known: {num}, {query})",
+            "method: listwise\nbody: '{rank} {candidate}'\nsuffix: '{query} {ids}'",
+            "suffix contains the unknown placeholder {ids} (known: {num}, {query}, {psg_ids})",
         ),
         (
-            "method: listwise\nbody: '{rank} {candidate} {score}'\nsuffix: '{query}'",
-            "body contains the unknown placeholder {score} (known: {num}, {query}, {rank}, {candidate})",
+            "method: listwise\nbody: '{rank} {candidate} {url}'\nsuffix: '{query}'",
+            "body contains the unknown placeholder {url} (known: {num}, {query}, {rank}, {candidate}, {score})",
         ),
         ("method: listwise\nbody: 'a\n b: [", ":3: not YAML (found unexpected end of stream)"),
         ("just words", "a YAML str, expected keys such as body"),

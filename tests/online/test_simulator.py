@@ -13,7 +13,7 @@ from rrarank.online.simulator import Crowd, simulate
 from rrarank.online.users import USERS, UserModel, clicks, dwell_times, user_model
 
 N = 40_000
-RANKERS = {"good": Ranker("rra-bert"), "bad": Ranker("first-stage")}
+RANKERS = {"good": Ranker("mini"), "bad": Ranker("first-stage")}
 QRELS = {str(qid): {"a": 3, "b": 1, "c": 0} for qid in range(20)}
 RUNS = {
     "good": parse_run([f"{qid} Q0 {d} {r} {9 - r} x" for qid in QRELS for r, d in enumerate("abcd", 1)]),

@@ -33,9 +33,25 @@ def test_the_rule_is_used_and_named_in_a_line_and_in_the_sidecar(with_rule, caps
     assert "the reranker's weight will be 0.4 if the two rankings agree by 0.5 or more, else 0.9" in said
     found = config_of("auto.trec")
     assert f"weight of the reranker {found['weight']:g}: the two rankings agree by" in said
-    assert found["rule"] == RULE
+    assert found["rule"] == RULE | {"lexical": None, "learned": None}
     main([*with_rule, "--interpolate", str(found["weight"]), "--output", "number.trec"])
     assert Path("auto.trec").read_bytes() == Path("number.trec").read_bytes()
+
+
+def test_a_rule_by_the_kind_of_first_stage(with_rule, capsys):
+    """The run of `make_job` has no sidecar, and its tag is that of BM25."""
+    rule = RULE | {"lexical": 0.8, "learned": 0.3}
+    Path(with_rule[-1], INTERPOLATION).write_text(json.dumps({"format": FORMAT, "rule": rule}))
+    run = Path(with_rule[with_rule.index("--run") + 1])
+    for tag, weight in {"bm25": 0.8, "splade": 0.3}.items():
+        run.write_text("".join(f"{line.rsplit(maxsplit=1)[0]} {tag}\n" for line in run.read_text().splitlines()))
+        kind = {"bm25": "lexical", "splade": "learned"}[tag]
+        assert main([*with_rule, "--interpolate", "auto", "--output", f"{kind}.trec"]) == 0
+        assert f"weight of the reranker {weight:g}: the first stage is {kind}" in capsys.readouterr().err
+        found = config_of(f"{kind}.trec")
+        assert (found["weight"], found["first_stage"], found["rule"]) == (weight, kind, rule)
+        main([*with_rule, "--interpolate", str(weight), "--output", f"{kind}.number.trec"])
+        assert Path(f"{kind}.trec").read_bytes() == Path(f"{kind}.number.trec").read_bytes()
 
 
 def test_a_number_beats_the_rule(with_rule):

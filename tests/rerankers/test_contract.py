@@ -15,13 +15,22 @@ from rrarank.engine.registry import find_reranker, load_reranker, names
 from rrarank.errors import RrarankError
 
 NAMES = [name for name in names() if find_reranker(name).__module__.startswith("rrarank.")]  # not other tests' own
+LLMS = {"listwise-llm", "pairwise-llm", "pointwise-llm", "setwise-llm"}
 TEXTS = ["the cat sat", "why dogs", "tea", "bread is long", "a long long document about cats and dogs " * 4, "mat", ""]
 
 
 def by_content(request, nth):
     """A judge that sorts passages by their letters, in whatever order they are shown."""
-    passages = re.findall(r"^\[(\d+)\](.*)$", request["messages"][-1]["content"], re.MULTILINE)
+    text = request["messages"][-1]["content"]
+    if "yes or no" in text:
+        return Reply(
+            completion(request, content="yes" if "a" in text.split("Passage:")[1].partition("\n")[0] else "no")
+        )
+    if two := re.findall(r"^Passage [AB]:(.*)$", text, re.MULTILINE):
+        return Reply(completion(request, content=f"Passage {'AB'[two.index(min(two))]}"))
+    passages = re.findall(r"^\[(\d+)\](.*)$", text, re.MULTILINE)
     best_first = sorted(passages, key=lambda passage: passage[1])
+    best_first = best_first[:1] if "Which one" in text else best_first
     return Reply(completion(request, content=" > ".join(f"[{number}]" for number, _ in best_first)))
 
 
@@ -33,7 +42,14 @@ def server():
 
 @pytest.fixture(scope="module")
 def build(
-    cross_encoder_folder, bi_encoder_folder, sparse_encoder_folder, t5_folder, decoder_folder, rra_gpt_folder, server
+    cross_encoder_folder,
+    bi_encoder_folder,
+    sparse_encoder_folder,
+    late_interaction_folder,
+    t5_folder,
+    decoder_folder,
+    rra_gpt_folder,
+    server,
 ):
     """Load a reranker by name on a tiny model of its kind."""
     models = {
@@ -42,7 +58,11 @@ def build(
         "cascade": cross_encoder_folder,
         "cross-encoder": cross_encoder_folder,
         "gpt": decoder_folder,
+        "late-interaction": late_interaction_folder,
         "listwise-llm": "judge",
+        "pairwise-llm": "judge",
+        "pointwise-llm": "judge",
+        "setwise-llm": "judge",
         "monobert": cross_encoder_folder,
         "monot5": t5_folder,
         "rra-bert": cross_encoder_folder,
@@ -51,7 +71,7 @@ def build(
     }
 
     def load(name, **config):
-        if name == "listwise-llm":
+        if models[name] == "judge":
             config["base_url"] = server.url
         if name == "cascade":
             config |= {"first_model": str(bi_encoder_folder), "keep": 3}
@@ -114,7 +134,7 @@ def test_fingerprint_is_stable_and_names_the_settings(name, build):
     assert build(name).fingerprint() != build(name, max_length=63).fingerprint()
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"bm25", "listwise-llm"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"bm25", *LLMS}))
 def test_a_model_that_is_not_there_is_one_line(name):
     with pytest.raises(RrarankError, match="no-such-model"):
         load_reranker(name, model="no-such-owner/no-such-model")

@@ -67,13 +67,13 @@ def test_each_text_is_tokenised_once(tokenizer, monkeypatch):
     from rrarank.rerankers import pairs
 
     seen: list[str] = []
-    tokenise = pairs._tokenise
+    tokenise = pairs.tokenise
 
     def seen_tokenise(tokenizer, texts):
         seen.extend(texts)
         return tokenise(tokenizer, texts)
 
-    monkeypatch.setattr(pairs, "_tokenise", seen_tokenise)
+    monkeypatch.setattr(pairs, "tokenise", seen_tokenise)
     encode = PairEncoder(rebuilt(tokenizer), 64)
     seen.clear()  # the probes
     encode("what is tea", ["the cat", "a dog", "the cat"])
@@ -111,13 +111,13 @@ def test_the_longer_text_gives_way(first, second, room, kept):
 
 @pytest.mark.parametrize("text", ["cat sat " * 50_000, "x" * 200_000, "a" + " " * 200_000 + "mat", "dog" * 9_000])
 def test_of_a_very_long_text_only_a_beginning_is_tokenised(text, tokenizer, monkeypatch):
-    asked, tokenise = [], pairs._tokenise
+    asked, tokenise = [], pairs.tokenise
 
     def counting(tokenizer, texts):
         asked.extend(texts)
         return tokenise(tokenizer, texts)
 
-    monkeypatch.setattr(pairs, "_tokenise", counting)
+    monkeypatch.setattr(pairs, "tokenise", counting)
     encode = PairEncoder(tokenizer, 48)
     asked.clear()
     made = encode("the cat", [text, "short"])

@@ -12,7 +12,7 @@ from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.rerankers.cross_encoder import CrossEncoder
 from rrarank.rerankers.reading import keep_reading, kept_reading
-from rrarank.storage.model_folders import ENCODER, fingerprint
+from rrarank.storage.model_folders import ENCODER
 
 QUERIES = ["why is the cat long", "", "the cat " * 40, "naïve né café ｆｕｌｌ", "[SEP] [CLS] tea"]
 TEXTS = [
@@ -74,21 +74,29 @@ def test_lengths_are_checked_in_the_same_words(exported_folder, without, caplog)
 
 def test_a_folder_whose_tokenizer_was_changed_is_read_by_transformers(exported_folder, tmp_path):
     folder = shutil.copytree(exported_folder, tmp_path / "model")
-    assert kept_reading(folder, fingerprint(folder)) is not None
+    assert kept_reading(folder) is not None
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 12}))
-    assert kept_reading(folder, fingerprint(folder)) is None
+    assert kept_reading(folder) is None
     assert load(folder, "onnx").longest == 12
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"format": "rrarank.encoder/2"}', '{"format": "rrarank.encoder/1"}']
+    "content", ["", "[]", "{}", '{"format": "rrarank.encoder/1"}', '{"format": "rrarank.encoder/2"}']
 )
 def test_a_file_that_is_none_of_ours_is_passed_over(content, exported_folder, tmp_path):
     folder = shutil.copytree(exported_folder, tmp_path / "model")
     (folder / ENCODER).write_text(content)
-    assert kept_reading(folder, fingerprint(folder)) is None
+    assert kept_reading(folder) is None
     assert load(folder, "onnx").longest == 64
+
+
+def test_other_weights_leave_the_reading_and_change_the_fingerprint(exported_folder, tmp_path):
+    folder = shutil.copytree(exported_folder, tmp_path / "model")
+    before = load(folder, "onnx").fingerprint()
+    (folder / "more.safetensors").write_bytes(b"other")
+    assert kept_reading(folder) is not None
+    assert load(folder, "onnx").fingerprint() != before
 
 
 def test_a_kept_tokenizer_that_is_broken_is_one_line(exported_folder, tmp_path):

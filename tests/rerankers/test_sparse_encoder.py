@@ -81,3 +81,23 @@ def test_an_embedding_model_is_refused(bi_encoder_folder, cross_encoder_folder):
 def test_a_model_must_be_named():
     with pytest.raises(RrarankError, match="no model; give --model"):
         load_reranker("sparse-encoder")
+
+
+def test_a_cache_changes_no_score_and_is_read_by_the_next_job(sparse_encoder_folder, tmp_path, monkeypatch):
+    queries = ["why cats", "how long is the tea", ""]
+    plain = scores(sparse_encoder_folder, queries)
+    for batch_size in (1, 7, 32):
+        cache = str(tmp_path / str(batch_size))
+        for found in (scores(sparse_encoder_folder, queries, cache=cache, batch_size=batch_size) for _ in range(2)):
+            for ours, theirs in zip(found, plain, strict=True):
+                assert ours == pytest.approx(theirs, abs=1e-4, rel=1e-5)
+    encoded = load_reranker("sparse-encoder", model=str(sparse_encoder_folder), device="cpu", cache=cache)
+    monkeypatch.setattr(encoded, "_all_weights", lambda texts: pytest.fail("encoded again"))
+    assert len(encoded.rerank_block([ranking("tea")])[0].candidates) == len(TEXTS)
+
+
+def test_prompts_are_put_before_the_texts(sparse_encoder_folder):
+    [found] = scores(sparse_encoder_folder, ["cats"], query_prompt="why ", document_prompt="a ")
+    reranker = load_reranker("sparse-encoder", model=str(sparse_encoder_folder), device="cpu")
+    [ranked] = reranker.rerank_block([ranking("why cats", [f"a {text}" for text in TEXTS])])
+    assert found == pytest.approx({c.docid: c.score for c in ranked.candidates}, abs=1e-5)

@@ -415,7 +415,7 @@ def test_when_two_servers_start_at_once_the_later_one_says_why_it_cannot():
 
 def test_a_file_of_keys_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "keys").write_text(f"{KEY}\n", encoding="utf-8-sig")
-    assert read_keys(str(tmp_path / "keys")).allow(KEY.encode())
+    assert read_keys(str(tmp_path / "keys")).find(KEY.encode())
 
 
 def test_keys_come_from_the_environment_too(sleeper):

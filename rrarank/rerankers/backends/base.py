@@ -23,16 +23,22 @@ class CrossEncoderConfig(RerankerConfig):
     Args:
         batch_tokens: most tokens scored at once, padding included; 0: 4,096 on a CPU, 65,536 on a GPU.
         relevant: of two labels, the name of the one that means relevant; empty to tell by the names.
+        format: of a causal language model's prompt (`formats.FORMATS`); empty to tell by its folder.
+        cutoff_layers: of a layer-wise model, how many layers to run; 0 for all.
     """
 
     batch_tokens: int = 0
     relevant: str = ""
+    format: str = ""
+    cutoff_layers: int = 0
 
 
 class Backend(Protocol):
     """Computes logits. A row's logits do not depend on the rest of its batch."""
 
-    identity: str  # names what determines the logits beyond the checkpoint and the settings
+    @property
+    def identity(self) -> str:
+        """Names what determines the logits beyond the checkpoint and the settings."""
 
     def logits(self, batch: Batch) -> np.ndarray:
         """(batch, labels) float32."""

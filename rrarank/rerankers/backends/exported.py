@@ -17,7 +17,7 @@ import numpy as np
 from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import MissingResource, RrarankError
-from rrarank.storage.files import sha256
+from rrarank.storage.files import in_background, sha256
 
 FILES: Mapping[str, Mapping[str, str]] = {
     "onnx": {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"},
@@ -47,14 +47,17 @@ class ExportedBackend(ABC):
     library: ClassVar[Any]  # the module that runs the file
 
     def __init__(self, path: Path, config: RerankerConfig, fill: int, left: bool) -> None:
+        self._files = in_background(_digests, path)
         try:
             inputs = self._open(path, config)
         except Exception as error:  # onnxruntime has a class per kind of failure, without a common base
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise RrarankError(f"{path}: cannot be read ({reason}); export it again, into another folder") from error
         self._pad = Padding(inputs, fill, left)
-        versioned = [self.library.__name__, self.library.__version__]
-        self.identity = " ".join([*versioned, *(sha256(file) for file in files_of(path))])
+
+    @property
+    def identity(self) -> str:
+        return f"{self.library.__name__} {self.library.__version__} {self._files.result()}"
 
     def logits(self, batch: Batch) -> np.ndarray:
         return self._run(self._pad(batch))
@@ -92,6 +95,10 @@ def exported_file(folder: Path, name: str, config: RerankerConfig) -> Path:
             "and give --model FOLDER"
         )
     return path
+
+
+def _digests(path: Path) -> str:
+    return " ".join(sha256(file) for file in files_of(path))
 
 
 def files_of(path: Path) -> list[Path]:

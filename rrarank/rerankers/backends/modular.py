@@ -8,14 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder
+from sentence_transformers import CrossEncoder as _CrossEncoder
 from torch import Tensor
 
 from rrarank.engine.batches import Batch, Ids
+from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.base import CrossEncoderConfig, device_of
 from rrarank.rerankers.backends.steady import SteadyBatches
-from rrarank.rerankers.backends.torch import PROBES, TORCH_DTYPES, load_whole
+from rrarank.rerankers.backends.torch import PROBES, TORCH_DTYPES, load_checkpoint, load_whole
 from rrarank.rerankers.checkpoints import Checkpoint
+
+
+class CrossEncoder(_CrossEncoder):  # type: ignore[misc]  # sentence-transformers is untyped
+    """Older folders do not name the kind of their model; then sentence-transformers would add a new head."""
+
+    def _get_model_type(self, *given: Any, **named: Any) -> str:
+        return self.model_type
 
 
 class ModularBackend:
@@ -34,11 +42,10 @@ class ModularBackend:
             model_kwargs=settings,
         )
         transformer = self._model[0]
-        if transformer.transformer_task == "sequence-classification":  # its own loading does not tell of a new head
-            transformer.model = load_whole(checkpoint.folder, checkpoint.name, config.allow_pickle).to(device)
+        transformer.model = _load(checkpoint, transformer, config.allow_pickle).to(device)
         self._model.eval()
         self._model.max_seq_length = longest
-        self._prompt = self._model.prompts.get(self._model.default_prompt_name)
+        self._prompt = config.instruction or self._model.prompts.get(self._model.default_prompt_name)
         self._others: Mapping[str, Any] = {}  # inputs that are not tensors, the same for every batch
         probes = self(*PROBES)
         with torch.inference_mode():
@@ -69,3 +76,13 @@ class ModularBackend:
     def _run(self, inputs: Mapping[str, Tensor]) -> Tensor:
         scores: Tensor = self._model({**self._others, **inputs})["scores"]
         return scores.reshape(len(scores), -1)  # (rows, labels)
+
+
+def _load(checkpoint: Checkpoint, transformer: Any, allow_pickle: bool) -> Any:
+    """The model of a Transformer module. Its own loading does not tell of weights that are drawn at random."""
+    if transformer.transformer_task == "sequence-classification":
+        return load_whole(checkpoint.folder, checkpoint.name, allow_pickle)
+    model, lacking = load_checkpoint(type(transformer.model), checkpoint.folder, allow_pickle)
+    if lacking := [key for key in lacking if "pooler" not in key]:  # which sentence-transformers' pooling does not use
+        raise RrarankError(f"{checkpoint.name}: its checkpoint lacks {shown(lacking, 3)}; copy it again")
+    return model

@@ -18,6 +18,7 @@ from rrarank.rerankers.backends.base import TORCH_PRECISIONS, CrossEncoderConfig
 from rrarank.rerankers.backends.packed_bert import PackedBert, Rows, is_packable
 from rrarank.rerankers.backends.steady import SteadyBatches
 from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.rerankers.conversions import converted_config, read_weights, xlm_roberta_weights
 from rrarank.rerankers.pairs import PairEncoder
 
 TORCH_DTYPES = dict(zip(TORCH_PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
@@ -96,8 +97,12 @@ def load_checkpoint(kind: Any, folder: Path, allow_pickle: bool) -> tuple[Any, l
     Args:
         kind: a class of transformers' such as `AutoModelForMaskedLM`.
     """
+    renamed: dict[str, Any] = {}
+    if config := converted_config(folder):
+        renamed = {"config": config, "state_dict": xlm_roberta_weights(read_weights(folder))}
     model, report = kind.from_pretrained(
-        folder,
+        None if renamed else folder,
+        **renamed,
         dtype=torch.float32,
         use_safetensors=None if allow_pickle else True,
         output_loading_info=True,

@@ -1,0 +1,277 @@
+"""Small random checkpoints in the layouts that rerankers have on the model hub: files, names, templates, modules."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+WORDS = "what is a re rank of query document about cats dogs tea bread long short why how the cat dog sat mat".split()
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 1024,
+    "initializer_range": 0.3,
+}
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+THINKING = CHATML.removesuffix("{% endif %}") + (
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+OWN_CODE = "raise SystemExit('code of a model was run')\n"
+
+
+def spread(model: torch.nn.Module) -> torch.nn.Module:
+    """Draw weights so large that scores differ well beyond rounding."""
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            weights.normal_(1.0 if "norm" in name.lower() and "weight" in name else 0.0, 0.3)
+    return model.eval()
+
+
+def byte_pairs(special: list[str], split: Any = None) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    steps = [pre_tokenizers.Split(Regex(split), "isolated")] if split else []
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [*steps, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not split)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    text = "yes no Yes No ?\n .\n \n\n <Query>: <Document>: " + " ".join(WORDS)
+    tokenizer.train_from_iterator(["yes", "no", "Yes", "?\n"] + [text] * 9, trainer)
+    return tokenizer
+
+
+def qwen_tokenizer(template: str, **settings: Any) -> PreTrainedTokenizerFast:
+    tokenizer = byte_pairs(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], QWEN_SPLIT)
+    tokenizer.add_tokens(["<think>", "</think>"])
+    special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "chat_template": template}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=131072, **special | settings)
+
+
+def bos_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
+    """Gemma's and MiniCPM's kind: a text begins with a token of its own; no chat template."""
+    tokenizer = byte_pairs(["<pad>", "<eos>", "<bos>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    special = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special | settings)
+
+
+def causal_folder(folder: Path, kind: Any, tokenizer: PreTrainedTokenizerFast, **settings: Any) -> Path:
+    """A `…ForCausalLM` as Qwen3-Reranker, mxbai-rerank-v2 and bge-reranker-v2-gemma are."""
+    torch.manual_seed(0)
+    config = kind.config_class(
+        **SIZES | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | settings
+    )
+    spread(kind(config)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# -- models with code of their own ------------------------------------------------------------------------------------
+
+
+def jina_folder(folder: Path) -> tuple[Path, Any]:
+    """jina-reranker-v2: an XLM-RoBERTa by flash-attn's names; and that XLM-RoBERTa."""
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    torch.manual_seed(0)
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0)]
+    tokenizer = Tokenizer(models.Unigram([*special, *_pieces()], 3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    named_tokens = {
+        "bos_token": "<s>",
+        "cls_token": "<s>",
+        "eos_token": "</s>",
+        "sep_token": "</s>",
+        "pad_token": "<pad>",
+    }
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", model_max_length=1024, **named_tokens
+    )
+    words.save_pretrained(folder)
+    shape = {"max_position_embeddings": 66, "type_vocab_size": 1, "num_labels": 1, "pad_token_id": 1}
+    small = {key: value for key, value in SIZES.items() if key not in ("num_key_value_heads", "head_dim")}
+    config = XLMRobertaConfig(**small | shape | {"vocab_size": len(words), "layer_norm_eps": 1e-5})
+    model = spread(XLMRobertaForSequenceClassification(config))
+    save_file(_by_flash_names(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
+    named = {
+        "architectures": ["XLMRobertaForSequenceClassification"],
+        "auto_map": {
+            "AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig",
+            "AutoModel": "modeling_xlm_roberta.XLMRobertaModel",
+            "AutoModelForSequenceClassification": "modeling_xlm_roberta.XLMRobertaForSequenceClassification",
+        },
+        "attention_probs_dropout_prob": 0.1,
+        "hidden_dropout_prob": 0.1,
+        "hidden_act": "gelu",
+        "emb_pooler": None,
+        "classifier_dropout": None,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+        "layer_norm_eps": 1e-5,
+        "position_embedding_type": "absolute",
+        "torch_dtype": "bfloat16",
+        "use_cache": False,
+        "use_flash_attn": True,
+        "vocab_size": len(words),
+    }
+    (folder / "config.json").write_text(json.dumps(small | shape | named, indent=2))
+    for name in ("configuration_xlm_roberta.py", "modeling_xlm_roberta.py"):
+        (folder / name).write_text(OWN_CODE)
+    return folder, model
+
+
+def _pieces() -> list[tuple[str, float]]:
+    letters = [chr(code) for code in range(33, 127)]
+    return [(piece, -3.0) for piece in dict.fromkeys(["▁", *(f"▁{word}" for word in WORDS), *letters])]
+
+
+def _by_flash_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    made = {}
+    for key, value in weights.items():
+        if ".attention.self." not in key:
+            for old, new in (
+                ("embeddings.LayerNorm", "emb_ln"),
+                ("encoder.layer.", "encoder.layers."),
+                ("attention.output.dense", "mixer.out_proj"),
+                ("attention.output.LayerNorm", "norm1"),
+                ("intermediate.dense", "mlp.fc1"),
+                ("output.dense", "mlp.fc2"),
+                ("output.LayerNorm", "norm2"),
+            ):
+                key = key.replace(old, new)
+            made[key] = value.contiguous()
+        elif ".query." in key:
+            parts = [weights[key.replace("query", name)] for name in ("query", "key", "value")]
+            place = key.replace("encoder.layer.", "encoder.layers.").replace("attention.self.query", "mixer.Wqkv")
+            made[place] = torch.cat(parts)
+    return made
+
+
+def minicpm_folder(folder: Path, layers: int = 4, first: int = 2) -> Path:
+    """bge-reranker-v2-minicpm-layerwise: a MiniCPM with a head of one row behind each upper layer."""
+    torch.manual_seed(0)
+    tokenizer = bos_tokenizer()
+    tokenizer.save_pretrained(folder)
+    width, inner, size = 32, 48, len(tokenizer)
+    shapes = {"model.embed_tokens.weight": (size, width), "model.norm.weight": (width,)}
+    for n in range(layers):
+        part = f"model.layers.{n}"
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            shapes[f"{part}.self_attn.{name}.weight"] = (width, width)
+        shapes[f"{part}.mlp.gate_proj.weight"] = shapes[f"{part}.mlp.up_proj.weight"] = (inner, width)
+        shapes[f"{part}.mlp.down_proj.weight"] = (width, inner)
+        shapes[f"{part}.input_layernorm.weight"] = shapes[f"{part}.post_attention_layernorm.weight"] = (width,)
+    shapes |= {f"lm_head.{n}.linear_head.weight": (1, width) for n in range(layers + 1 - first)}
+    weights = {key: torch.randn(shape) * 0.2 + ("norm" in key) for key, shape in shapes.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = {
+        "architectures": ["LayerWiseMiniCPMForCausalLM"],
+        "auto_map": {
+            "AutoConfig": "configuration_minicpm_reranker.LayerWiseMiniCPMConfig",
+            "AutoModel": "modeling_minicpm_reranker.LayerWiseMiniCPMModel",
+            "AutoModelForCausalLM": "modeling_minicpm_reranker.LayerWiseMiniCPMForCausalLM",
+        },
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 2,
+        "dim_model_base": 8,
+        "eos_token_id": 1,
+        "head_multi": True,
+        "head_type": "simple",
+        "hidden_act": "silu",
+        "hidden_size": width,
+        "initializer_range": 0.1,
+        "intermediate_size": inner,
+        "max_position_embeddings": 1024,
+        "model_type": "minicpm",
+        "num_attention_heads": 4,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": 4,
+        "pretraining_tp": 1,
+        "rms_norm_eps": 1e-05,
+        "rope_scaling": None,
+        "rope_theta": 10000.0,
+        "scale_depth": 1.4,
+        "scale_emb": 12,
+        "start_layer": first,
+        "torch_dtype": "bfloat16",
+        "use_cache": False,
+        "vocab_size": size,
+    }
+    (folder / "config.json").write_text(json.dumps(settings, indent=2))
+    for name in ("configuration_minicpm_reranker.py", "modeling_minicpm_reranker.py"):
+        (folder / name).write_text(OWN_CODE)
+    return folder
+
+
+# -- late interaction -------------------------------------------------------------------------------------------------
+
+MARKS = {"query": "[Q] ", "document": "[D] "}
+LENGTHS = {"query": 12, "document": 40}
+
+
+def pylate_folder(folder: Path, tokenizer: Any, tiny_bert: Any) -> Path:
+    """A ColBERT as PyLate saves it."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    tokenizer.save_pretrained(folder)
+    tokenizer = type(tokenizer).from_pretrained(folder)
+    tokenizer.add_tokens(list(MARKS.values()))
+    tokenizer.save_pretrained(folder)
+    config = BertConfig(**tiny_bert.to_dict() | {"vocab_size": len(tokenizer)})
+    BertModel(config).save_pretrained(folder)
+    files: dict[str, Any] = {
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"},
+        ],
+        "sentence_bert_config.json": {"max_seq_length": LENGTHS["document"] - 1, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "__version__": {"sentence_transformers": "4.0.2", "transformers": "4.48.2", "pytorch": "2.6.0"},
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "MaxSim",
+            "query_prefix": MARKS["query"],
+            "document_prefix": MARKS["document"],
+            "query_length": LENGTHS["query"],
+            "document_length": LENGTHS["document"],
+            "attend_to_expansion_tokens": False,
+            "skiplist_words": ["mat", ".", "?"],
+            "model_type": "ColBERT",
+        },
+        "1_Dense/config.json": {
+            "in_features": 16,
+            "out_features": 8,
+            "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+    }
+    (folder / "1_Dense").mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2))
+    save_file({"linear.weight": torch.randn(8, 16)}, folder / "1_Dense" / "model.safetensors")
+    return folder

@@ -1,0 +1,105 @@
+"""Late interaction against sentence-transformers' own similarity, and against the formula in plain transformers."""
+
+import pytest
+import torch
+from hub_folders import LENGTHS, MARKS, pylate_folder  # type: ignore[import-not-found]  # beside this file
+from safetensors.torch import load_file
+from sentence_transformers import MultiVectorEncoder
+from torch.nn.functional import normalize
+from transformers import AutoModel, AutoTokenizer
+
+from rrarank import Candidate, Query, Ranking, RrarankError, load_reranker
+from rrarank.rerankers.late_interaction import max_sim
+
+TEXTS = ["the cat sat.", "tea", "a document about dogs " * 30, "", "mat mat", "how long is the bread", "why cats"]
+QUERIES = ["why cats", "how long is the tea, the bread and the mat of the cat?", ""]
+
+
+def scores(folder, query, **config):
+    reranker = load_reranker("late-interaction", model=str(folder), device="cpu", **config)
+    candidates = tuple(Candidate(f"d{i}", text, 0.0) for i, text in enumerate(TEXTS))
+    [ranked] = reranker.rerank_block([Ranking(Query("1", query), candidates)])
+    found = {candidate.docid: candidate.score for candidate in ranked.candidates}
+    return [found[f"d{i}"] for i in range(len(TEXTS))]
+
+
+@pytest.fixture(scope="module")
+def pylate(tmp_path_factory, tokenizer, tiny_bert):
+    return pylate_folder(tmp_path_factory.mktemp("pylate"), tokenizer, tiny_bert)
+
+
+@torch.inference_mode()
+def by_formula(folder, query):
+    """ColBERT of PyLate: a mark behind [CLS], queries filled up with [MASK], words of the skip list left out."""
+    tokenizer, body = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    head = load_file(folder / "1_Dense" / "model.safetensors")["linear.weight"]
+    skipped = [tokenizer.convert_tokens_to_ids(word) for word in ("mat", ".", "?")]
+
+    def vectors(ids, seen):
+        inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.tensor([seen])}
+        return normalize(body(**inputs).last_hidden_state[0] @ head.T, dim=-1)
+
+    def marked(text, side):
+        ids = tokenizer(text, truncation=True, max_length=LENGTHS[side] - 1)["input_ids"]
+        return [ids[0], tokenizer.convert_tokens_to_ids(MARKS[side]), *ids[1:]]
+
+    ids = marked(query, "query")
+    fill = LENGTHS["query"] - len(ids)
+    asked = vectors(ids + [tokenizer.mask_token_id] * fill, [1] * len(ids) + [0] * fill)
+    for text in TEXTS:
+        ids = marked(text, "document")
+        kept = [place for place, number in enumerate(ids) if number not in skipped]
+        yield float((asked @ vectors(ids, [1] * len(ids))[kept].T).amax(1).sum())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate):
+    for folder in (late_interaction_folder, pylate):
+        model = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
+        documents = model.encode_document(TEXTS)
+        for query in QUERIES:
+            expected = model.similarity([model.encode_query(query)], documents)[0].tolist()
+            assert scores(folder, query, batch_size=batch_size) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_pylates_format_is_scored_by_colberts_formula(query, pylate):
+    expected = list(by_formula(pylate, query))
+    assert scores(pylate, query) == pytest.approx(expected, abs=1e-4)
+    assert max(expected) - min(expected) > 1e-2
+
+
+def test_a_cache_changes_no_score_and_is_read_by_the_next_job(pylate, tmp_path, monkeypatch):
+    plain = scores(pylate, QUERIES[0])
+    assert scores(pylate, QUERIES[0], cache=str(tmp_path)) == pytest.approx(plain, abs=1e-5)
+    monkeypatch.setattr(MultiVectorEncoder, "encode_document", lambda *given, **named: pytest.fail("encoded again"))
+    assert scores(pylate, QUERIES[0], cache=str(tmp_path)) == pytest.approx(plain, abs=1e-5)
+
+
+def test_prompts_take_the_place_of_the_models_own(pylate):
+    model = MultiVectorEncoder(str(pylate), device="cpu", local_files_only=True)
+    asked, documents = (
+        model.encode_query(["why cats"], prompt="the "),
+        model.encode_document(TEXTS, prompt="a dog "),
+    )
+    expected = model.similarity(asked, documents)[0].tolist()
+    assert scores(pylate, "why cats", query_prompt="the ", document_prompt="a dog ") == pytest.approx(
+        expected, abs=1e-4
+    )
+
+
+def test_one_product_serves_documents_of_any_length():
+    torch.manual_seed(0)
+    query, documents = torch.randn(5, 8), [torch.randn(length, 8) for length in (3, 0, 1, 9)]
+    found = max_sim(query, torch.cat(documents), [len(one) for one in documents])
+    expected = [float((query @ one.T).amax(1).sum()) if len(one) else 0.0 for one in documents]
+    assert found.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_other_models_are_refused(bi_encoder_folder, cross_encoder_folder):
+    with pytest.raises(RrarankError, match="use an embedding model with --reranker bi-encoder"):
+        load_reranker("late-interaction", model=str(bi_encoder_folder))
+    with pytest.raises(RrarankError, match="its files name .*BertForSequenceClassification"):
+        load_reranker("late-interaction", model=str(cross_encoder_folder))
+    with pytest.raises(RrarankError, match="no model; give --model"):
+        load_reranker("late-interaction")

@@ -1,0 +1,69 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from rrarank import RrarankError
+from rrarank.storage.document_cache import DocumentCache
+
+
+def encode(texts):
+    """As many rows as the text has letters; `asked` lists the calls."""
+    encode.asked.append(list(texts))
+    return [{"rows": np.full((len(text), 2), len(text), np.float32), "ids": np.arange(len(text))} for text in texts]
+
+
+@pytest.fixture(autouse=True)
+def asked():
+    encode.asked = []
+    return encode.asked
+
+
+def lengths(entries):
+    return [(len(entry["rows"]), len(entry["ids"]), entry["rows"].sum()) for entry in entries]
+
+
+def test_each_text_is_encoded_once_whoever_asks(tmp_path, asked):
+    cache = DocumentCache(tmp_path, {"model": "a"})
+    expected = [(1, 1, 2.0), (3, 3, 18.0), (0, 0, 0.0), (1, 1, 2.0)]
+    assert lengths(cache.entries(["x", "cat", "", "x"], encode)) == expected
+    assert lengths(DocumentCache(tmp_path, {"model": "a"}).entries(["x", "cat", "", "x"], encode)) == expected
+    assert asked == [["x", "cat", ""]]
+    cache.entries(["cat", "tea"], encode)
+    assert asked[1:] == [["tea"]]
+    assert len(DocumentCache(tmp_path, {"model": "a"})) == 4
+
+
+def test_another_model_has_a_folder_of_its_own(tmp_path, asked):
+    folders = {DocumentCache(tmp_path, {"model": name}).folder for name in ("a", "b")}
+    assert len(folders) == 2
+    for name in ("a", "b"):
+        DocumentCache(tmp_path, {"model": name}).entries(["x"], encode)
+    assert len(asked) == 2
+
+
+def test_segments_are_named_by_their_content(tmp_path):
+    cache = DocumentCache(tmp_path, {"model": "a"})
+    cache.entries(["x", "cat"], encode)
+    [segment] = cache.folder.glob("*.safetensors")
+    assert segment.stem == hashlib.sha256(segment.read_bytes()).hexdigest()
+
+
+def test_what_a_stopped_job_left_is_used(tmp_path, asked):
+    def stopped(texts):
+        raise KeyboardInterrupt
+
+    cache = DocumentCache(tmp_path, {"model": "a"})
+    cache.entries(["x"], encode)
+    with pytest.raises(KeyboardInterrupt):
+        cache.entries(["cat"], stopped)
+    assert len(DocumentCache(tmp_path, {"model": "a"})) == 1
+
+
+def test_a_broken_segment_is_one_line(tmp_path):
+    cache = DocumentCache(tmp_path, {"model": "a"})
+    cache.entries(["x", "cat"], encode)
+    [segment] = cache.folder.glob("*.safetensors")
+    segment.write_bytes(segment.read_bytes()[:-8])
+    with pytest.raises(RrarankError, match=r"a broken segment .*; remove it, its documents are encoded again"):
+        DocumentCache(tmp_path, {"model": "a"})
