@@ -120,7 +120,8 @@ def _scores(hits: Sequence[Hit], method: str, norm: str, shifted: set[str], qid:
         scores = scores - scores.min()
     found = NORMS[norm](scores)
     if method in ("max", "min") and abs(found).max() >= BOUND:
-        raise RrarankError(f"query {qid}: scores of {BOUND:g} and more cannot be fused by {method}; use --norm min-max")
+        seen = f"query {qid}: scores of {BOUND:g} and more cannot be fused by {method}"
+        raise RrarankError(f"{seen}; give norm min-max (--norm min-max)")
     return dict(zip(docids, found.tolist(), strict=True))
 
 
