@@ -146,7 +146,7 @@ def _is_measure(text: str) -> bool:
 
 
 def measure_names(given: object) -> list[str]:
-    """The names of measures, each measure once, from several, a single one, or objects of ir_measures.
+    """The names of measures, from several, a single one, or objects of ir_measures.
 
     Raises:
         RrarankError: something else is among them. Names are checked by `parse_measures`.
@@ -154,11 +154,18 @@ def measure_names(given: object) -> list[str]:
     listed = [given] if isinstance(given, str) or _is_object(given) else given
     if not isinstance(listed, Iterable):
         raise RrarankError(f"{_MEASURES}: {given!r}, expected names such as nDCG@10")
-    found: dict[str, str] = {}  # by the measure, which has several spellings
-    for one in listed:
-        if not (isinstance(one, str) or _is_object(one)):
-            raise RrarankError(f"{_MEASURES}: {one!r} is of type {type(one).__name__}, expected a name such as nDCG@10")
-        found.setdefault(label(str(one)) if _is_measure(str(one)) else str(one), str(one))
+    names = list(listed)
+    if odd := [one for one in names if not (isinstance(one, str) or _is_object(one))]:
+        kind = type(odd[0]).__name__
+        raise RrarankError(f"{_MEASURES}: {odd[0]!r} is of type {kind}, expected a name such as nDCG@10")
+    return [str(one) for one in names]
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Each measure once, by its first spelling."""
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(label(name), name)
     return list(found.values())
 
 

@@ -20,7 +20,15 @@ from rrarank.errors import RrarankError, shown
 from rrarank.measures.evaluation import Evaluation as Evaluation
 from rrarank.measures.evaluation import Row as Row
 from rrarank.measures.evaluation import tukey_hsd as tukey_hsd
-from rrarank.measures.measure import ByMeasure, at_level, level_note, measure_names, parse_measure, parse_measures
+from rrarank.measures.measure import (
+    ByMeasure,
+    at_level,
+    distinct,
+    level_note,
+    measure_names,
+    parse_measure,
+    parse_measures,
+)
 from rrarank.measures.significance import SEED, Comparison, compare, holm
 from rrarank.measures.values import judged_at as judged_at
 from rrarank.measures.values import per_query_scores as per_query_scores
@@ -60,7 +68,7 @@ def evaluate_runs(
     """
     names = measure_names(measures)
     parse_measures(names)
-    measures = measure_names(at_level(names, _checked_level(rel_level)))
+    measures = distinct(at_level(names, _checked_level(rel_level)))
     qrels, runs = any_qrels(qrels), as_runs(runs)
     if rel_level is None and (note := level_note(measures, qrels)):
         _warn_once(note)

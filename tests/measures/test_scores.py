@@ -260,6 +260,8 @@ GRADED = {"1": {"a": 2, "b": 1}}
 def test_the_level_of_binary_measures_is_an_argument_and_said_once_where_it_is_open(caplog):
     _warn_once.cache_clear()
     assert evaluate_runs(GRADED, {"r": RUN}, measures="R", rel_level=2).rows[0].means == {"R-l2": 1.0}
+    found = evaluate_runs(GRADED, {"r": RUN}, measures=["R", "R(rel=1)", "R(rel=2)"], rel_level=2)
+    assert found.rows[0].means == {"R-l2": 1.0, "R(rel=1)": 0.5}
     for level in (0, -1, "2", 1.0, True, 10**6):
         with pytest.raises(RrarankError, match="^rel_level .--rel-level.: .*, expected a grade from 1 to 999,999$"):
             evaluate_runs(GRADED, {"r": RUN}, rel_level=level)
