@@ -205,7 +205,7 @@ def test_intersection_leaves_out_what_a_run_lacks():
     assert [row.means["mrr"] for row in found.rows] == [1.0, 1.0]
     assert found.queries == ["1"]
     assert found.unanswered == {"half": ["2"]}
-    with pytest.raises(RrarankError, match="leave --intersection out"):
+    with pytest.raises(RrarankError, match="drop intersection .--intersection."):
         evaluate_runs(qrels, runs | {"rest": Run({"2": [Hit("a", 1.0)]})}, intersection=True)
 
 
