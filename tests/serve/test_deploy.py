@@ -79,10 +79,10 @@ def test_hadolint_accepts_the_dockerfile():
 
 def test_the_check_without_a_container_engine_knows_every_step_of_the_dockerfile(tmp_path):
     stages = runpy.run_path(str(DEPLOY / "check_in_chroot.py"))["read_stages"](tmp_path)
-    assert {name: [word for word, _ in stage.steps] for name, stage in stages.items()} == {
-        "export": ["COPY", "RUN"],
-        "install": ["COPY", "RUN"],
-        "final": ["RUN", "COPY", "COPY"],
+    assert {name: [(word, folder) for word, _, folder in stage.steps] for name, stage in stages.items()} == {
+        "export": [("COPY", "/src"), ("RUN", "/src"), ("RUN", "/")],
+        "install": [("COPY", "/src"), ("RUN", "/src")],
+        "final": [("RUN", "/"), ("COPY", "/"), ("COPY", "/")],
     }
     final = stages["final"]
     assert (final.user, final.command[:3], final.health[0]) == ("10001", ["python", "-m", "rrarank.serve"], "python")
