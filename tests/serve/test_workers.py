@@ -29,7 +29,7 @@ def wait_for(holds, seconds=120.0):
 
 
 def workers_of(server):
-    children = psutil.Process(server.process.pid).children()
+    children = [one for one in psutil.Process(server.process.pid).children() if runs(one.pid)]
     return [one.pid for one in children if "resource_tracker" not in " ".join(one.cmdline())]
 
 
@@ -116,7 +116,7 @@ def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
                     before = outcomes[200]
                     wait_for(lambda: outcomes[200] > before + 20)  # noqa: B023
                     os.kill(workers_of(server)[0], signal.SIGKILL)
-                    wait_for(lambda: server.log.read_text().count("takes its place") == dead)  # noqa: B023
+                    wait_for(lambda: server.log.read_text().count("takes its place") >= dead)  # noqa: B023
             finally:
                 stop.set()
             for one in clients:
