@@ -81,10 +81,10 @@ class DocumentCache:
         self._open(path)
 
     def _open(self, path: Path) -> None:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
 
         try:
-            segment = _mapped(path)
+            segment: Any = safe_open(path, "np")  # mapped for as long as the cache is used
             digests, ends = segment.get_tensor(_DIGESTS), segment.get_tensor(_ENDS)
         except (SafetensorError, OSError) as error:
             raise RrarankError(
@@ -92,13 +92,6 @@ class DocumentCache:
             ) from error
         for digest, (start, end) in zip(digests, _rows(ends), strict=True):
             self._places[digest.tobytes()] = (segment, start, end)
-
-
-def _mapped(path: Path) -> Any:  # safetensors is untyped
-    """An open segment, mapped into memory for as long as it is held."""
-    from safetensors import safe_open
-
-    return safe_open(path, "np")
 
 
 def _slice(array: Any, start: int, end: int) -> np.ndarray:  # a slice of safetensors', which takes no empty range
