@@ -75,6 +75,9 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
     from rrarank.merge import merge_parts as merge_parts
     from rrarank.models import pull_model as pull_model
+    from rrarank.online.analysis import Question as Question
+    from rrarank.online.job import OnlineJob as OnlineJob
+    from rrarank.online.job import analyse_experiment as analyse_experiment
     from rrarank.report.job import ReportJob as ReportJob
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
@@ -86,6 +89,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
+    from rrarank.serve.models import ModelSettings as ModelSettings
     from rrarank.sets.acts import ExplainConfig as ExplainConfig
     from rrarank.sets.acts import ExportConfig as ExportConfig
     from rrarank.sets.acts import explain_set as explain_set
@@ -94,6 +98,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.sets.acts import judge_set as judge_set
     from rrarank.sets.acts import split_set as split_set
     from rrarank.sets.acts import validate_set as validate_set
+    from rrarank.sets.from_clicks import ClickSetJob as ClickSetJob
+    from rrarank.sets.from_clicks import set_from_clicks as set_from_clicks
     from rrarank.sources.inputs import Inputs as Inputs
     from rrarank.sources.inputs import Origins as Origins
     from rrarank.sources.inputs import load_inputs as load_inputs
@@ -136,12 +142,15 @@ _HOMES = {
     "measures.fusion": ("fuse_runs",),
     "measures.scores": ("Evaluation", "evaluate_runs"),
     "merge": ("merge_parts",),
+    "online.analysis": ("Question",),
+    "online.job": ("OnlineJob", "analyse_experiment"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
     "rerank.job": ("RerankJob", "rerank_job"),
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
+    "serve.models": ("ModelSettings",),
     "sets.acts": (
         "ExplainConfig",
         "ExportConfig",
@@ -152,6 +161,7 @@ _HOMES = {
         "split_set",
         "validate_set",
     ),
+    "sets.from_clicks": ("ClickSetJob", "set_from_clicks"),
     "sources.inputs": ("Inputs", "Origins", "load_inputs"),
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),

@@ -31,6 +31,7 @@ EXTRA_OF: Mapping[str, str] = {
     "peft": "lora",
     "prometheus_client": "serve",
     "prometheus_fastapi_instrumentator": "serve",
+    "pyarrow": "parquet",
     "pydantic_settings": "serve",
     "pyserini": "retrieve",
     "pyterrier": "pyterrier",

@@ -7,6 +7,7 @@ VERBS = {
     "tune": "choose the weight of the first stage",
     "merge": "join the parts of a sharded run",
     "evaluate": "measure runs and test their differences",
+    "online": "compare rankers by what users clicked",
     "report": "write an HTML page that compares runs query by query",
     "reproduce": "fill a table of systems and test sets",
     "label": "have a teacher rank lists: make a distillation set",

@@ -21,6 +21,7 @@ from rrarank.storage.files import atomic_write_bytes
 if TYPE_CHECKING:
     from rrarank.measures.calibration import Reliability
     from rrarank.measures.evaluation import Evaluation
+    from rrarank.measures.sequential import Look
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GREEN = "#2b6cb0", "#c05621", "#2f855a"
@@ -65,8 +66,7 @@ def plot_differences(found: Evaluation, measure: str, path: Path) -> None:
 
 def differences_svg(found: Evaluation, measure: str) -> str:
     """The same plot as an SVG element for an HTML page: transparent, its words kept as text."""
-    picture = _picture(_differences(found, measure), "svg", {"svg.fonttype": "none"}, transparent=True).decode("utf-8")
-    return re.sub("<metadata>.*?</metadata>", "", picture[picture.index("<svg") :], flags=re.DOTALL)
+    return _element(_differences(found, measure))
 
 
 def _differences(found: Evaluation, measure: str) -> Any:  # a matplotlib Figure; matplotlib has no types here
@@ -198,6 +198,41 @@ def plot_weights(curves: Mapping[str, Mapping[float, Estimate]], chosen: float, 
     save(figure, path)
 
 
+# -- online experiments ------------------------------------------------------------------------------------------------
+
+
+def plot_looks(looks: Mapping[str, Sequence[Look]], measure: str, path: Path) -> None:
+    """Draw each arm's difference from the baseline day by day, with intervals that hold at every look.
+
+    Raises:
+        RrarankError: there are no looks: an interleaving experiment, or a single day.
+    """
+    if not any(looks.values()):
+        raise RrarankError(f"{path}: nothing to draw day by day; interleaving has no arms, and a look needs users")
+    save(_looks(looks, measure), path)
+
+
+def looks_svg(looks: Mapping[str, Sequence[Look]], measure: str) -> str:
+    """The same plot as an SVG element for an HTML page."""
+    return _element(_looks(looks, measure))
+
+
+def _looks(found: Mapping[str, Sequence[Look]], measure: str) -> Any:  # a matplotlib Figure
+    figure = new_figure(6.4, 4.0)
+    panel = figure.subplots()
+    for (name, own), (color, marker) in zip(found.items(), looks(), strict=False):
+        days = [one.when for one in own]
+        panel.plot(days, [one.difference for one in own], color=color, marker=marker, markersize=3, label=name)
+        panel.fill_between(days, [one.low for one in own], [one.high for one in own], color=color, alpha=0.15, lw=0)
+        for bound in ("naive_low", "naive_high"):
+            panel.plot(days, [getattr(one, bound) for one in own], color=color, linewidth=0.7, linestyle=":")
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set_ylabel(f"difference in {measure}")
+    panel.tick_params("x", rotation=45, labelsize=8)
+    panel.legend(fontsize=8, title="band: always valid; dots: if looked at once", title_fontsize=7)
+    return figure
+
+
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +275,12 @@ def save(figure: Any, path: Path) -> None:
 
 
 _DATES = {"svg": "Date", "pdf": "CreationDate"}
+
+
+def _element(figure: Any) -> str:
+    """An SVG element for an HTML page: transparent, its words kept as text."""
+    picture = _picture(figure, "svg", {"svg.fonttype": "none"}, transparent=True).decode("utf-8")
+    return re.sub("<metadata>.*?</metadata>", "", picture[picture.index("<svg") :], flags=re.DOTALL)
 
 
 def _picture(figure: Any, kind: str, settings: Mapping[str, str] | None = None, *, transparent: bool = False) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
@@ -26,6 +27,9 @@ from rrarank.measures.scores import MEASURES, Evaluation, Row, evaluate_runs
 from rrarank.measures.significance import SEED, interval_method, interval_of_values
 from rrarank.measures.tables import Table, html_table, printable
 from rrarank.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 CUT = 180  # characters of a passage that are shown before it is opened
 
@@ -94,10 +98,18 @@ def report_page(found: Evaluation, material: Material, config: PageConfig = Page
         names=list(material.runs),
         queries=[_query(qid, found, material, config) for qid in found.queries],
         script_hash=_script_hash(source),
+        style=page_style(),
         systems=_systems(found, config),
         title=config.title or " against ".join(filter(None, [", ".join(others), first])),
         **(_plot(found, config.measures[0]) if found.comparisons else {}),
     )
+
+
+def page_style() -> Markup:
+    """The style sheet of every page, for its `<style>`."""
+    from markupsafe import Markup
+
+    return Markup(resources.files("rrarank.measures").joinpath("page.css").read_text(encoding="utf-8"))
 
 
 def _script_hash(source: str) -> str:

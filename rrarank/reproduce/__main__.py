@@ -33,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     own = parser.add_argument_group("your own test set (for columns that use it), as in rrarank.rerank")
     for place in PLACES:
         own.add_argument(f"--{place}", default="", metavar=place.upper())
+    parser.add_argument(
+        "--online", default="", metavar="FILE", help="the online test, as rrarank.online --output FILE.json wrote it"
+    )
     parser.add_argument("--allow-pickle", action="store_true", help="read weights that are there as a pickle only")
     parser.add_argument("--precision", help="of the matrix products, for rerankers that offer it (default: fp32)")
     parser.add_argument("--device", help="cpu, cuda, …")

@@ -121,6 +121,24 @@ class RowConfig:
 
 
 @dataclass(frozen=True)
+class OnlineConfig:
+    """An online test beside the test sets, from a file that `rrarank.online` wrote (--online).
+
+    Args:
+        row: the system that users saw, and `baseline`, the one that others saw; also the arms' names in the file.
+        paper: measure of `rrarank.online` -> the paper's own relative lift.
+        get: how to get the file, in one line.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    row: str
+    baseline: str
+    paper: Mapping[str, Finite] = field(default_factory=dict)
+    get: str = ""
+
+
+@dataclass(frozen=True)
 class TableConfig:
     """A whole table.
 
@@ -129,6 +147,7 @@ class TableConfig:
         measures: as in `rrarank.evaluate`; the last one is tested.
         tolerance: allowed distance from an expected score that gives no tolerance of its own.
         remark: text below the table.
+        online: an online test, a group of columns of its own; none: there is none.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -140,6 +159,7 @@ class TableConfig:
     measures: Annotated[tuple[str, ...], Field(min_length=1)] = ("ndcg@5", "ndcg@10")
     tolerance: Distance = 0.001
     remark: str = ""
+    online: OnlineConfig | None = None
 
     def expected(self, row: str, column: str) -> dict[str, tuple[float, float]]:
         """measure -> (score, tolerance)."""

@@ -14,6 +14,7 @@ from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
 from rrarank.extras import check_installed
 from rrarank.measures.figures import Estimate, System, plot_differences, plot_efficiency
 from rrarank.measures.measure import label
+from rrarank.measures.online_file import read_lifts
 from rrarank.measures.report_page import Material, PageConfig, write_report
 from rrarank.measures.scores import evaluate_runs
 from rrarank.reproduce.candidates import Candidates, prepare
@@ -22,7 +23,7 @@ from rrarank.reproduce.config import ColumnConfig, TableConfig, filled, load_tab
 from rrarank.reproduce.folder import claim, own_folder
 from rrarank.reproduce.layout import as_latex, as_markdown
 from rrarank.reproduce.rows import Row, find_row
-from rrarank.reproduce.table import Cell, Column, Table, as_json
+from rrarank.reproduce.table import Cell, Column, Online, Table, as_json
 from rrarank.storage.files import atomic_write
 
 
@@ -35,6 +36,7 @@ class ReproduceJob:
         places: place holder (`data`, `run`, `topics`, …) -> what stands for it in the table's files.
         models: row -> the model to use instead of the table's.
         rows, columns: only these, and the baseline; None: all.
+        online: the file of an online test that `rrarank.online` wrote; empty: its columns stay empty, and say so.
         output: folder of runs, table.md, table.tex, table.json, figures and reports; if it holds other files,
             they are written to a folder inside it that is named after the table.
         dry_run: make the candidates and print each command; re-rank nothing.
@@ -49,6 +51,7 @@ class ReproduceJob:
     precision: str | None = None
     device: str | None = None
     threads: int | None = None
+    online: str | Path = ""
     output: str | Path = "table"
     dry_run: bool = False
 
@@ -80,13 +83,24 @@ def reproduce_table(job: ReproduceJob) -> Table:
     if not job.dry_run:
         claim(folder)
     columns = {name: _column(name, column, rows, config, job) for name, column in config.columns.items()}
-    table = Table(config, {name: row.model for name, row in rows.items()}, columns)
+    table = Table(config, {name: row.model for name, row in rows.items()}, columns, _online(config, job.online))
     if not job.dry_run:
         numbers = json.dumps(as_json(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         for suffix, text in {"md": as_markdown(table), "tex": as_latex(table), "json": numbers}.items():
             with atomic_write(folder / f"table.{suffix}") as file:
                 file.write(text)
     return table
+
+
+def _online(config: TableConfig, path: str | Path) -> Online:
+    """The lifts of the online test, or why there are none. A file that does not fit raises."""
+    if not config.online:
+        if path:
+            raise RrarankError(f"--online {path}: {config.title!r} has no online test")
+        return Online()
+    if not path:
+        return Online(absent=f"not given: --online{'; ' + config.online.get if config.online.get else ''}")
+    return Online(read_lifts(path, config.online.row, config.online.baseline))
 
 
 def conclude(table: Table, folder: str | Path) -> None:

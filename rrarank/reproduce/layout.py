@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rrarank.measures.clicks import MEASURES
 from rrarank.measures.evaluation import legend
 from rrarank.measures.latex import latex
+from rrarank.measures.lifts import Lift
 from rrarank.measures.measure import label
 from rrarank.measures.numbers import figure, interval
+from rrarank.measures.online_file import OnlineLifts
 from rrarank.measures.significance import rests_on
 from rrarank.measures.tables import Cell, bold_best, cells, markdown_table
 from rrarank.measures.tables import Table as Grid
@@ -19,6 +22,7 @@ def as_markdown(table: Table) -> str:
     """The overview, then a table a test set with what it rests on."""
     parts = [f"# {table.config.title}", markdown_table(_overview(table))]
     parts += [f"{_heading(column)}\n\n{_column(name, column, table)}" for name, column in table.columns.items()]
+    parts += [_online_part(table)] if table.config.online else []
     return "\n\n".join([*parts, *filter(None, [table.config.remark.strip()])]) + "\n"
 
 
@@ -31,6 +35,8 @@ def as_latex(table: Table) -> str:
             whole = _measured(name, column, table, brief=True)
             shown = len(table.config.measures) + 1
             grids[name] = whole.only([*whole.head[:shown], *whole.head[shown + 2 : shown + 4]])
+    if table.online.found:
+        grids["online"] = _online(table, table.online.found)
     return latex(grids)
 
 
@@ -127,6 +133,40 @@ def _facts(column: Column) -> str:
         f"{facts['judged_queries']:,} queries{sample}; {facts['with_text']:,} of {facts['judged']:,} judged passages "
         f"have text; a random order of the same candidates: {floors}."
     )
+
+
+# -- the online test --------------------------------------------------------------------------------------------------
+
+
+def _online_part(table: Table) -> str:
+    found = table.online.found
+    inner = markdown_table(_online(table, found)) if found else f"Not reached: {table.online.absent}."
+    return f"## Online test{', simulated users' if found and found.simulated else ''}\n\n{inner}"
+
+
+def _online(table: Table, found: OnlineLifts) -> Grid:
+    """A row a measure of the paper's: its lift beside ours, each relative to the baseline."""
+    config = table.config.online
+    assert config
+    whose = "SIMULATED users, who click by the judgments, not people" if found.simulated else "users"
+    note = f"{found.users:,} {whose}; {found.days} days. Relative lifts; intervals resample users, p by Holm."
+    note += " SAMPLE-RATIO MISMATCH: not to be trusted." if found.mismatched else ""
+    ours = "ours, simulated" if found.simulated else "ours"
+    return Grid(
+        [f"{config.row} over {config.baseline}", "paper", ours, "95% interval", "p", ""],
+        [_online_row(name, paper, found.lifts.get(name)) for name, paper in config.paper.items()],
+        words=frozenset({0, 5}),
+        title="Online test.",
+        note=note,
+    )
+
+
+def _online_row(name: str, paper: float, one: Lift | None) -> list[Cell]:
+    title = MEASURES[name].title if name in MEASURES else name
+    if one is None:
+        return cells([title, f"{paper:+.2%}", "-", "", "", "not in the file"])
+    bounds = interval(one.relative_low, one.relative_high, "+.2%")
+    return cells([title, f"{paper:+.2%}", figure(one.relative, "+.2%"), bounds, figure(one.holm, ".2g"), one.reading])
 
 
 def _rests_on(column: Column, brief: bool) -> str:

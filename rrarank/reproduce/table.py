@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
+from rrarank.measures.online_file import OnlineLifts
 from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import Comparison
 from rrarank.reproduce.config import ColumnConfig, TableConfig
@@ -89,10 +90,19 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Online:
+    """An online test: its lifts, or why there are none, in one line."""
+
+    found: OnlineLifts | None = None
+    absent: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
     config: TableConfig
     models: Mapping[str, Model]
     columns: Mapping[str, Column]
+    online: Online = field(default_factory=Online)
 
     def marks(self) -> Iterator[tuple[str, str, str, float, float, bool]]:
         """(column, row, measure, score, expected, ok) of every expected score that was measured.
@@ -131,7 +141,21 @@ def as_json(table: Table) -> dict[str, object]:
             dict(zip(("column", "row", "measure", "score", "expected", "ok"), one, strict=True))
             for one in table.marks()
         ],
+        **({"online": _online_json(table)} if table.config.online else {}),
     }
+
+
+def _online_json(table: Table) -> dict[str, object]:
+    """The paper's lifts and ours; `simulated` says whose users they were."""
+    assert table.config.online
+    facts: dict[str, object] = {**asdict(table.config.online), "absent": table.online.absent}
+    if table.online.found:
+        facts |= {"users": table.online.found.users, "simulated": table.online.found.simulated}
+        facts["lifts"] = {
+            name: {key: _number(value) if isinstance(value, float) else value for key, value in asdict(one).items()}
+            for name, one in table.online.found.lifts.items()
+        }
+    return facts
 
 
 def _column_json(column: Column) -> dict[str, object]:

@@ -17,7 +17,8 @@ from rrarank.serve.models import ModelSettings
 
 WHERE = ("host", "port", "keys", "no_keys", "cors", "index")
 RUN = ("workers", "otel")
-LIMITS = tuple(name for name in ServeConfig.model_fields if name not in (*WHERE, *RUN, "models"))
+ONLINE = ("experiment", "log", "log_text", "log_addresses", "log_fsync", "log_max_bytes")
+LIMITS = tuple(name for name in ServeConfig.model_fields if name not in (*WHERE, *RUN, *ONLINE, "models"))
 
 
 def main(arguments: Arguments = None) -> int:
@@ -31,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("address and access", every)
     limits = parser.add_argument_group("limits; a request beyond them is refused")
     run = parser.add_argument_group("processes and traces")
-    for group, names in ((where, WHERE), (run, RUN), (limits, LIMITS)):
+    online = parser.add_argument_group("experiments and logs", "for requests that name their user in the field ubi")
+    for group, names in ((where, WHERE), (run, RUN), (limits, LIMITS), (online, ONLINE)):
         for name in names:
             _add_setting(group, name)
     tables = (
@@ -58,7 +60,8 @@ def _add_setting(group: argparse._ActionsContainer, name: str) -> None:
     if field.annotation is bool:
         group.add_argument(flag, action="store_true", help=field.description)
     else:
-        metavar = {"keys": "FILE", "models": "FILE", "index": "DIR", "cors": "ORIGINS"}.get(name)
+        files = dict.fromkeys(("keys", "models", "experiment"), "FILE") | dict.fromkeys(("index", "log"), "DIR")
+        metavar = (files | {"cors": "ORIGINS"}).get(name)
         group.add_argument(flag, default=field.default, metavar=metavar, help=f"{field.description}{default}")
 
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from rrarank.errors import did_you_mean
+from rrarank.serve import event_routes  # noqa: F401  # adds its path to the router
 from rrarank.serve.bodies import first_fault
 from rrarank.serve.intake import Service
 from rrarank.serve.routes import keyed, open_to_all
@@ -31,6 +32,7 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         service.worker.close()
+        service.trial.close()
         service.tracing.close()
 
     # Its /docs and /redoc load nothing from another host.

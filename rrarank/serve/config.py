@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,21 @@ class ServeConfig(BaseModel):
     index: Path | None = Field(default=None, description="Lucene index with stored texts, for /v1/search")
     cors: str = Field(
         default="", description="origins whose pages may ask, such as https://a.example, separated by spaces; * for all"
+    )
+    experiment: Path | None = Field(
+        default=None, description="YAML file of an experiment: for users in it, rankers compete by its design"
+    )
+    log: Path | None = Field(
+        default=None, description="folder for a log of the queries of users and of their events, in UBI's schema"
+    )
+    log_text: bool = Field(default=False, description="log texts too: those of queries, and those of events")
+    log_addresses: bool = Field(default=False, description="log the clients' addresses too")
+    log_fsync: Literal["always", "never"] = Field(
+        default="always",
+        description="always: what is acknowledged survives a crash of the machine; never: only one of the server",
+    )
+    log_max_bytes: Count = Field(
+        default=100_000_000, description="most bytes of a file of the log; a new one begins then, and each day"
     )
     workers: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1, description="processes behind the port, each with models, a queue and limits of its own"

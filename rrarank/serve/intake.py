@@ -24,6 +24,7 @@ from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import TooLarge
 from rrarank.serve.search import Search
 from rrarank.serve.tracing import Tracing
+from rrarank.serve.trial import Trial
 from rrarank.serve.watch import Metrics, note
 
 CLIENT_GONE = 499  # nginx's code for it; only the log shows it
@@ -38,6 +39,7 @@ class Service:
     Args:
         local_only: refuse requests whose Host header is not a name of this machine.
         log: takes one line of JSON a request.
+        trial: the experiment, and the log of what users do.
         started: seconds since 1970.
     """
 
@@ -50,6 +52,7 @@ class Service:
     local_only: bool
     search: Search | None
     log: Callable[[str], None]
+    trial: Trial = field(default_factory=Trial)
     started: int = field(default_factory=lambda: int(time.time()))
     tracing: Tracing = field(default_factory=Tracing)
 

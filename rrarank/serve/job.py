@@ -95,6 +95,7 @@ def _app(config: ServeConfig, keys: Keys, wanted: Mapping[str, ModelSettings]) -
     from rrarank.serve.intake import LargeBodies, Service
     from rrarank.serve.queue import Worker
     from rrarank.serve.search import Search
+    from rrarank.serve.trial import open_trial
     from rrarank.serve.watch import Metrics
 
     models, rerankers = load_models(wanted)
@@ -109,6 +110,7 @@ def _app(config: ServeConfig, keys: Keys, wanted: Mapping[str, ModelSettings]) -
         local_only=is_loopback(config.host) and not keys,
         search=Search(config.index, config.queue, shared=len(keys) > 1) if config.index else None,
         log=say,
+        trial=open_trial(config, [one.name for one in models.served]),
         tracing=_tracing(config),
     )
     return create_app(service)

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from rrarank.data.trec import best_first, falling_docid, place_of
 from rrarank.data.types import Hit, is_blank
 from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.errors import RrarankError
+from rrarank.serve.events import Asking
 from rrarank.serve.scoring import Asked, Ranked
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
-class Options(BaseModel):
+class Options(Asking):
     """Fields of a request; absent ones change nothing."""
 
     interpolate: Share | None = Field(
@@ -34,6 +35,11 @@ class Options(BaseModel):
     )
     min_relevance: Share | None = Field(
         default=None, description="leave out documents less likely to be relevant; needs a calibrated model"
+    )
+    relevance_score: Literal["calibrated", "sigmoid"] | None = Field(
+        default=None,
+        description="what relevance_score is; calibrated if the model is. sigmoid is for clients that sort by it: "
+        "a calibrated model may give scores that are near each other one probability",
     )
     budget_ms: Annotated[float, Field(strict=True, gt=0, lt=1e9)] | None = Field(
         default=None,
@@ -56,6 +62,8 @@ class Options(BaseModel):
             raise RrarankError(
                 "min_relevance: the model has no calibration, so no probabilities; send min_score instead"
             )
+        if self.relevance_score == "calibrated" and not calibrated:
+            raise RrarankError("relevance_score: the model has no calibration; send sigmoid or leave it out")
         if self.budget_ms is not None and not pointwise:
             raise RrarankError("budget_ms: this reranker does not score each document on its own; leave it out")
 
@@ -91,7 +99,7 @@ def within_budget(asked: Asked, options: Options, characters_s: float) -> Asked:
     if options.budget_ms is None:
         return asked
     room, kept = options.budget_ms / 1000 * characters_s, 0
-    order = _by_first_stage(asked)
+    order = by_first_stage(asked)
     while kept < len(order) and (room := room - len(asked.query) - len(asked.texts[order[kept]])) >= 0:
         kept += 1
     places = sorted(order[: max(kept, 1)])
@@ -123,13 +131,13 @@ def _joined(order: Sequence[tuple[int, float]], asked: Asked, how: Interpolation
     blank = [place for place, _ in order if is_blank(asked.texts[place])]
     ours = [Hit(falling_docid(place), score) for place, score in order if not is_blank(asked.texts[place])]
     scores = asked.scores or [-float(place) for place in range(len(asked.texts))]
-    first = [Hit(falling_docid(place), scores[place]) for place in _by_first_stage(asked)]
+    first = [Hit(falling_docid(place), scores[place]) for place in by_first_stage(asked)]
     joined = [(place_of(hit.docid), hit.score) for hit in interpolate(ours, first, how)]
     last = joined[-1][1] if joined else 0.0
     return [*joined, *((place, last - number) for number, place in enumerate(blank, start=1))]
 
 
-def _by_first_stage(asked: Asked) -> list[int]:
+def by_first_stage(asked: Asked) -> list[int]:
     """The positions, best first; without scores, as they came."""
     if not asked.scores:
         return list(range(len(asked.texts)))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from asgi_correlation_id import correlation_id
@@ -20,20 +18,27 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, RootModel
 
+from rrarank.data.types import Query
+from rrarank.engine.experiment import Experiment, Shown
 from rrarank.engine.floor import Floor
+from rrarank.serve.events import Asker, Noted
 from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, key_of, refused_as, service_of
 from rrarank.serve.models import Served
 from rrarank.serve.options import arranged, check_scores, within_budget
+from rrarank.serve.page import page_response
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
-from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TeiRequest
+from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TextsOrDocuments
+from rrarank.serve.trial import check_plain, docids_of, drafted, put_teams, query_of, reordered, reply_of
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
+    CandidatesRequest,
     ErrorReply,
     Heading,
     Health,
     RerankReply,
+    RerankRequest,
     SearchReply,
     SearchRequest,
     ShapedRequest,
@@ -70,8 +75,21 @@ open_to_all = APIRouter(route_class=OpenRoute)
 @keyed.post("/v1/rerank", response_model=_Reranked, responses=_REFUSED)
 async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     """Documents, or a first stage's candidates, by their relevance to the query."""
-    service = service_of(request)
     model = model_of(request, wanted.model)
+    experiment = service_of(request).trial.entered(wanted.ubi)
+    if experiment is None:
+        reply, about = await _reranked(request, wanted, model)
+    else:
+        reply, about = await _tried(request, wanted, experiment)
+    reply.ubi = await _noted(request, wanted.ubi, query_of(wanted), about.named(docids_of(wanted)), experiment)
+    return _json(reply)
+
+
+async def _reranked(
+    request: Request, wanted: RerankRequest | CandidatesRequest, model: Served
+) -> tuple[RerankReply | CandidatesReply, Shown]:
+    """The reply, and what it shows, by positions."""
+    service = service_of(request)
     by, pace = model.relevance, service.worker.characters_s(model.name)
     with refused_as(422):
         wanted.check(calibrated=by is not None, pointwise=pace > 0)
@@ -84,13 +102,34 @@ async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     found = arranged(ranked, fitting, wanted, floor, relevance)
     left = len(asked.texts) - len(fitting.texts)
     warnings = [f"budget_ms: the last {left:,} of {len(asked.texts):,} documents did not fit, and are left out"]
-    heading = Heading(correlation_id.get() or "", model.name, request.url.path[2], by, warnings if left else ())
-    return _json(wanted.reply(found.ranked, heading, found.own))
+    said = None if wanted.relevance_score == "sigmoid" else by
+    heading = Heading(correlation_id.get() or "", model.name, _version(request), said, warnings if left else ())
+    places = [str(place) for place, _ in found.ranked.order[: wanted.top_n or None]]
+    return wanted.reply(found.ranked, heading, found.own), Shown(places)
 
 
-@keyed.post("/rerank", response_model=list[TeiRank], responses=_REFUSED)
-async def rerank_texts(request: Request, wanted: TeiRequest) -> Response:
-    """The shape of text-embeddings-inference."""
+async def _tried(
+    request: Request, wanted: RerankRequest | CandidatesRequest, experiment: Experiment
+) -> tuple[RerankReply | CandidatesReply, Shown]:
+    """As `_reranked`, by the experiment's rankers."""
+    with refused_as(422):
+        check_plain(wanted)
+        asked = await run_in_threadpool(wanted.asked)
+    _check_size(request, [asked])
+    about = await _drafted(request, experiment, wanted.ubi, asked, wanted.top_n)
+    heading = Heading(correlation_id.get() or "", experiment.name, _version(request))
+    return reply_of(wanted, about, heading), about
+
+
+def _version(request: Request) -> str:
+    return "2" if request.url.path.startswith("/v2") else "1"
+
+
+@keyed.post("/rerank", response_model=list[TeiRank] | RerankReply, responses=_REFUSED)
+async def rerank_texts(request: Request, wanted: TextsOrDocuments) -> Response:
+    """The shape of text-embeddings-inference, or documents as in /v1/rerank."""
+    if isinstance(wanted, RerankRequest):
+        return await rerank(request, wanted)
     model = model_of(request, wanted.model)
     [ranked] = await _ranked(request, model, [wanted.asked()])
     reply = RootModel[list[TeiRank]](wanted.reply(ranked))
@@ -115,10 +154,21 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
     if service.search is None:
         raise HTTPException(404, "this server has no index; start it with --index DIR")
     _check_limit("characters", len(wanted.query), service.config.max_characters)
+    experiment = service.trial.entered(wanted.ubi)
     with _refused_when_full():
-        answer = service.search.find(wanted.query, wanted.hits, key_of(request))
+        depth = max(wanted.hits, experiment.depth if experiment else 0)
+        answer = service.search.find(wanted.query, depth, key_of(request))
     found = await _answered(request, answer)
-    return _json(wanted.reply(found, service.search.name))
+    about = Shown([str(place) for place in range(len(found.candidates))])
+    if experiment is not None:
+        asked = Asked(wanted.query, [one.text for one in found.candidates], [one.score for one in found.candidates])
+        about = await _drafted(request, experiment, wanted.ubi, asked, wanted.hits)
+        found = reordered(found, about)
+    reply = wanted.reply(found, service.search.name)
+    put_teams(reply.candidates, about)
+    about = replace(about, docids=[one.docid for one in found.candidates])
+    reply.ubi = await _noted(request, wanted.ubi, Query("", wanted.query), about, experiment)
+    return _json(reply)
 
 
 @keyed.get("/metrics", response_class=PlainTextResponse, responses=_errors(401, 421))
@@ -174,22 +224,7 @@ async def health(request: Request) -> Response:
 @open_to_all.get("/", response_class=HTMLResponse, responses=_errors(421))
 async def page() -> Response:
     """A page to try the reranker in a browser; its headers let it load or run nothing else."""
-    html = resources.files("rrarank.serve").joinpath("page.html").read_text(encoding="utf-8")
-    return HTMLResponse(html, headers={"content-security-policy": _policy(html), "x-frame-options": "DENY"})
-
-
-def _policy(html: str) -> str:
-    """Allow the page's own script and style, by their hashes, and requests to this server."""
-    hashes = [_hash(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)) for tag in ("script", "style")]
-    return (
-        f"default-src 'none'; script-src {hashes[0]}; style-src {hashes[1]}; connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
-def _hash(contents: list[str]) -> str:
-    digests = (hashlib.sha256(content.encode()).digest() for content in contents)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return page_response()
 
 
 # -- what handlers share ----------------------------------------------------------------------------------------------
@@ -213,23 +248,54 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
     Raises:
         HTTPException: 413 too many documents or characters, 429 the queue is full; and as `_answered`.
     """
+    _check_size(request, requests)
     service = service_of(request)
-    documents, characters = sum(len(one.texts) for one in requests), sum(one.characters for one in requests)
-    key = key_of(request)
-    _check_limit("documents", documents, service.config.max_documents)
-    if key.documents is not None and documents > key.documents:
-        raise HTTPException(413, f"{documents:,} documents, expected at most {key.documents:,} with this key")
-    _check_limit("characters", characters, service.config.max_characters)
-    note(request, documents=documents, characters=characters)
     found = []
     for asked in requests:
         with _refused_when_full():
-            answer = asyncio.wrap_future(service.worker.submit(asked, model.name, key))
+            answer = asyncio.wrap_future(service.worker.submit(asked, model.name, key_of(request)))
         found.append(await _answered(request, answer))
         service.tracing.record(found[-1].times)
     waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6
     note(request, waited_ms=round(waited_ms, 1), together=max((one.together for one in found), default=0))
     return found
+
+
+def _check_size(request: Request, requests: Sequence[Asked]) -> None:
+    config, key = service_of(request).config, key_of(request)
+    documents, characters = sum(len(one.texts) for one in requests), sum(one.characters for one in requests)
+    _check_limit("documents", documents, config.max_documents)
+    if key.documents is not None and documents > key.documents:
+        raise HTTPException(413, f"{documents:,} documents, expected at most {key.documents:,} with this key")
+    _check_limit("characters", characters, config.max_characters)
+    note(request, documents=documents, characters=characters)
+
+
+async def _drafted(
+    request: Request, experiment: Experiment, user: Asker | None, asked: Asked, length: int | None
+) -> Shown:
+    """The experiment's list, by positions; the server's log says which rankers did not answer."""
+    assert user is not None  # who has entered is known
+    submit = partial(service_of(request).worker.submit, key=key_of(request))
+    making = drafted(experiment, submit, user.client_id, asked, length)
+    about = await _answered(request, asyncio.ensure_future(making))
+    note(request, experiment=experiment.name, **{f"fallback {name}": why for name, why in about.fallback.items()})
+    return about
+
+
+async def _noted(
+    request: Request, user: Asker | None, query: Query, about: Shown, experiment: Experiment | None
+) -> Noted | None:
+    """What the client needs for its events; None for a request without a user.
+
+    If the log cannot be written, the user is still answered, and the server's log says so.
+    """
+    address = request.client.host if request.client else ""
+    try:
+        return await service_of(request).trial.noted(user, query, about, experiment, address)
+    except OSError as error:
+        note(request, unlogged=str(error.strerror))
+        return None
 
 
 def _check_limit(what: str, count: int, most: int) -> None:

@@ -27,6 +27,7 @@ from rrarank.data.documents import field as field_text
 from rrarank.data.run_files import candidate_text
 from rrarank.data.types import Ranking
 from rrarank.errors import RrarankError, shown
+from rrarank.serve.events import Answering, Asking, Placed
 from rrarank.serve.options import Options
 from rrarank.serve.scoring import Asked, Ranked
 
@@ -212,7 +213,7 @@ ShapedRequest = Annotated[
 # -- search ------------------------------------------------------------------------------------------------------------
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(Asking):
     query: Text = Field(min_length=1)
     hits: Annotated[int, Field(strict=True, ge=1, le=1_000), AsWhole] = 20
 
@@ -228,14 +229,14 @@ class FoundDocument(BaseModel):
     contents: str
 
 
-class FoundCandidate(BaseModel):
+class FoundCandidate(Placed):
     docid: str
     score: float
     rank: int
     doc: FoundDocument
 
 
-class SearchReply(BaseModel):
+class SearchReply(Answering):
     """The reply of Pyserini's server; POST it to /v1/rerank unchanged."""
 
     api: Literal["v1"] = "v1"
@@ -247,12 +248,12 @@ class SearchReply(BaseModel):
 # -- rerank replies ----------------------------------------------------------------------------------------------------
 
 
-Kind = Literal["calibrated", "sigmoid"]
+Kind = Literal["calibrated", "sigmoid", "rank"]
 _RELEVANCE = Field(description="by the reranker's own score: probability of relevance, or sigmoid; see meta")
 _SCORE = Field(description="the reranker's own score, as in a run; with interpolate, the joined one")
 
 
-class Result(BaseModel):
+class Result(Placed):
     index: int = Field(description="position in the request's documents, from 0")
     relevance_score: float = _RELEVANCE
     score: float = _SCORE
@@ -273,7 +274,7 @@ class Meta(BaseModel):
     relevance_score: Kind = Field(description="calibrated: a probability of relevance; sigmoid: only between 0 and 1")
 
 
-class RerankReply(BaseModel):
+class RerankReply(Answering):
     id: str
     model: str
     results: list[Result] = Field(description="best first")
@@ -286,7 +287,7 @@ class ReplyQuery(BaseModel):
     qid: Id | None = None
 
 
-class RankedCandidate(BaseModel):
+class RankedCandidate(Placed):
     docid: Id
     score: float = _SCORE
     relevance_score: float = _RELEVANCE
@@ -294,7 +295,7 @@ class RankedCandidate(BaseModel):
     doc: str | dict[str, JsonValue]
 
 
-class CandidatesReply(BaseModel):
+class CandidatesReply(Answering):
     """The reply of Pyserini's server, with new scores."""
 
     api: Literal["v1"] = "v1"

@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
+from rrarank.cli.clicks import click_columns
+from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.llm import FREE, add_llm, llm_config
 from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb, say
 from rrarank.data.distillation_set import one_line, read_set
 from rrarank.errors import printable
+from rrarank.measures.click_models import MODELS as CLICK_MODELS
 from rrarank.measures.significance import SEED
 from rrarank.sets.acts import (
     FORMATS,
@@ -24,6 +27,7 @@ from rrarank.sets.acts import (
     validate_set,
 )
 from rrarank.sets.exports import Contrast
+from rrarank.sets.from_clicks import ClickSetJob, Evidence, set_from_clicks
 from rrarank.sets.grades import Steps
 from rrarank.sets.statistics import Spread, Statistics, statistics
 from rrarank.storage.files import find
@@ -43,6 +47,21 @@ def parser() -> argparse.ArgumentParser:
         found.set_defaults(act=act)
         return found
 
+    clicks = acts.add_parser("from-clicks", description=_FROM_CLICKS, help=_FROM_CLICKS)
+    clicks.add_argument("log", metavar="LOG", help="as --log in rrarank.online")
+    clicks.set_defaults(act=_from_clicks)
+    clicks.add_argument("--output", required=True, metavar="SET", help="set to write")
+    clicks.add_argument("--experiment", default="", metavar="NAME", help="only its queries (default: all)")
+    clicks.add_argument("--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="as in rrarank.online")
+    clicks.add_argument(
+        "--click-model", default=Evidence.model, choices=CLICK_MODELS, help="what frees clicks of their places"
+    )
+    clicks.add_argument(
+        "--looks", type=float, default=Evidence.looks, help="looks without a click that make a document missing"
+    )
+    clicks.add_argument("--run", default="", help="first stage; its documents that nobody was shown are unknown")
+    clicks.add_argument("--depth", type=positive, default=ClickSetJob.depth, help="of the first stage")
+    add_sources(clicks.add_argument_group("queries and texts (default: the queries' from the log)"))
     add(_validate, "validate", "Name every fault of a set.")
     add(_statistics, "statistics", "Count the queries, documents and pairs of a set.")
     look = add(_show, "show", "Print queries with their labels.")
@@ -79,9 +98,12 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--prompt", default=ExplainConfig.prompt, help="name, or a YAML file (rank_llm's keys)")
     explain.add_argument("--seed", type=int, default=SEED, help="draws the irrelevant documents")
     add_llm(explain.add_argument_group("the model"), max_tokens=64)
-    for writer in (parts, export, qrels, judge, explain):
+    for writer in (clicks, parts, export, qrels, judge, explain):
         writer.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     return parser
+
+
+_FROM_CLICKS = "Make a set from a click log: what users clicked, freed of the bias of places."
 
 
 def _share(text: str) -> float:
@@ -160,6 +182,21 @@ def _grade(flags: argparse.Namespace) -> None:
 
 def _judge(flags: argparse.Namespace) -> None:
     judge_set(flags.set, flags.output, flags.qrels, overwrite=flags.overwrite)
+
+
+def _from_clicks(flags: argparse.Namespace) -> None:
+    job = ClickSetJob(
+        flags.log,
+        flags.output,
+        origins_of(flags),
+        flags.experiment,
+        click_columns(flags.columns),
+        evidence=Evidence(flags.click_model, flags.looks),
+        run=flags.run,
+        depth=flags.depth,
+        overwrite=flags.overwrite,
+    )
+    set_from_clicks(job)
 
 
 def _explain(flags: argparse.Namespace) -> None:

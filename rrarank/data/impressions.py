@@ -1,0 +1,176 @@
+"""Impressions: each logged query with what its user did, the clicks in order and with the time spent."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """A click on a shown document.
+
+    Args:
+        place: of the document, from 1.
+        after: seconds from the query to the click; NaN if the log has no times, or two clocks that disagree.
+        dwell: seconds spent on the document; NaN if unknown.
+    """
+
+    docid: str
+    place: int
+    after: float
+    dwell: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """A query, what was shown, and what its user did there.
+
+    Args:
+        clicks: in order of time; one a document.
+        converted: whether a conversion was logged for it.
+    """
+
+    query: LoggedQuery
+    clicks: tuple[Click, ...] = ()
+    converted: bool = False
+
+    @property
+    def user(self) -> str:
+        return self.query.client_id
+
+    @property
+    def day(self) -> str:
+        """The date, as the log's own clock has it; empty if the log has no times."""
+        return self.query.timestamp[:10] if self.query.seconds > 0 else ""
+
+    @property
+    def name(self) -> str:
+        """What repetitions of the query share: its qid, else its text in lower case; empty if neither is logged."""
+        return self.query.qid or " ".join(self.query.user_query.lower().split())
+
+    @property
+    def teams(self) -> list[str]:
+        """The ranker behind each clicked document; empty without interleaving."""
+        teams = self.query.teams
+        return [teams[click.place - 1] for click in self.clicks if click.place <= len(teams)]
+
+
+def impressions(log: Log, experiment: str = "") -> tuple[list[Impression], int]:
+    """The impressions of an experiment, and how many events belong to no logged query or to no shown document.
+
+    Args:
+        experiment: its name; empty: all queries of the log.
+    """
+    events: defaultdict[str, list[LoggedEvent]] = defaultdict(list)
+    for event in log.events:
+        events[event.query_id].append(event)
+    known = {query.query_id for query in log.queries}
+    stray = sum(len(own) for query_id, own in events.items() if query_id not in known)
+    found = []
+    for query in log.queries:
+        own = events.get(query.query_id, ())
+        stray += sum(event.action_name == CLICK and not _place(event, query) for event in own)
+        if not experiment or query.experiment == experiment:
+            found.append(_impression(query, own))
+    return found, stray
+
+
+def _impression(query: LoggedQuery, events: Sequence[LoggedEvent]) -> Impression:
+    dwell: dict[str, float] = {}
+    for event in events:
+        if event.dwell_s is not None:
+            dwell[event.docid] = max(event.dwell_s, dwell.get(event.docid, 0.0))
+    clicks: dict[str, Click] = {}
+    start = query.seconds
+    for event in sorted((one for one in events if one.action_name == CLICK), key=lambda one: one.seconds):
+        if place := _place(event, query):
+            docid = query.shown[place - 1]
+            after = event.seconds - start if 0 < start <= event.seconds else math.nan
+            clicks.setdefault(docid, Click(docid, place, after, dwell.get(docid, math.nan)))
+    return Impression(query, tuple(clicks.values()), any(event.is_conversion for event in events))
+
+
+def _place(event: LoggedEvent, query: LoggedQuery) -> int:
+    """Where the event's document was shown, from 1; 0 if it was not."""
+    return query.shown.index(event.docid) + 1 if event.docid in query.shown else 0
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Who is left out, and what is capped.
+
+    Args:
+        most_queries: a user with more queries on one day is taken for a robot; 0: nobody is.
+        click_all: a user who clicks on at least this share of all documents shown, over 5 or more queries, too.
+        fastest: seconds; a user half of whose first clicks, of 5 or more, come faster, too.
+        dwell_cap: seconds; longer stays count as so many.
+    """
+
+    most_queries: int = 200
+    click_all: float = 0.9
+    fastest: float = 0.2
+    dwell_cap: float = 600.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The impressions that the rules keep.
+
+    Args:
+        left_out: reason -> the users left out for it.
+        capped: clicks whose dwell time was capped.
+    """
+
+    impressions: Sequence[Impression]
+    left_out: dict[str, set[str]] = field(default_factory=dict)
+    capped: int = 0
+
+
+def keep(found: Sequence[Impression], rules: Rules) -> Kept:
+    """Leave out users by the rules; each goes with all that he did."""
+    by_user: defaultdict[str, list[Impression]] = defaultdict(list)
+    for one in found:
+        by_user[one.user].append(one)
+    left_out: defaultdict[str, set[str]] = defaultdict(set)
+    for user, own in by_user.items():
+        if reason := _reason(user, own, rules):
+            left_out[reason].add(user)
+    gone = {user for users in left_out.values() for user in users}
+    kept = [one for one in found if one.user not in gone]
+    capped = sum(click.dwell > rules.dwell_cap for one in kept for click in one.clicks)
+    return Kept(kept, dict(left_out), capped)
+
+
+def _reason(user: str, own: Sequence[Impression], rules: Rules) -> str:
+    """Why a user is left out; empty if he is not."""
+    if not user:
+        return "no client id"
+    if len({one.query.arm for one in own if one.query.arm}) > 1:
+        return "in two arms"
+    if (
+        rules.most_queries
+        and max(Counter(filter(None, (one.day for one in own))).values(), default=0) > rules.most_queries
+    ):
+        return f"robot: more than {rules.most_queries} queries on a day"
+    shown, clicked = sum(len(one.query.shown) for one in own), sum(len(one.clicks) for one in own)
+    if len(own) >= _ENOUGH and shown and clicked / shown >= rules.click_all:
+        return f"robot: clicks on {rules.click_all:.0%} of all documents shown"
+    firsts = list(_first_clicks(own))
+    if len(firsts) >= _ENOUGH and sum(after < rules.fastest for after in firsts) * 2 >= len(firsts):
+        return f"robot: half of its first clicks within {rules.fastest:g} s"
+    return ""
+
+
+_ENOUGH = 5
+
+
+def _first_clicks(own: Iterable[Impression]) -> Iterator[float]:
+    return (one.clicks[0].after for one in own if one.clicks and not math.isnan(one.clicks[0].after))

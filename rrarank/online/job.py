@@ -1,0 +1,170 @@
+"""Read the log of an experiment, leave out whom the rules name, compare the arms and write what was found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from rrarank.cli.verbs import say
+from rrarank.data.click_logs import ClickColumns, open_log
+from rrarank.data.impressions import Impression, Rules, impressions, keep
+from rrarank.data.run_files import read_run_file
+from rrarank.data.ubi import Log
+from rrarank.errors import RrarankError, did_you_mean
+from rrarank.measures.click_models import fit
+from rrarank.measures.clicks import MEASURES
+from rrarank.measures.counterfactual import CLIP, estimate
+from rrarank.measures.figures import SUFFIXES as FIGURES
+from rrarank.measures.figures import plot_looks
+from rrarank.measures.latex import latex
+from rrarank.measures.online_file import FORMAT
+from rrarank.measures.online_page import online_page
+from rrarank.measures.tables import Table, markdown, plain, print_tables
+from rrarank.online.analysis import OnlineResult, Question, analyse
+from rrarank.online.result_tables import result_tables
+from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, is_file, stem
+from rrarank.storage.sidecar import check_output, write_sidecar
+
+SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", *FIGURES)
+
+
+@dataclass(frozen=True)
+class OnlineJob:
+    """Which experiment to analyse, and how.
+
+    Args:
+        log: a folder of UBI's queries and events, or a `.csv`, `.tsv` or `.jsonl` file with `columns`.
+        experiment: its name in the log; empty: the log has one.
+        question: what to compare.
+        rules: who is left out, and what is capped.
+        estimate: runs of rankers that were not shown, whose clicks per query are estimated from the log; their qids
+            are the log's.
+        click_model: tells how often each place is looked at, as in `click_models.fit`.
+        clip: largest weight of a click.
+        simulated: whether the users are simulated; every table and file says so.
+        output: files, written by their suffix; `-` is stdout.
+    """
+
+    log: str | Path
+    experiment: str = ""
+    question: Question = field(default_factory=Question)
+    rules: Rules = field(default_factory=Rules)
+    columns: ClickColumns | None = None
+    estimate: Sequence[str | Path] = ()
+    click_model: str = "pbm"
+    clip: float = CLIP
+    simulated: bool = False
+    output: Sequence[str | Path] = ()
+    overwrite: bool = False
+
+
+def analyse_experiment(job: OnlineJob) -> OnlineResult:
+    """Analyse the experiment and write every output.
+
+    Raises:
+        MissingPrerequisite: matplotlib is not installed, for a figure.
+        RrarankError: an output exists, the log is malformed, or it has no such experiment or fewer than two arms.
+    """
+    _check(job)
+    log = open_log(job.log, job.columns)
+    name = _experiment(log, job)
+    everyone, stray = impressions(log, name)
+    kept = keep(everyone, job.rules)
+    found = analyse(name, everyone, kept, replace(job.question, dwell_cap=job.rules.dwell_cap))
+    found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
+    found = _with_estimates(found, kept.impressions, job)
+    if found.is_mismatched:
+        say(f"sample-ratio mismatch: p {found.split_p:.2g}; find the fault before you read the lifts")
+    for output in job.output:
+        _write(output, found, job)
+    return found
+
+
+def _with_estimates(found: OnlineResult, impressions: Sequence[Impression], job: OnlineJob) -> OnlineResult:
+    """What rankers that were not shown would have earned."""
+    if not job.estimate:
+        return found
+    looks = fit(impressions, job.click_model).examination
+    shares = {arm.name: job.question.shares.get(arm.name, 1.0) for arm in found.arms} if found.lifts else None
+    estimates = {
+        stem(path): estimate(
+            impressions,
+            read_run_file(find(path, "runs")).run,
+            looks,
+            shares=shares,
+            clip=job.clip,
+            seed=job.question.seed,
+        )
+        for path in job.estimate
+    }
+    return replace(found, examination=looks, estimates=estimates)
+
+
+def _check(job: OnlineJob) -> None:
+    asked = job.question
+    for name in [*asked.measures, asked.looked_at]:
+        if name not in MEASURES:
+            raise RrarankError(f"no measure {name!r}{did_you_mean(name, MEASURES)} (known: {', '.join(MEASURES)})")
+    if asked.effect < 0:
+        raise RrarankError(f"--plan {asked.effect:g}: expected an effect above 0")
+    for output in job.output:
+        check_output(output, job.overwrite, [job.log])
+        check_suffix(output, SUFFIXES)
+
+
+def _experiment(log: Log, job: OnlineJob) -> str:
+    known = list(dict.fromkeys(query.experiment for query in log.queries if query.experiment))
+    if job.experiment:
+        if job.experiment not in known:
+            near = did_you_mean(job.experiment, known)
+            raise RrarankError(
+                f"{job.log}: no experiment {job.experiment!r}{near} (known: {', '.join(known) or 'none'})"
+            )
+        return job.experiment
+    if len(known) > 1:
+        raise RrarankError(f"{job.log}: several experiments; give --experiment (known: {', '.join(known)})")
+    return known[0] if known else ""
+
+
+# -- output -----------------------------------------------------------------------------------------------------------
+
+
+def _write(output: str | Path, found: OnlineResult, job: OnlineJob) -> None:
+    suffix = Path(output).suffix
+    if suffix in FIGURES:
+        return plot_looks(found.looks, MEASURES[job.question.looked_at].title, Path(output))
+    tables = {name: _marked(table, job.simulated) for name, table in result_tables(found).items()}
+    if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
+        return print_tables(tables.values())
+    if suffix == ".json":
+        text = json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    elif suffix == ".tex":
+        text = latex(tables)
+    elif suffix == ".html":
+        text = online_page(
+            found.experiment or "Online experiment",
+            tables.values(),
+            found.looks,
+            MEASURES[job.question.looked_at].title,
+        )
+    else:
+        text = {".md": markdown}.get(suffix, plain)(tables.values())
+    with atomic_write(output) as file:
+        file.write(text)
+    if suffix == ".json" and is_file(output):
+        config = {"question": asdict(job.question), "rules": asdict(job.rules), "simulated": job.simulated}
+        inputs = {} if Path(job.log).is_dir() else {"log": job.log}
+        write_sidecar(Path(output), inputs=inputs, config=config)
+
+
+def _marked(table: Table, simulated: bool) -> Table:
+    return replace(table, note=f"SIMULATED USERS. {table.note}") if simulated else table
+
+
+def as_json(found: OnlineResult) -> Mapping[str, object]:
+    """JSON values; what is not finite is null."""
+    values: dict[str, object] = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)
+    return {"format": FORMAT, **values}

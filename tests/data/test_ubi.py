@@ -1,0 +1,145 @@
+"""Logs of queries and events: what is written is UBI's schema, and what others write is read."""
+
+import gzip
+import json
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from pydantic import JsonValue
+
+from rrarank.data.click_logs import ClickColumns, read_click_log
+from rrarank.data.ubi import Log, LoggedQuery, click, line_of
+from rrarank.data.ubi_files import read_log, write_log, write_parquet
+from rrarank.errors import RrarankError
+
+SCHEMAS = Path(__file__).parent / "ubi-1.3.0"
+TEAMS: dict[str, JsonValue] = {
+    "experiment": "e",
+    "design": "team-draft",
+    "teams": ["x", "y"],
+    "fallback": {"y": "out of time"},
+}
+QUERY = LoggedQuery("i1", "u1", "2026-01-31T12:00:00Z", ("a", "b"), query_attributes=TEAMS)
+CLICK = click(QUERY, 2, "2026-01-31T12:00:03.250Z", {"dwell_time": 41.5})
+
+
+def log_of(folder, queries, events=()):
+    for name, lines in (("ubi_queries", queries), ("ubi_events", events)):
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("write", [write_log, write_parquet])
+def test_a_log_is_read_as_it_was_written(tmp_path, write):
+    write(tmp_path / "log", [QUERY], [CLICK])
+    assert read_log(tmp_path / "log") == Log([QUERY], [CLICK])
+
+
+def test_the_accessors_know_where_things_stand():
+    assert (CLICK.docid, CLICK.ordinal, CLICK.dwell_s, CLICK.is_conversion) == ("b", 2, 41.5, False)
+    assert CLICK.seconds - QUERY.seconds == 3.25
+    assert (QUERY.teams, QUERY.fallback, QUERY.arm) == (("x", "y"), {"y": "out of time"}, "")
+
+
+@pytest.mark.parametrize(("entry", "schema"), [(QUERY, "query.request"), (CLICK, "event")])
+def test_what_we_write_is_of_the_published_schema(entry, schema):
+    text = (SCHEMAS / f"{schema}.schema.json").read_text()
+    published = json.loads(text.replace('"oneOf"', '"anyOf"'))  # its own `click` matches both branches of a oneOf
+    jsonschema.validate(json.loads(line_of(entry)), published)
+
+
+def test_a_torn_last_line_is_left_out_and_a_broken_one_before_it_refused(tmp_path):
+    whole, torn = line_of(CLICK), line_of(CLICK)[:40]
+    log_of(tmp_path, [line_of(QUERY) + "\n"], [whole + "\n", torn])
+    assert read_log(tmp_path) == Log([QUERY], [CLICK], torn=1)
+    log_of(tmp_path, [line_of(QUERY) + "\n"], [torn + "\n", whole + "\n"])
+    with pytest.raises(RrarankError, match=r"ubi_events.jsonl:1: the line: invalid JSON"):
+        read_log(tmp_path)
+
+
+def test_an_event_that_was_sent_again_counts_once(tmp_path):
+    log_of(tmp_path, [line_of(QUERY) + "\n"], [line_of(CLICK) + "\n"] * 2)
+    assert read_log(tmp_path) == Log([QUERY], [CLICK], repeated=1)
+
+
+def test_rotated_and_packed_files_are_one_log(tmp_path):
+    log_of(tmp_path, [line_of(QUERY) + "\n"])
+    other = LoggedQuery("i0", "u2", "2026-01-30T12:00:00Z")
+    (tmp_path / "ubi_queries.20260130T120000.jsonl.gz").write_bytes(gzip.compress(line_of(other).encode() + b"\n"))
+    assert read_log(tmp_path).queries == [other, QUERY]
+
+
+def test_what_other_loggers_write_is_read(tmp_path):
+    """Milliseconds since 1970, nulls, numbers as ids, fields of later versions."""
+    query = {"query_id": 7, "client_id": "u", "timestamp": 1769860800000, "query_response_hit_ids": [1, 2]}
+    event = {"action_name": "click", "query_id": 7, "timestamp": "2026-01-31T12:00:03", "session_id": None}
+    event |= {"event_attributes": {"object": {"object_id": 2}}, "user_id": "x", "message": None}
+    log = read_log(log_of(tmp_path, [json.dumps(query | {"query_attributes": None})], [json.dumps(event)]))
+    [found], [clicked] = log.queries, log.events
+    assert (found.query_id, found.shown, found.timestamp) == ("7", ("1", "2"), "2026-01-31T12:00:00.000+00:00")
+    assert (clicked.docid, clicked.ordinal, clicked.seconds - found.seconds) == ("2", None, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"timestamp": "yesterday"}, "timestamp: invalid isoformat string: 'yesterday'"),
+        ({"query_id": "x" * 101}, "query_id: string should have at most 100 characters"),
+        ({"query_response_hit_ids": "a"}, "query_response_hit_ids: input should be a valid array"),
+    ],
+)
+def test_faults_name_the_field(tmp_path, change, fault):
+    row = {"query_id": "i", "client_id": "u", "timestamp": "2026-01-31T12:00:00Z"} | change
+    with pytest.raises(RrarankError, match=rf"ubi_queries.jsonl:1: {fault}"):
+        read_log(log_of(tmp_path, [json.dumps(row) + "\n"]))
+
+
+def test_a_folder_without_queries_is_no_log(tmp_path):
+    with pytest.raises(RrarankError, match=r"no logged queries; expected a folder of ubi_queries"):
+        read_log(tmp_path)
+
+
+def test_a_plain_log_with_a_row_a_document(tmp_path):
+    (tmp_path / "clicks.csv").write_text(
+        "search,user,item,rank,clicked,ts,seconds\n"
+        "s1,u1,b,2,1,2026-01-31T12:00:03Z,41.5\ns1,u1,a,1,0,2026-01-31T12:00:00Z,\ns2,u2,c,1,false,1769860800,\n"
+    )
+    columns = ClickColumns("search", "item", position="rank", client_id="user", timestamp="ts", dwell_time="seconds")
+    log = read_click_log(tmp_path / "clicks.csv", columns)
+    assert [(query.client_id, query.shown) for query in log.queries] == [("u1", ("a", "b")), ("u2", ("c",))]
+    [event] = log.events
+    assert (event.query_id, event.docid, event.ordinal, event.dwell_s) == ("s1", "b", 2, 41.5)
+
+
+def test_a_plain_log_of_clicks_alone_tells_nothing_of_what_was_shown(tmp_path):
+    rows = [{"query_id": 1, "docid": "b", "position": 4, "arm": "x"}, {"query_id": 1, "docid": "c", "position": 2}]
+    (tmp_path / "clicks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    log = read_click_log(tmp_path / "clicks.jsonl")
+    assert [query.shown for query in log.queries] == [()]
+    assert [(event.docid, event.ordinal, event.client_id) for event in log.events] == [("c", 2, "1"), ("b", 4, "1")]
+
+
+def test_a_plain_log_keeps_arms_and_teams(tmp_path):
+    (tmp_path / "c.tsv").write_text("query_id\tdocid\tclicked\tteam\tarm\n1\ta\t1\tx\t\n1\tb\t0\ty\t\n2\tb\t0\t\tx\n")
+    first, second = read_click_log(tmp_path / "c.tsv").queries
+    assert (first.teams, first.arm, second.teams, second.arm) == (("x", "y"), "", (), "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "fault"),
+    [
+        ("query_id,item\n1,a\n", ClickColumns(), "c.csv:2: no column 'docid'; it has 'query_id', 'item'"),
+        ("query_id,docid\n1,a\n", ClickColumns(client_id="uid"), "c.csv:2: no column 'uid'"),
+        ("query_id,docid,clicked\n1,a,maybe\n", ClickColumns(), "c.csv:2: clicked is 'maybe', expected one of 1, 0"),
+        ("query_id,docid,clicked\n1,,1\n", ClickColumns(), "c.csv:2: docid is empty, expected an id"),
+        ("query_id,docid\n", ClickColumns(), "c.csv: no rows; expected one for each document"),
+        ("query_id,docid\n1,a,b\n", ClickColumns(), "c.csv:2: more values than columns"),
+        ("query_id,docid,timestamp\n1,a,soon\n", ClickColumns(), "c.csv:2: timestamp: invalid isoformat string"),
+    ],
+)
+def test_faults_of_a_plain_log_name_the_line(tmp_path, content, columns, fault):
+    (tmp_path / "c.csv").write_text(content)
+    with pytest.raises(RrarankError) as error:
+        read_click_log(tmp_path / "c.csv", columns)
+    assert f"{tmp_path}/{fault}" in str(error.value)

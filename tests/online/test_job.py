@@ -1,0 +1,170 @@
+"""The verb `online`: from a log to tables, whoever is left out said, whatever cannot be trusted refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
+
+from rrarank.data.impressions import Rules, impressions, keep
+from rrarank.data.ubi import Log, LoggedQuery, click
+from rrarank.data.ubi_files import write_log
+from rrarank.measures.online_file import read_lifts
+from rrarank.online.__main__ import main
+
+DOCS = [f"d{number}" for number in range(5)]
+ATTRACTION = {"1": dict(zip(DOCS, [0.1, 0.2, 0.3, 0.6, 0.8], strict=True)), "2": dict.fromkeys(DOCS, 0.4)}
+ARMS = {"bm25": dict.fromkeys(ATTRACTION, DOCS), "rra": dict.fromkeys(ATTRACTION, DOCS[::-1])}
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs")
+    for design in ("ab", "team-draft"):
+        log = make_log(ARMS, ATTRACTION, users=160, design=design, days=4)
+        write_log(folder / design, log.queries, log.events)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_an_ab_test_is_compared_over_users(logs, capsys):
+    outputs = ["out.json", "out.html", "out.png", "out.md", "out.tex"]
+    assert main(["--log", str(logs / "ab"), "--plan", "5%", "--output", *outputs]) == 0
+    found = json.loads(Path("out.json").read_text())
+    assert found["format"] == "rrarank.online/1"
+    assert found["baseline"] == "bm25"
+    assert sum(arm["users"] for arm in found["arms"]) == 160
+    by_measure = {one["measure"]: one for one in found["lifts"]["rra"]}
+    assert by_measure["ctr"]["difference"] == pytest.approx(-by_measure["abandonment"]["difference"])
+    assert by_measure["abandonment"]["holm"] is None
+    assert by_measure["click@1"]["low"] < by_measure["click@1"]["difference"] < by_measure["click@1"]["high"]
+    assert [look["when"] for look in found["looks"]["rra"]] == sorted({look["when"] for look in found["looks"]["rra"]})
+    assert {one["measure"] for one in found["plans"]} >= {"ctr", "dwell"}
+    assert json.loads(Path("out.json.json").read_text())["config"]["rules"]["dwell_cap"] == 600
+    page = Path("out.html").read_text()
+    assert "<svg" in page
+    assert "no mismatch" in page
+    assert "by delta method" in Path("out.md").read_text()
+    assert Path("out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_interleaving_gives_a_preference_and_its_parts(logs, capsys):
+    assert main(["--log", str(logs / "team-draft"), "--plan", "0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "Each user sees all rankers." in out
+    assert "preferred" in out
+    assert "p of votes" in out
+
+
+def test_simulated_users_are_said_to_be_so_everywhere(logs, capsys):
+    main(["--log", str(logs / "ab"), "--simulated", "--output", "-", "s.json"])
+    assert capsys.readouterr().out.count("SIMULATED USERS.") == 3
+    assert read_lifts("s.json", "rra", "bm25").simulated
+
+
+def test_a_ranker_that_was_not_shown_is_estimated(logs, capsys):
+    lines = [f"{q} Q0 {d} 1 {s} new" for q in ATTRACTION for s, d in enumerate(DOCS)]
+    Path("new.trec").write_text("\n".join(lines) + "\n")
+    assert (
+        main(
+            ["--log", str(logs / "ab"), "--estimate", "new.trec", "--click-model", "intervention", "--output", "e.json"]
+        )
+        == 0
+    )
+    found = json.loads(Path("e.json").read_text())
+    clicks = next(one for one in found["lifts"]["rra"] if one["measure"] == "clicks")
+    assert found["estimates"]["new"]["ips"] == pytest.approx(clicks["value"], rel=0.15)  # it is the arm `rra`
+    assert found["estimates"]["new"]["covered"] == pytest.approx(1)
+
+
+def test_a_mismatch_is_said_first(logs, capsys):
+    assert main(["--log", str(logs / "ab"), "--shares", "bm25=9", "rra=1"]) == 0
+    out, err = capsys.readouterr()
+    assert "SAMPLE-RATIO MISMATCH" in out
+    assert "find the fault before you read the lifts" in err
+
+
+def test_plain_csv_without_times_is_read_by_its_columns(capsys):
+    rows = ["id,who,doc,hit,arm"]
+    for user in range(40):
+        arm = "a" if user % 2 else "b"
+        rows += [f"q{user},u{user},{d},{int(d == 'x' and (user % 2 or user % 4 == 0))},{arm}" for d in ("x", "y")]
+    Path("clicks.csv").write_text("\n".join(rows) + "\n")
+    columns = ["query_id=id", "client_id=who", "docid=doc", "clicked=hit"]
+    assert main(["--log", "clicks.csv", "--columns", *columns]) == 0
+    out = capsys.readouterr().out
+    assert "20" in out
+    assert "robot" not in out
+    assert "time to the first click" not in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--experiment", "f"], "no experiment 'f'; did you mean"),
+        (["--baseline", "bm24"], "--baseline bm24: not in the experiment (known: bm25, rra)"),
+        (["--shares", "bm25=none"], "--shares 'none': expected a number above 0"),
+        (["--columns", "docs=x"], "--columns docs: no such name"),
+        (["--output", "x.xyz"], "x.xyz"),
+    ],
+)
+def test_odd_flags_are_one_line(logs, capsys, flags, said):
+    if flags[0] == "--experiment":
+        said = "no experiment 'f'"
+    assert main(["--log", str(logs / "ab"), *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def user(name, queries, arm="a", clicks=1, after=3.0, start=1_760_000_000):
+    logged = [
+        LoggedQuery(f"{name}-{n}", name, iso(start + n), tuple(DOCS), query_attributes={"arm": arm, "qid": "1"})
+        for n in range(queries)
+    ]
+    return logged, [click(query, place + 1, query.seconds + after) for query in logged for place in range(clicks)]
+
+
+def iso(seconds):
+    from rrarank.data.ubi import iso_time
+
+    return iso_time(float(seconds))
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (user("odd", 300), "robot: more than 200 queries on a day"),
+        (user("odd", 5, clicks=5), "robot: clicks on 90% of all documents shown"),
+        (user("odd", 5, after=0.1), "robot: half of its first clicks within 0.2 s"),
+        (user("", 1), "no client id"),
+    ],
+)
+def test_users_are_left_out_by_stated_rules(odd, reason):
+    usual = user("usual", 6)
+    log = Log([*usual[0], *odd[0]], [*usual[1], *odd[1]])
+    kept = keep(impressions(log)[0], Rules())
+    assert kept.left_out == {reason: {odd[0][0].client_id}}
+    assert {one.user for one in kept.impressions} == {"usual"}
+
+
+def test_a_user_in_two_arms_is_left_out():
+    first, second = user("odd", 1, arm="a"), user("odd", 1, arm="b", start=1_770_000_000)
+    renamed = [replace(query, query_id="other") for query in second[0]]
+    kept = keep(impressions(Log([*first[0], *renamed], first[1]))[0], Rules())
+    assert list(kept.left_out) == ["in two arms"]
+
+
+def test_strays_are_counted_and_a_document_clicked_twice_counts_once():
+    [query], [event] = user("u", 1)
+    stray = click(replace(query, query_id="nowhere"), 1, query.seconds)
+    found, strays = impressions(Log([query], [event, replace(event, timestamp=iso(query.seconds + 9)), stray]))
+    assert len(found[0].clicks) == 1
+    assert found[0].clicks[0].after == pytest.approx(3.0)
+    assert strays == 1
