@@ -27,6 +27,8 @@ COMMANDS = {
     "ablation figure": "the arms' scores as a picture",
     "ablation seeds": "two ways to train, over queries and seeds",
     "serving load": "latencies, refusals and memory under load",
+    "serving beside": "latencies beside other servers with the same weights, and beside the bare engine",
+    "serving start": "from the start of the server to its first answer, with torch and without",
     "serving clients": "other makers' clients against a real server",
     "serving online": "an experiment from server to verdict, with simulated users",
     "serving llm_rate": "LLM questions answered per second",

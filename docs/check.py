@@ -39,7 +39,7 @@ from rrarank.errors import RrarankError
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
-SHOWN = {*RUN, "text", "toml", "json", "yaml", "bibtex", "latex"}  # languages of blocks
+SHOWN = {*RUN, "text", "toml", "json", "yaml", "sql", "bibtex", "latex"}  # languages of blocks
 QUERIES = 4  # of the sample, in the folder of a page
 PORT = "8080"  # on the pages; a free one is used
 SECONDS = 900  # most for one block: a busy machine is slow

@@ -74,6 +74,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
     from rrarank.merge import merge_parts as merge_parts
+    from rrarank.models import pull_model as pull_model
     from rrarank.online.analysis import Question as Question
     from rrarank.online.job import OnlineJob as OnlineJob
     from rrarank.online.job import analyse_experiment as analyse_experiment
@@ -88,6 +89,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.serve.config import ServeConfig as ServeConfig
     from rrarank.serve.job import ServeJob as ServeJob
     from rrarank.serve.job import serve_reranker as serve_reranker
+    from rrarank.serve.models import ModelSettings as ModelSettings
     from rrarank.sets.acts import ExplainConfig as ExplainConfig
     from rrarank.sets.acts import ExportConfig as ExportConfig
     from rrarank.sets.acts import explain_set as explain_set
@@ -148,6 +150,7 @@ _HOMES = {
     "retrieve.job": ("RetrieveJob", "retrieve_run"),
     "serve.config": ("ServeConfig",),
     "serve.job": ("ServeJob", "serve_reranker"),
+    "serve.models": ("ModelSettings",),
     "sets.acts": (
         "ExplainConfig",
         "ExportConfig",
@@ -163,6 +166,7 @@ _HOMES = {
     "train.config": ("TrainConfig",),
     "train.job": ("TrainJob", "train_model"),
     "storage.model_folders": ("model_path",),
+    "models": ("pull_model",),
     "trec": ("check_run",),
     "tune.job": ("TuneJob", "tune_interpolation"),
 }

@@ -123,7 +123,13 @@ def test_python_functions_name_the_extra(monkeypatch):
 
 def test_the_table_is_what_pyproject_says():
     installed = {package for extra in set(EXTRA_OF.values()) for package in EXTRAS[extra]}
-    names = {"faiss": "faiss-cpu", "haystack": "haystack-ai", "jnius": "pyjnius", "llama_index": "llama-index-core"}
+    names = {
+        "faiss": "faiss-cpu",
+        "haystack": "haystack-ai",
+        "jnius": "pyjnius",
+        "llama_index": "llama-index-core",
+        "opentelemetry": "opentelemetry-sdk",
+    }
     for module, extra in EXTRA_OF.items():
         assert names.get(module, module.replace("_", "-")) in EXTRAS[extra], module
     assert {extra for extra, packages in EXTRAS.items() if packages != {"rrarank"}} - NO_MODULE == set(

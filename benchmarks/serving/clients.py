@@ -1,75 +1,201 @@
-"""Clients of other makers against a real server of ours: each example that takes a URL, run as its reader would.
+"""Clients of other makers, each in an environment of its own, against a real server with the model that ships.
 
-    python -m benchmarks serving clients [--python cohere_sdk.py=PYTHON …]
+    python -m benchmarks serving clients [--environments DIR] [--only CLIENT …]
 
-Each runs by this Python unless another is named for it, as one with other packages. All must give the best two passages
-in our own order, with our own relevance. Exit 1 where one does not; what is not installed is said.
+Each call of `calls.py` must give the places in the engine's order, with the engine's relevance or sigmoid to 1e-6. pip
+installs what an environment lacks; DIR keeps them for the next time. Exit 1 where an answer differs, 3 where a client
+cannot be installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "serve"))
 
 from server_process import serving  # type: ignore[import-not-found]  # noqa: E402
 
+from benchmarks.serving.calls import CALLS, Found  # noqa: E402
+from rrarank.data.calibration import sigmoid  # noqa: E402
 from rrarank.data.types import Candidate, Query, Ranking  # noqa: E402
 from rrarank.engine.blocks import rank_block  # noqa: E402
 from rrarank.engine.registry import load_reranker  # noqa: E402
+from rrarank.sources.sample import sample_rankings  # noqa: E402
 
-CLIENTS = ("curl.sh", "cohere_sdk.py")
-QUERY = "how long to boil an egg"
-TEXTS = (
-    "Eggs keep for weeks in the fridge.",
-    "Boil an egg for ten minutes if you want it hard.",
-    "A hen lays an egg on most mornings.",
+NEAR = 1e-6
+
+
+@dataclass(frozen=True)
+class Client:
+    """
+    Args:
+        packages: what pip installs for it; none: its calls need no package.
+        pinned: in the versions of constraints.txt, beside the packages of this Python.
+        calls: names in `CALLS`, each with what its scores are: `relevance` or `sigmoid`.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    calls: Mapping[str, str]
+    pinned: bool = True
+
+
+COHERE = {"Client.rerank": "relevance", "Client.rerank, objects": "relevance", "ClientV2.rerank": "relevance"}
+CLIENTS = (
+    Client("cohere 5", ("cohere>=5.18,<6",), COHERE),
+    Client("cohere, newest", ("cohere",), COHERE, pinned=False),
+    Client("langchain", ("langchain-cohere",), {"CohereRerank.compress_documents": "relevance"}),
+    Client(
+        "llama-index",
+        tuple(f"llama-index-postprocessor-{name}-rerank" for name in ("cohere", "tei", "jinaai")),
+        {"CohereRerank": "relevance", "TextEmbeddingInference": "sigmoid", "JinaRerank": "relevance"},
+    ),
+    Client(
+        "haystack",
+        ("cohere-haystack", "huggingface-api-haystack"),
+        {"CohereRanker": "relevance", "HuggingFaceTEIRanker": "sigmoid"},
+    ),
+    Client("openai", ("openai",), {"client.post('/score')": "sigmoid"}),
+    Client("plain HTTP, as Jina's", (), {"POST /v1/rerank": "relevance"}),
+    Client(
+        "LiteLLM",
+        (),
+        {
+            "shape of rerank, cohere/": "relevance",
+            "shape of rerank, hosted_vllm/": "relevance",
+            "shape of rerank, huggingface/": "sigmoid",
+        },
+    ),
+    Client("OpenSearch", (), {"shape of the rerank processor's connector": "sigmoid"}),
+    Client("Vespa", (), {"shape of a search reply's hits": "relevance"}),
+    Client(
+        "Elasticsearch",
+        (),
+        {
+            "shape of the inference service cohere": "relevance",
+            "shape of the inference service hugging_face": "sigmoid",
+            "shape of the inference service custom": "sigmoid",
+        },
+    ),
 )
 
 
+@dataclass(frozen=True)
+class Row:
+    client: str
+    version: str
+    call: str
+    same_order: str
+    same_scores: str
+
+    @property
+    def holds(self) -> bool:
+        return (self.same_order, self.same_scores) == ("yes", "yes")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Clients of other makers against a real server of ours.")
-    parser.add_argument("--python", action="append", default=[], metavar="NAME=PYTHON", help="who runs it; repeatable")
+    parser = argparse.ArgumentParser(description="Clients of other makers against a real server.")
+    parser.add_argument("--environments", type=Path, metavar="DIR", help="where they are, or are made and kept")
+    names = [client.name for client in CLIENTS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="CLIENT", help=", ".join(names))
     flags = parser.parse_args()
-    pythons = dict(given.split("=", 1) for given in flags.python)
-    wanted = expected()
-    print(f"ours: {wanted}")
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
-        outcomes = {name: asked(name, pythons.get(name, sys.executable), server.url) for name in CLIENTS}
-    for name, found in outcomes.items():
-        print(f"{name}: {'the same' if found == wanted else found}")
-    odd = [name for name, found in outcomes.items() if found != wanted and "not installed" not in str(found)]
-    sys.exit(f"other answers: {', '.join(odd)}" if odd else 0)
+    with tempfile.TemporaryDirectory() as folder:
+        environments = flags.environments or Path(folder, "environments")
+        rows = measured([one for one in CLIENTS if one.name in flags.only], environments, Path(folder))
+    columns = ["client", "version", "call", "same order", "same scores"]
+    print(tabulate([list(vars(row).values()) for row in rows], columns, tablefmt="github"))
+    sys.exit(0 if all(row.holds for row in rows) else 1)
 
 
-def expected() -> list[tuple[float, str]]:
-    """(relevance, text) of the best two: the sigmoid of our scores."""
-    candidates = tuple(Candidate(str(place), text, 0.0) for place, text in enumerate(TEXTS))
-    [hits] = rank_block([Ranking(Query("q", QUERY), candidates)], load_reranker())
-    return [(round(1 / (1 + math.exp(-hit.score)), 3), TEXTS[int(hit.docid)]) for hit in hits[:2]]
+def measured(clients: Sequence[Client], environments: Path, folder: Path) -> list[Row]:
+    pythons = {client.name: python_with(client, environments / client.name) for client in clients}
+    query, texts = question()
+    wanted = expected(query, texts)
+    with serving(folder, "--device", "cpu") as server:
+        return [
+            row(client.name, name, found(pythons[client.name], name, server.url, query, texts), wanted[scores])
+            for client in clients
+            for name, scores in client.calls.items()
+        ]
 
 
-def asked(name: str, python: str, url: str) -> list[tuple[float, str]] | str:
-    runner = "bash" if name.endswith(".sh") else python
-    done = subprocess.run([runner, ROOT / "examples" / name, url], check=False, capture_output=True, text=True)
-    if lacking := re.search(r"No module named '([\w.]+)'", done.stderr):
-        return f"{lacking[1]} is not installed for {Path(runner).name}"
+def python_with(client: Client, folder: Path) -> str:
+    """A Python that has the client's packages."""
+    if not client.packages:
+        return sys.executable
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        if client.pinned:
+            [own] = (folder / "lib").glob("python*/site-packages")
+            (own / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pins = ["-c", ROOT / "constraints.txt"] if client.pinned else []
+    command = [python, "-m", "pip", "install", "-q", *pins, *client.packages]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return done.stderr.splitlines()[-1]
-    if name.endswith(".sh"):
-        results = json.loads(done.stdout)["results"]
-        return [(round(one["relevance_score"], 3), one["document"]["text"]) for one in results]
-    lines = [line.partition(" ") for line in done.stdout.splitlines()]
-    answers = [(float(score), text) for score, _, text in lines]
-    return answers[:2] if answers[:2] == answers[2:4] else answers  # an example may ask twice
+        print(f"{folder.name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        sys.exit(3)
+    return str(python)
+
+
+def question() -> tuple[str, list[str]]:
+    """The first query of the sample with its best passages, one of them twice, and a text that JSON must escape."""
+    ranking = sample_rankings(depth=10)[0]
+    texts = [candidate.text for candidate in ranking.candidates]
+    return ranking.query.text, [*texts, texts[0], 'Größe "10" \\ 日本語\n{"text": 1}']
+
+
+def expected(query: str, texts: Sequence[str]) -> dict[str, Found]:
+    """What the engine gives, in its order."""
+    reranker = load_reranker()
+    candidates = tuple(Candidate(str(place), text, 0.0) for place, text in enumerate(texts))
+    [hits] = rank_block([Ranking(Query("q", query), candidates)], reranker)
+    relevance = reranker.relevance
+    assert relevance is not None
+    order = sorted(hits, key=lambda hit: (-hit.score, int(hit.docid)))
+    scores = [(int(hit.docid), hit.score) for hit in order]
+    return {
+        "relevance": [(place, relevance(score)) for place, score in scores],
+        "sigmoid": [(place, sigmoid(score)) for place, score in scores],
+    }
+
+
+def found(python: str, call: str, url: str, query: str, texts: Sequence[str]) -> tuple[str, Found] | str:
+    """The client's version and what it gives, or the last line of its complaint."""
+    script, asked = ROOT / "benchmarks" / "serving" / "calls.py", json.dumps({"query": query, "texts": texts})
+    done = subprocess.run([python, script, call, url], input=asked, capture_output=True, text=True)
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer["version"], [(place, score) for place, score in answer["found"]]
+
+
+def row(client: str, call: str, answer: tuple[str, Found] | str, wanted: Found) -> Row:
+    package = CALLS[call][0] or "request as documented"
+    if isinstance(answer, str):
+        return Row(client, package, call, "no", answer)
+    version, given = answer
+    order = [place for place, _ in given] == [place for place, _ in wanted]
+    apart = max(differences(given, wanted), default=0.0)
+    scores = "yes" if len(given) == len(wanted) and apart <= NEAR else f"{apart:.1e} apart"
+    return Row(client, f"{package} {version}".strip(), call, "yes" if order else "no", scores)
+
+
+def differences(given: Found, wanted: Found) -> Iterator[float]:
+    scores = dict(wanted)
+    return (abs(score - scores[place]) for place, score in given)
 
 
 if __name__ == "__main__":

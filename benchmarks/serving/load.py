@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,6 @@ from statistics import median
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]
-import psutil
 from gevent import socket  # type: ignore[import-untyped]
 from locust import constant, task  # type: ignore[import-untyped]
 from locust.contrib.fasthttp import FastHttpUser  # type: ignore[import-untyped]
@@ -35,6 +33,7 @@ from locust.env import Environment  # type: ignore[import-untyped]
 from tabulate import tabulate
 
 from benchmarks.common import conclude, machine
+from benchmarks.serving.servers import PATH, Server, ours, started
 from rrarank.cli.flags import positive
 from rrarank.cli.verbs import say
 from rrarank.sources.sample import sample_rankings
@@ -42,7 +41,6 @@ from rrarank.sources.sample import sample_rankings
 SHORT_QUEUE = 2
 SOAKING = 8  # clients of --soak
 GROWTH = 1.1  # of the memory, at most
-MEBIBYTE = 2**20
 
 
 def main() -> None:
@@ -55,16 +53,16 @@ def main() -> None:
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="the rest: flags of rrarank.serve")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the figures as JSON")
     flags = parser.parse_args()
-    common = ["--threads", str(flags.threads), "--timeout", "600", *flags.flags]
-    with serving([*common, "--queue", str(max(flags.clients))]) as server:
+    common = ["--timeout", "600", *flags.flags]
+    with started(ours(flags.threads, *common, "--queue", str(max(flags.clients))), flags.threads) as server:
         loads = [
             measure(server, clients, passages, flags.seconds)
             for passages, clients in itertools.product(flags.passages, flags.clients)
         ]
-    with serving([*common, "--queue", str(SHORT_QUEUE)]) as server:
+    with started(ours(flags.threads, *common, "--queue", str(SHORT_QUEUE)), flags.threads) as server:
         crowd = measure(server, max(*flags.clients, 8 * SHORT_QUEUE), min(flags.passages), flags.seconds)
     if flags.soak:
-        with serving([*common, "--queue", "64"]) as server, hanging_up(server.url):
+        with started(ours(flags.threads, *common, "--queue", "64"), flags.threads) as server, hanging_up(server.url):
             loads.append(measure(server, SOAKING, min(flags.passages), flags.soak))
     faults = [*(f"{load.statuses}" for load in loads if set(load.statuses) != {"200"}), *faults_of_crowd(crowd)]
     faults += faults_of_memory(loads[-1].memory) if flags.soak else []
@@ -110,31 +108,6 @@ def faults_of_memory(memory: Sequence[float]) -> Iterator[str]:
         yield f"memory grows: {first:.0f} MiB after a minute, {last:.0f} at the end"
 
 
-# -- the server -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Server:
-    url: str
-    process: psutil.Process
-
-    @property
-    def memory(self) -> float:
-        return float(self.process.memory_info().rss / MEBIBYTE)
-
-
-@contextmanager
-def serving(flags: Sequence[str]) -> Iterator[Server]:
-    command = [sys.executable, "-m", "rrarank.serve", "--port", "0", *flags]
-    say(f"python -m rrarank.serve {' '.join(flags)}")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield Server(process.stdout.readline().strip(), psutil.Process(process.pid))
-        finally:
-            process.terminate()
-
-
 # -- the load ---------------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +139,7 @@ def user_class(url: str, passages: int, statuses: Counter[str]) -> type[FastHttp
 
         @task
         def ask(self) -> None:
-            with self.client.post("/v1/rerank", json=next(bodies), name="all", catch_response=True) as reply:
+            with self.client.post(PATH, json=next(bodies), name="all", catch_response=True) as reply:
                 statuses[str(reply.status_code)] += 1
                 reply.request_meta["name"] = str(reply.status_code)  # a 429 comes fast: its time is not a 200's
                 reply.success()

@@ -1,6 +1,6 @@
 """An online experiment from end to end: a real server, simulated users, its log, the analysis, and nDCG's verdict.
 
-    python -m benchmarks serving online [--data DIR] [--design team-draft] [--users 200] [--output F.json] [--log DIR]
+    python -m benchmarks serving online [--data DIR] [--design team-draft] [--users 60] [--output F.json] [--log DIR]
 
 Starts `python -m rrarank.serve` with an experiment of BM25 and the model that ships. Users ask over HTTP and click by
 the judgments. Midway the server is killed by SIGKILL and started again on the same log. Then `rrarank.online` reads the
@@ -47,9 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="An online experiment from end to end.")
     parser.add_argument("--data", type=Path, help="folder with topics, corpus, qrels and runs (default: the sample)")
     parser.add_argument("--design", choices=["ab", "team-draft"], default="team-draft")
-    parser.add_argument("--users", type=positive, default=200)
+    parser.add_argument("--users", type=positive, default=60)
     parser.add_argument("--queries", type=float, default=3.0, help="mean of a user's")
-    parser.add_argument("--kind", choices=list(USERS), default="position-based", help="of users")
+    parser.add_argument("--kind", choices=list(USERS), default="navigational", help="of users")
     parser.add_argument("--depth", type=positive, default=20, help="candidates of a query")
     parser.add_argument("--at-once", type=positive, default=4, help="users")
     parser.add_argument("--no-kill", action="store_true", help="let the server live")
@@ -70,7 +70,7 @@ def main() -> None:
 class Job:
     log: Path
     design: str = "team-draft"
-    kind: str = "position-based"
+    kind: str = "navigational"
     crowd: Crowd = field(default_factory=Crowd)
     at_once: int = 4
     kill: bool = True

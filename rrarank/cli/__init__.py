@@ -19,6 +19,7 @@ VERBS = {
     "export": "export a cross-encoder for a faster back end",
     "serve": "serve a reranker over HTTP",
     "mcp": "serve search, rerank and evaluate to agents",
+    "models": "fetch a model from the hub and verify it",
     "convert": "convert runs, judgments and collections",
     "trec": "check a run by TREC's rules",
     "doctor": "check this machine",

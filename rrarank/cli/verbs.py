@@ -55,7 +55,7 @@ def run_verb(verb: Callable[[argparse.Namespace], None], parser: argparse.Argume
     """Parse the flags and run the verb. A user's error becomes one line and an exit code; a bug keeps its traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_AS_NAMED)
-    with messages_on_stderr():
+    with _messages_on_stderr():
         return _run(verb, parser, arguments)
 
 
@@ -95,18 +95,25 @@ def _run(verb: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPa
 
 
 @contextmanager
-def messages_on_stderr() -> Iterator[None]:
+def _messages_on_stderr() -> Iterator[None]:
     """Show what `say` logs while a command runs."""
     if sys.stderr is None:  # closed: give progress bars and libraries a stream that they can write to
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the process
-    handler, level = _Stderr(), _LOG.level
-    _LOG.addHandler(handler)
-    _LOG.setLevel(logging.INFO)
+    level = _LOG.level
+    handler = show_messages()
     try:
         yield
     finally:
         _LOG.removeHandler(handler)
         _LOG.setLevel(level)
+
+
+def show_messages() -> logging.Handler:
+    """Show what `say` logs, until the process ends or the handler is removed."""
+    handler = _Stderr()
+    _LOG.addHandler(handler)
+    _LOG.setLevel(logging.INFO)
+    return handler
 
 
 class _Stderr(logging.Handler):

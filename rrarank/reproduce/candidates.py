@@ -21,11 +21,14 @@ from rrarank.errors import RrarankError
 from rrarank.reproduce.config import BM25Config, ColumnConfig
 from rrarank.reproduce.folder import claim
 from rrarank.sources.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
+from rrarank.sources.ir_datasets import IrDatasetsTexts
 from rrarank.sources.lucene import BM25, LuceneIndex, build_index
 from rrarank.sources.names import TOPICS, file_or_id
 from rrarank.sources.texts import Collection, gather, load_qrels
 from rrarank.storage.sidecar import fingerprint, read_sidecar, write_sidecar
 
+EXCLUDED = -100  # a grade from which on a document is not judged but must be left out (BRIGHT)
+SPARE = 100  # more candidates than the depth, for those that are left out
 Places = Mapping[str, str | Path]
 
 
@@ -57,7 +60,8 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
         MissingResource: a data set is not on disk and cannot be downloaded.
         RrarankError: a file is malformed, or topics or texts are missing.
     """
-    known = load_qrels(file_or_id(column.qrels, TOPICS, "qrels") if column.qrels else column.dataset)
+    read = load_qrels(file_or_id(column.qrels, TOPICS, "qrels") if column.qrels else column.dataset)
+    known, excluded = _without_excluded(read)
     qrels = _drawn(column, known)
     origins = Origins(column.topics, column.collection, column.index, column.dataset)
     run = Path(column.run)
@@ -65,6 +69,7 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
         claim(folder.parent)
         make = _pool if column.is_pool else _top
         hits, places = make(column, qrels, origins, folder)
+        hits = _left(column, hits, excluded)
         run, origins = folder / "candidates.trec", Origins()
         write_run(run, hits.items(), "candidates")
         kept = {name: place for name, place in places.items() if name in ("topics", "collection", "index", "dataset")}
@@ -75,6 +80,21 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
     judged = {docid for grades in qrels.values() for docid in grades}
     with_text = len(gather(sources_of(inputs.origins), judged))
     return Candidates(run, origins, inputs, qrels, len(known), len(judged), with_text)
+
+
+def _without_excluded(read: Qrels) -> tuple[Qrels, dict[str, set[str]]]:
+    """The judgments, and qid -> documents that must not be ranked, as BRIGHT marks some by a grade of -100."""
+    excluded = {qid: {docid for docid, grade in grades.items() if grade <= EXCLUDED} for qid, grades in read.items()}
+    known = {qid: {d: g for d, g in grades.items() if d not in excluded[qid]} for qid, grades in read.items()}
+    return {qid: grades for qid, grades in known.items() if grades}, excluded
+
+
+def _left(
+    column: ColumnConfig, hits: Mapping[str, Sequence[Hit]], excluded: Mapping[str, set[str]]
+) -> dict[str, list[Hit]]:
+    """The candidates without those that must not be ranked."""
+    gone = {qid: excluded.get(qid, set()) | ({qid} if column.remove_query else set()) for qid in hits}
+    return {qid: [hit for hit in found if hit.docid not in gone[qid]][: column.most] for qid, found in hits.items()}
 
 
 def _drawn(column: ColumnConfig, qrels: Qrels) -> Qrels:
@@ -95,30 +115,33 @@ def _top(
 ) -> tuple[Mapping[str, Sequence[Hit]], Places]:
     if column.run:
         file, places = load_run(Path(column.run), origins)
-        return {qid: file.run[qid][: column.depth] for qid in file.run if qid in qrels}, places
+        return {qid: file.run[qid] for qid in file.run if qid in qrels}, places
     assert column.bm25  # check_table refuses a column with neither
     places = places_of(origins)
     index = Path(column.index) if column.index else _indexed(column, places, folder / "index")
     topics = {qid: query for qid, query in topics_of(places).items() if qid in qrels}
-    return _search(index, topics, column.bm25, column.depth), places
+    return _search(index, topics, column.bm25, column.depth + SPARE), places
 
 
 def _indexed(column: ColumnConfig, places: Places, index: Path) -> Path:
-    """An index of the column's collection; an index of another collection is replaced."""
+    """An index of the column's collection or data set; an index of another one is replaced."""
     assert column.bm25
-    if not (collection := places.get("collection")):
-        raise RrarankError(f"{column.title}: bm25 needs an index or a collection; or give a run")
-    settings = {"language": column.bm25.language}
+    collection, dataset = places.get("collection"), str(places.get("dataset", ""))
+    if not (collection or dataset):
+        raise RrarankError(f"{column.title}: bm25 needs an index, a collection or a dataset; or give a run")
+    settings = {"language": column.bm25.language} | ({} if collection else {"dataset": dataset})
     if index.exists():
         made = read_sidecar(index)
         if made is None:
             raise RrarankError(f"{index}: no sidecar says that rrarank made it; move it away or remove it")
         of = made.content["inputs"].get("collection", {}).get("sha256")
-        if of == fingerprint(Path(collection)) and made.content.get("config") == settings:
+        same = not collection or of == fingerprint(Path(collection))
+        if same and made.content.get("config") == settings:
             return index
         shutil.rmtree(index)
-    build_index(Collection(Path(collection)), index, language=column.bm25.language)
-    write_sidecar(index, inputs={"collection": collection}, config=settings)
+    documents = Collection(Path(collection)) if collection else IrDatasetsTexts(dataset)
+    build_index(documents, index, language=column.bm25.language)
+    write_sidecar(index, inputs={"collection": collection} if collection else {"dataset": dataset}, config=settings)
     return index
 
 

@@ -47,9 +47,10 @@ class ColumnConfig:
         qrels: file, BEIR folder or Pyserini's name; empty for those of `dataset`.
         run: first stage; as in `rrarank.rerank`, its sidecar may name topics and texts.
         dataset: ir_datasets id, used where no file is given.
-        bm25: how to make the first stage where there is no run: from `index`, from an index of `collection`, or for a
-            judged pool from an index of its passages.
+        bm25: how to make the first stage where there is no run: from `index`, from an index of `collection` or of the
+            documents of `dataset`, or for a judged pool from an index of its passages.
         depth: candidates of `bm25-top`.
+        remove_query: leave out the document whose docid is the qid, as ArguAna and Quora need.
         sample: this many of the judged queries, drawn by `seed`; 0 for all.
         get: how to get the data, in one line.
     """
@@ -66,6 +67,7 @@ class ColumnConfig:
     dataset: str = ""
     bm25: BM25Config | None = None
     depth: Positive = 100
+    remove_query: bool = False
     sample: Count = 0
     seed: int = 42
     get: str = ""
@@ -87,7 +89,7 @@ class ColumnConfig:
     @property
     def is_direct(self) -> bool:
         """Whether the run itself holds the candidates, so that no file has to be made."""
-        return not (self.is_pool or self.sample) and bool(self.run)
+        return not (self.is_pool or self.sample or self.remove_query) and bool(self.run)
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def _open_checkpoint(folder: Path, config: CrossEncoderConfig) -> _Parts:
             _check_plain(config, modular=True)
             longest = checkpoint.longest(config.max_length)
             modular = _load_modular(checkpoint, longest, config, added)
-            return _Parts(modular, modular, label_names(checkpoint.config, config.model), longest)
+            return _Parts(modular, modular, modular.labels, longest)
         if name := find_format(checkpoint, config.format):
             return _open_causal(checkpoint, name, config)
         _check_plain(config)

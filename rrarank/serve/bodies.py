@@ -46,4 +46,5 @@ def first_fault(faults: Sequence[Mapping[str, Any]]) -> str:
     return f"{named}: {fault['msg'][0].lower()}{fault['msg'][1:]}{more}"
 
 
-_SHAPES = ("RerankRequest", "CandidatesRequest")  # FastAPI names `body` and then the shape before the field
+# FastAPI names `body` and then the shape before the field.
+_SHAPES = ("RerankRequest", "CandidatesRequest", "TeiRequest")

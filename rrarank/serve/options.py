@@ -36,6 +36,11 @@ class Options(Asking):
     min_relevance: Share | None = Field(
         default=None, description="leave out documents less likely to be relevant; needs a calibrated model"
     )
+    relevance_score: Literal["calibrated", "sigmoid"] | None = Field(
+        default=None,
+        description="what relevance_score is; calibrated if the model is. sigmoid is for clients that sort by it: "
+        "a calibrated model may give scores that are near each other one probability",
+    )
     budget_ms: Annotated[float, Field(strict=True, gt=0, lt=1e9)] | None = Field(
         default=None,
         description="most milliseconds to score in, about: the first documents that fit; the others are left out",
@@ -57,6 +62,8 @@ class Options(Asking):
             raise RrarankError(
                 "min_relevance: the model has no calibration, so no probabilities; send min_score instead"
             )
+        if self.relevance_score == "calibrated" and not calibrated:
+            raise RrarankError("relevance_score: the model has no calibration; send sigmoid or leave it out")
         if self.budget_ms is not None and not pointwise:
             raise RrarankError("budget_ms: this reranker does not score each document on its own; leave it out")
 

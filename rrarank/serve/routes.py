@@ -28,7 +28,7 @@ from rrarank.serve.options import arranged, check_scores, within_budget
 from rrarank.serve.page import page_response
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
-from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TeiRequest
+from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TextsOrDocuments
 from rrarank.serve.trial import check_plain, docids_of, drafted, put_teams, query_of, reordered, reply_of
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
@@ -102,7 +102,8 @@ async def _reranked(
     found = arranged(ranked, fitting, wanted, floor, relevance)
     left = len(asked.texts) - len(fitting.texts)
     warnings = [f"budget_ms: the last {left:,} of {len(asked.texts):,} documents did not fit, and are left out"]
-    heading = Heading(correlation_id.get() or "", model.name, request.url.path[2], by, warnings if left else ())
+    said = None if wanted.relevance_score == "sigmoid" else by
+    heading = Heading(correlation_id.get() or "", model.name, _version(request), said, warnings if left else ())
     places = [str(place) for place, _ in found.ranked.order[: wanted.top_n or None]]
     return wanted.reply(found.ranked, heading, found.own), Shown(places)
 
@@ -116,13 +117,19 @@ async def _tried(
         asked = await run_in_threadpool(wanted.asked)
     _check_size(request, [asked])
     about = await _drafted(request, experiment, wanted.ubi, asked, wanted.top_n)
-    heading = Heading(correlation_id.get() or "", experiment.name, request.url.path[2])
+    heading = Heading(correlation_id.get() or "", experiment.name, _version(request))
     return reply_of(wanted, about, heading), about
 
 
-@keyed.post("/rerank", response_model=list[TeiRank], responses=_REFUSED)
-async def rerank_texts(request: Request, wanted: TeiRequest) -> Response:
-    """The shape of text-embeddings-inference."""
+def _version(request: Request) -> str:
+    return "2" if request.url.path.startswith("/v2") else "1"
+
+
+@keyed.post("/rerank", response_model=list[TeiRank] | RerankReply, responses=_REFUSED)
+async def rerank_texts(request: Request, wanted: TextsOrDocuments) -> Response:
+    """The shape of text-embeddings-inference, or documents as in /v1/rerank."""
+    if isinstance(wanted, RerankRequest):
+        return await rerank(request, wanted)
     model = model_of(request, wanted.model)
     [ranked] = await _ranked(request, model, [wanted.asked()])
     reply = RootModel[list[TeiRank]](wanted.reply(ranked))

@@ -1,4 +1,4 @@
-"""Requests and replies of text-embeddings-inference's `/rerank` and vLLM's `/score`."""
+"""Requests and replies of text-embeddings-inference's `/rerank`, which others send documents, and vLLM's `/score`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, FailFast, Field, JsonValue
+from pydantic import AliasChoices, BaseModel, Discriminator, FailFast, Field, JsonValue, Tag
 from typing_extensions import TypeAliasType
 
 from rrarank.data.calibration import sigmoid
 from rrarank.errors import RrarankError
 from rrarank.serve.scoring import Asked, Ranked
-from rrarank.serve.wire import WHICH, Flag, Heading, Text, Usage
+from rrarank.serve.wire import WHICH, Flag, Heading, RerankRequest, Text, TopN, Usage
 
 Texts = TypeAliasType("Texts", Annotated[list[Text], FailFast()])  # an alias of its own, so that `|` takes it
 
@@ -23,6 +23,7 @@ class TeiRequest(BaseModel):
     texts: Texts
     raw_scores: Flag = Field(default=False, description="return the reranker's own scores, not their sigmoid")
     return_text: Flag = Field(default=False, description="return each text")
+    top_n: TopN | None = Field(default=None, description="number of results; LiteLLM and Elasticsearch send it")
     truncate: Flag | None = Field(default=None, description="accepted: long texts are always truncated")
     truncation_direction: Literal["Right", "right"] = Field(default="Right", description="the end is cut off")
 
@@ -36,7 +37,7 @@ class TeiRequest(BaseModel):
                 score=score if self.raw_scores else sigmoid(score),
                 text=self.texts[place] if self.return_text else None,
             )
-            for place, score in ranked.order
+            for place, score in ranked.order[: self.top_n or None]
         ]
 
 
@@ -44,6 +45,17 @@ class TeiRank(BaseModel):
     index: int = Field(description="position in the request's texts, from 0")
     score: float
     text: str | None = None
+
+
+def _shape(content: object) -> str:
+    """vLLM's and infinity's clients send documents to the same path."""
+    has_documents = isinstance(content, dict) and "documents" in content and "texts" not in content
+    return "RerankRequest" if has_documents else "TeiRequest"
+
+
+TextsOrDocuments = Annotated[
+    Annotated[TeiRequest, Tag("TeiRequest")] | Annotated[RerankRequest, Tag("RerankRequest")], Discriminator(_shape)
+]
 
 
 class ScoreRequest(BaseModel):

@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from rrarank.cli.verbs import messages_on_stderr, say
+from rrarank.cli.verbs import say, show_messages
 from rrarank.errors import RrarankError
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.server import prepare_process, quieten, uvicorn_config
@@ -86,7 +86,7 @@ class WorkerApp:
         return self.folder / "failure.json"
 
     def __call__(self) -> FastAPI:
-        messages_on_stderr().__enter__()  # until the process ends
+        show_messages()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
             app = self.build()

@@ -19,6 +19,13 @@ class IrDatasetsTexts:
 
     dataset: str
 
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every (docid, text)."""
+        dataset = ir_dataset(self.dataset, "docs")
+        with _reachable(self.dataset):
+            for doc in dataset.docs_iter():
+                yield str(doc.doc_id), doc.default_text()
+
     def stream(self, wanted: Set[str]) -> Iterator[tuple[str, str]]:
         dataset = ir_dataset(self.dataset, "docs")
         with _reachable(self.dataset):

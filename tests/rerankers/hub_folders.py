@@ -79,7 +79,8 @@ def causal_folder(folder: Path, kind: Any, tokenizer: PreTrainedTokenizerFast, *
     config = kind.config_class(
         **SIZES | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | settings
     )
-    spread(kind(config)).save_pretrained(folder)
+    model: Any = spread(kind(config))
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -274,4 +275,29 @@ def pylate_folder(folder: Path, tokenizer: Any, tiny_bert: Any) -> Path:
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=2))
     save_file({"linear.weight": torch.randn(8, 16)}, folder / "1_Dense" / "model.safetensors")
+    return folder
+
+
+STANFORD_MARKS = {"query": "[unused0]", "document": "[unused1]"}
+
+
+def stanford_folder(folder: Path, tokenizer: Any, tiny_bert: Any) -> Path:
+    """A ColBERT as Stanford's library saves it: encoder and projection in one file, lengths in artifact.metadata."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    (folder / "vocab.txt").write_text("\n".join([*words, *STANFORD_MARKS.values()]))
+    type(tokenizer)(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    body = BertModel(BertConfig(**tiny_bert.to_dict() | {"vocab_size": len(words) + 2}))
+    body.config.save_pretrained(folder)
+    weights = {f"bert.{key}": value.contiguous() for key, value in body.state_dict().items()}
+    weights["linear.weight"] = torch.randn(8, 16)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
+    lengths = {"query_maxlen": LENGTHS["query"], "doc_maxlen": LENGTHS["document"]}
+    marks = {"query_token_id": STANFORD_MARKS["query"], "doc_token_id": STANFORD_MARKS["document"]}
+    others = {"mask_punctuation": True, "attend_to_mask_tokens": False, "dim": 8, "similarity": "cosine"}
+    (folder / "artifact.metadata").write_text(json.dumps(lengths | marks | others))
     return folder

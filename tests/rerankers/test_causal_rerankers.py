@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from functools import cache
 
 import pytest
 import torch
@@ -47,12 +48,17 @@ def lists_of_ids(tokenizer, texts):
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
+@cache
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
 @torch.inference_mode()
 def last_logits(folder, prompts, side):
     """(prompts, vocabulary), all in one padded batch."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=side)
     inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side=side)
-    logits = AutoModelForCausalLM.from_pretrained(folder).eval()(**inputs).logits
+    logits = load(folder)(**inputs).logits
     last = inputs["attention_mask"].sum(1) - 1 if side == "right" else torch.full((len(prompts),), -1)
     return logits[torch.arange(len(prompts)), last]
 
@@ -154,7 +160,7 @@ ROLES = (
     "{% for m in messages %}{% set c = m.content %}{% set text = c if c is string else c[0].text %}"
     "{% if m.role == 'system' %}<|im_start|>system\nSYSTEM<|im_end|>\n<|im_start|>user\n<Instruct>: {{ text }}\n"
     "{% elif m.role == 'query' %}<Query>: {{ text }}\n{% else %}<Document>: {{ text }}{% endif %}{% endfor %}"
-    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>{{ '\n\n' }}"
 ).replace("SYSTEM", FORMATS["qwen3"].system)
 
 

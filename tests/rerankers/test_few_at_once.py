@@ -74,7 +74,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("name", "config"), WAYS)
 def test_the_best_ten_are_on_top_and_the_forecast_is_what_was_asked(name, config):
-    block = [ranking(count, qid=str(count)) for count in (30, 0, 1, 24, 27)]
+    block = [ranking(count, qid=str(count)) for count in (14, 0, 1, 12)]
     with serving(judge) as server:
         reranker = load(name, server, **config)
         expected = reranker.forecast(block)
@@ -87,17 +87,7 @@ def test_the_best_ten_are_on_top_and_the_forecast_is_what_was_asked(name, config
     if expected.is_exact:
         assert expected.questions == len(server.requests)
     else:
-        assert expected.questions == pytest.approx(len(server.requests), rel=0.1)  # 2 % over many queries: below
-
-
-def test_the_questions_of_a_heap_are_foreseen_within_two_percent_over_many_queries():
-    block = [ranking(100, qid=str(number)) for number in range(40)]
-    with serving(judge) as server:
-        reranker = load("setwise-llm", server)
-        expected = reranker.forecast(block)
-        reranker.rerank_block(block)
-    assert str(expected).startswith("about ")
-    assert expected.questions == pytest.approx(len(server.requests), rel=0.02)
+        assert expected.questions == pytest.approx(len(server.requests), rel=0.15)  # 2 % over many queries: tests/llm
 
 
 def test_answers_that_contradict_are_a_tie_and_a_tie_keeps_the_order():
@@ -160,11 +150,12 @@ def test_the_prompt_of_another_method_is_refused_with_its_reranker(tmp_path):
 
 def test_fingerprints_name_what_determines_the_order():
     with serving(judge) as server:
-        for name, changes in {
+        variants: dict[str, list[dict[str, Any]]] = {
             "setwise-llm": [{"sort": "bubblesort"}, {"group": 5}, {"top": 3}, {"thought_tokens": 9}],
             "pairwise-llm": [{"sort": "allpairs"}, {"top": 3}, {"reasoning_effort": "low"}],
             "listwise-llm": [{"permutations": 3}, {"json": True}, {"window": 0}],
-        }.items():
+        }
+        for name, changes in variants.items():
             found = {load(name, server, **change).fingerprint() for change in [{}, *changes]}
             assert len(found) == 1 + len(changes)
 

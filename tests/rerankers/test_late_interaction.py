@@ -2,7 +2,13 @@
 
 import pytest
 import torch
-from hub_folders import LENGTHS, MARKS, pylate_folder  # type: ignore[import-not-found]  # beside this file
+from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file
+    LENGTHS,
+    MARKS,
+    STANFORD_MARKS,
+    pylate_folder,
+    stanford_folder,
+)
 from safetensors.torch import load_file
 from sentence_transformers import MultiVectorEncoder
 from torch.nn.functional import normalize
@@ -28,12 +34,19 @@ def pylate(tmp_path_factory, tokenizer, tiny_bert):
     return pylate_folder(tmp_path_factory.mktemp("pylate"), tokenizer, tiny_bert)
 
 
+@pytest.fixture(scope="module")
+def stanford(tmp_path_factory, tokenizer, tiny_bert):
+    return stanford_folder(tmp_path_factory.mktemp("stanford"), tokenizer, tiny_bert)
+
+
 @torch.inference_mode()
 def by_formula(folder, query):
-    """ColBERT of PyLate: a mark behind [CLS], queries filled up with [MASK], words of the skip list left out."""
+    """ColBERT: a mark behind [CLS], queries filled up with [MASK], words of the skip list left out."""
+    is_pylate = (folder / "1_Dense").exists()
+    marks, skipped_words = (MARKS, ["mat"]) if is_pylate else (STANFORD_MARKS, [])
     tokenizer, body = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    head = load_file(folder / "1_Dense" / "model.safetensors")["linear.weight"]
-    skipped = [tokenizer.convert_tokens_to_ids(word) for word in ("mat", ".", "?")]
+    head = load_file((folder / "1_Dense" if is_pylate else folder) / "model.safetensors")["linear.weight"]
+    skipped = tokenizer.convert_tokens_to_ids(skipped_words)
 
     def vectors(ids, seen):
         inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.tensor([seen])}
@@ -41,7 +54,7 @@ def by_formula(folder, query):
 
     def marked(text, side):
         ids = tokenizer(text, truncation=True, max_length=LENGTHS[side] - 1)["input_ids"]
-        return [ids[0], tokenizer.convert_tokens_to_ids(MARKS[side]), *ids[1:]]
+        return [ids[0], tokenizer.convert_tokens_to_ids(marks[side]), *ids[1:]]
 
     ids = marked(query, "query")
     fill = LENGTHS["query"] - len(ids)
@@ -53,8 +66,8 @@ def by_formula(folder, query):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
-def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate):
-    for folder in (late_interaction_folder, pylate):
+def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate, stanford):
+    for folder in (late_interaction_folder, pylate, stanford):
         model = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
         documents = model.encode_document(TEXTS)
         for query in QUERIES:
@@ -63,10 +76,11 @@ def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folde
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_pylates_format_is_scored_by_colberts_formula(query, pylate):
-    expected = list(by_formula(pylate, query))
-    assert scores(pylate, query) == pytest.approx(expected, abs=1e-4)
-    assert max(expected) - min(expected) > 1e-2
+def test_other_libraries_formats_are_scored_by_colberts_formula(query, pylate, stanford):
+    for folder in (pylate, stanford):
+        expected = list(by_formula(folder, query))
+        assert scores(folder, query) == pytest.approx(expected, abs=1e-4)
+        assert max(expected) - min(expected) > 1e-2
 
 
 def test_a_cache_changes_no_score_and_is_read_by_the_next_job(pylate, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
@@ -138,7 +139,8 @@ def test_documents_that_wait_are_counted_by_key(held):
 
 def test_keys_take_turns_though_one_floods_with_small_requests():
     reranker = SleepyPairs(RerankerConfig())
-    worker, stop, answers = Worker({"": reranker}, limit=64), threading.Event(), []
+    worker, stop = Worker({"": reranker}, limit=64), threading.Event()
+    answers: list[Any] = []
 
     def flood():
         while not stop.is_set():

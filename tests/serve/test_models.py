@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
@@ -14,7 +15,7 @@ from rrarank.serve.queue import Worker
 from rrarank.serve.scoring import Asked
 
 SLEEPER = Path(__file__).with_name("sleeper.py")
-ASKED = {"query": "q", "documents": ["a", "bb ccc", "a cat is a cat"]}
+ASKED: dict[str, Any] = {"query": "q", "documents": ["a", "bb ccc", "a cat is a cat"]}
 TABLES = """
 [words]
 reranker = "sleepy-pairs"
@@ -63,7 +64,8 @@ def test_each_model_has_its_own_calibration(server):
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/score"])
 def test_an_unknown_model_is_refused_with_the_names_there_are(server, path):
-    shapes = {"/rerank": {"query": "q", "texts": ["a"]}, "score": {"text_1": "a", "text_2": "b"}}
+    shapes: dict[str, dict[str, Any]] = {"/rerank": {"query": "q", "texts": ["a"]}}
+    shapes["score"] = {"text_1": "a", "text_2": "b"}
     body = shapes.get(path) or (shapes["score"] if path.endswith("score") else ASKED)
     reply = server.post(body | {"model": "letters"}, path)
     said = "model: no 'letters'; did you mean 'letters v2'? (known: 'words', 'letters v2', 'calibrated')"

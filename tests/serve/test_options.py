@@ -5,7 +5,7 @@ import math
 import pytest
 from fastapi.testclient import TestClient
 
-from rrarank.data.calibration import Platt
+from rrarank.data.calibration import Platt, sigmoid
 from rrarank.engine.batches import Batch
 from rrarank.engine.reranker import Pointwise
 from rrarank.serve.app import create_app
@@ -197,3 +197,18 @@ def test_an_option_that_cannot_be_followed_is_refused_in_one_line(plain, options
     assert reply.status_code == 422
     assert reply.json()["message"].startswith(said)
     assert "\n" not in reply.json()["message"]
+
+
+def test_relevance_score_may_be_the_sigmoid_of_a_calibrated_models_scores(calibrated, plain):
+    body = {"query": "q", "documents": TEXTS}
+    usual, asked = (
+        calibrated.post("/v1/rerank", json=body | more).json() for more in ({}, {"relevance_score": "sigmoid"})
+    )
+    assert [usual["meta"]["relevance_score"], asked["meta"]["relevance_score"]] == ["calibrated", "sigmoid"]
+    lengths = [4, 3, 2, 1]
+    assert [one["relevance_score"] for one in asked["results"]] == pytest.approx([sigmoid(one) for one in lengths])
+    assert [one["relevance_score"] for one in usual["results"]] == pytest.approx([Platt(2, -5)(one) for one in lengths])
+    floor = body | {"relevance_score": "sigmoid", "min_relevance": 0.5}
+    assert len(calibrated.post("/v1/rerank", json=floor).json()["results"]) == 2  # by probability all the same
+    refused = plain.post("/v1/rerank", json=body | {"relevance_score": "calibrated"})
+    assert (refused.status_code, refused.json()["message"][:16]) == (422, "relevance_score:")

@@ -3,8 +3,10 @@
 PAGE_SCREENSHOT=docs/serve.png also keeps what the browser shows.
 """
 
+import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,7 @@ def page(server):
         page.goto(server.url)
         page.wait_for_function("!document.querySelector('#sources').hidden")
         page.complaints = complaints
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         yield page
         browser.close()
     assert all(url.startswith((server.url, "data:")) for url in asked)
@@ -115,3 +118,126 @@ def test_a_text_is_shown_as_text(page):
     page.wait_for_selector("#after li")
     assert page.locator("#after img, #after b").count() == 0
     assert page.title() == "rrarank: try the reranker"
+
+
+# -- share ------------------------------------------------------------------------------------------------------------
+
+
+def copied(page, button):
+    page.click(button)
+    page.locator("#copied", has_text="copied").wait_for()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def run(command):
+    return json.loads(subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True).stdout)
+
+
+def test_what_is_copied_as_curl_is_a_command_with_the_same_answer(server, page):
+    passages = ['it\'s "tea" for $USER, `id` and \\ more', "coffee"]
+    page.fill("#query", "what's tea?")
+    page.fill("#passages", "\n".join(passages))
+    found = run(copied(page, "#curl"))["results"]
+    wanted = server.post({"query": "what's tea?", "documents": passages}).json()["results"]
+    assert found == wanted
+    page.check("[name=source][value=index]")
+    page.fill("#query", QUERY)
+    page.fill("#hits", "5")
+    candidates = run(copied(page, "#curl"))["candidates"]
+    assert len(candidates) == 5
+    assert [one["rank"] for one in candidates] == [1, 2, 3, 4, 5]
+
+
+def test_a_link_holds_the_query_and_the_options_and_no_texts(server, page):
+    page.fill("#query", "tea & milk #1?")
+    page.fill("#passages", "a secret passage\nanother one")
+    page.click("#go")
+    page.wait_for_selector("#after li")
+    link = copied(page, "#link")
+    assert page.url == link
+    assert "secret" not in link
+    assert link.startswith(f"{server.url}/#")  # what follows # is told to no server
+    page.check("[name=source][value=index]")
+    page.fill("#hits", "7")
+    of_index = copied(page, "#link")
+    page.goto("about:blank")
+    page.goto(link)
+    page.wait_for_selector("#sources")
+    assert page.input_value("#query") == "tea & milk #1?"
+    assert page.input_value("#passages") == ""
+    assert not page.locator("#orders").is_visible()
+    page.goto("about:blank")
+    page.goto(of_index)  # an index is searched at once
+    page.wait_for_selector("#after li")
+    assert page.input_value("#hits") == "7"
+    assert page.complaints == []
+
+
+# -- read -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_words_of_the_query_are_marked_and_common_ones_are_not(page):
+    page.fill("#query", "how long do Eggs boil")
+    page.fill("#passages", "Boil an egg for long, how long?\n卵 <mark>x</mark>")
+    page.click("#go")
+    page.wait_for_selector("#before li")
+    assert page.locator("#before mark").all_inner_texts() == ["Boil", "egg", "long", "long"]
+    page.fill("#query", "卵を茹でる")
+    page.keyboard.press("Enter")
+    page.locator("#before mark", has_text="卵").wait_for()
+    assert page.complaints == []
+
+
+def test_a_keyboard_is_enough(page):
+    def focused(what):
+        return page.evaluate(f"document.activeElement.{what}")
+
+    page.keyboard.press("/")
+    assert focused("id") == "query"
+    page.keyboard.type("boil eggs / fry eggs")
+    page.locator("#passages").focus()
+    page.keyboard.type("Tea is hot.\nBoil an egg for ten minutes.\nA hen lays eggs.")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#after li")
+    page.locator("#after li").first.focus()
+    page.keyboard.press("ArrowDown")
+    place = focused("dataset.place")
+    assert page.locator("#after li").nth(1).get_attribute("data-place") == place
+    page.keyboard.press("ArrowLeft")
+    assert (focused("parentElement.id"), focused("dataset.place")) == ("before", place)
+    assert page.locator("li.twin").count() == 2
+    page.keyboard.press("ArrowRight")
+    assert (focused("parentElement.id"), focused("dataset.place")) == ("after", place)
+    page.keyboard.press("/")
+    assert focused("id") == "query"
+    assert page.complaints == []
+
+
+def test_dark_and_light_follow_the_system_until_chosen_and_the_choice_is_kept(page):
+    def paper():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page.emulate_media(color_scheme="dark")
+    dark = paper()
+    page.emulate_media(color_scheme="light")
+    light = paper()
+    assert dark != light
+    page.click("#theme")
+    assert paper() == dark
+    page.reload()
+    assert paper() == dark
+    page.click("#theme")
+    assert paper() == light
+
+
+def test_a_phone_needs_no_scrolling_sideways(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.click("#example")
+    page.wait_for_selector("#after li")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_api_opens_the_docs(server, page):
+    page.click("nav >> text=API")
+    page.get_by_text("/v1/rerank", exact=False).first.wait_for()
+    assert page.url == f"{server.url}/docs"

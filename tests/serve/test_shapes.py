@@ -1,17 +1,20 @@
 """Each client's shape of request and reply, against the scores of `rerank_run`; Cohere's real client among them."""
 
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 import rrarank
+from benchmarks.serving.calls import CALLS, ELASTICSEARCH, KEY, OPENSEARCH
 from rrarank.data.types import Hit, Run
 
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 QUERY = "what is a cat"
 TEXTS = ["the dog sat", "a cat is a cat", "tea and bread", "the cat sat", "the dog sat"]
-KEY = "a-key-of-these-tests"
 HEADERS = {"authorization": f"Bearer {KEY}"}
 
 
@@ -77,6 +80,44 @@ def test_tei_refuses_what_it_would_ignore(server, body, said):
     reply = server.post(body, "/rerank", headers=HEADERS)
     assert reply.status_code == 422
     assert reply.json()["message"].startswith(said)
+
+
+def test_tei_returns_as_many_as_its_connectors_ask_for(server, scores):
+    ranks = server.post({"query": QUERY, "texts": TEXTS, "top_n": 2}, "/rerank", headers=HEADERS).json()
+    assert [one["index"] for one in ranks] == best_first(scores(QUERY, TEXTS))[:2]
+    assert len(server.post({"query": QUERY, "texts": TEXTS, "top_n": 9}, "/rerank", headers=HEADERS).json()) == 5
+
+
+def test_documents_sent_to_the_path_of_tei_are_answered_as_by_v1(server):
+    body = {"query": QUERY, "documents": [*TEXTS[:4], {"text": TEXTS[4]}], "top_n": 3, "return_documents": True}
+    there, here = (server.post(body, path, headers=HEADERS).json() for path in ("/v1/rerank", "/rerank"))
+    assert len(here["results"]) == 3
+    assert here | {"id": ""} == there | {"id": ""}
+    refused = server.post({"query": QUERY, "documents": [1]}, "/rerank", headers=HEADERS)
+    assert refused.json()["message"].startswith("documents.0.str: input should be a valid string")
+
+
+# -- requests as other clients' documentation has them ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, (package, _) in CALLS.items() if not package])
+def test_a_request_as_documented_gets_the_same_order_and_scores(server, scores, name):
+    expected = scores(QUERY, TEXTS)
+    _, ask = CALLS[name]
+    found = ask(server.url, QUERY, TEXTS)
+    assert [place for place, _ in found] == best_first(expected)
+    assert [score for _, score in found] == pytest.approx([sigmoid(expected[place]) for place, _ in found], abs=1e-6)
+
+
+def blocks(page):
+    return [json.loads(one) for one in re.findall(r"```json\n(.*?)```", (GUIDES / page).read_text(), re.DOTALL)]
+
+
+def test_the_guides_show_the_requests_that_are_tested():
+    assert blocks("opensearch.md")[0]["actions"][0]["request_body"] == OPENSEARCH
+    assert blocks("elasticsearch.md")[0]["service_settings"]["request"] == ELASTICSEARCH
+    [sql] = re.findall(r'SEARCH = """.*?"""', (GUIDES / "postgresql.md").read_text(), re.DOTALL)
+    assert sql in (GUIDES.parents[1] / "examples" / "postgresql_rerank.py").read_text()
 
 
 # -- vLLM -------------------------------------------------------------------------------------------------------------

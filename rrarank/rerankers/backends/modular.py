@@ -16,14 +16,14 @@ from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.base import CrossEncoderConfig, device_of
 from rrarank.rerankers.backends.steady import SteadyBatches
 from rrarank.rerankers.backends.torch import PROBES, TORCH_DTYPES, load_checkpoint, load_whole
-from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.rerankers.checkpoints import Checkpoint, label_names
 
 
 class CrossEncoder(_CrossEncoder):  # type: ignore[misc]  # sentence-transformers is untyped
     """Older folders do not name the kind of their model; then sentence-transformers would add a new head."""
 
     def _get_model_type(self, *given: Any, **named: Any) -> str:
-        return self.model_type
+        return "CrossEncoder"
 
 
 class ModularBackend:
@@ -43,6 +43,7 @@ class ModularBackend:
         )
         transformer = self._model[0]
         transformer.model = _load(checkpoint, transformer, config.allow_pickle).to(device)
+        self.labels = _labels(checkpoint, self._model.num_labels)
         self._model.eval()
         self._model.max_seq_length = longest
         self._prompt = config.instruction or self._model.prompts.get(self._model.default_prompt_name)
@@ -76,6 +77,13 @@ class ModularBackend:
     def _run(self, inputs: Mapping[str, Tensor]) -> Tensor:
         scores: Tensor = self._model({**self._others, **inputs})["scores"]
         return scores.reshape(len(scores), -1)  # (rows, labels)
+
+
+def _labels(checkpoint: Checkpoint, count: int) -> list[str]:
+    """The names of the labels. A head of modules has its own number, whatever the configuration of its encoder says."""
+    if checkpoint.config.num_labels != count:
+        checkpoint.config.num_labels = count
+    return label_names(checkpoint.config, checkpoint.name)
 
 
 def _load(checkpoint: Checkpoint, transformer: Any, allow_pickle: bool) -> Any:
