@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from online_log import make_log
+
 from rrarank.data.ubi_files import write_log
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.online.job import OnlineJob, analyse_experiment
