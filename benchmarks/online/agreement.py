@@ -2,7 +2,7 @@
 
     python -m benchmarks online agreement --set clicks.jsonl --log users --qrels QRELS --runs RUN [RUN ...]
 
-Of the pairs of a query's documents that the set knows and whose grades differ, the share that has the better one in front:
+Of the pairs of documents that the set knows and whose grades differ, the share that has the better one in front:
 in the set, by raw clicks, and in each run.
 """
 
