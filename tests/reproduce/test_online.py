@@ -2,9 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+<<<<<<< HEAD
 from online_log import make_log
+=======
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
+>>>>>>> main
 
 from rrarank.data.ubi_files import write_log
 from rrarank.errors import MissingResource, RrarankError
@@ -44,6 +49,10 @@ def made(online=""):
     return reproduce_table(ReproduceJob("table.yaml", online=online))
 
 
+def _online(table) -> Any:
+    return as_json(table)["online"]
+
+
 def test_the_papers_lifts_stand_beside_simulated_ones_that_say_so(online):
     table = made(online)
     text = as_markdown(table)
@@ -51,7 +60,7 @@ def test_the_papers_lifts_stand_beside_simulated_ones_that_say_so(online):
     assert "SIMULATED users, who click by the judgments, not people" in text
     assert "+5.63%" in text
     assert "+7.97%" in text
-    lifts = as_json(table)["online"]["lifts"]
+    lifts = _online(table)["lifts"]
     assert f"{lifts['ctr']['relative']:+.2%}" in text
     assert "Online test." in as_latex(table)
 
@@ -61,7 +70,7 @@ def test_without_a_file_nothing_is_claimed(online):
     text = as_markdown(table)
     assert "## Online test\n\nNot reached: not given: --online; write it by rrarank.online" in text
     assert "5.63" not in text
-    assert "lifts" not in as_json(table)["online"]
+    assert "lifts" not in _online(table)
     assert "Online test." not in as_latex(table)
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from online_log import make_log
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
 
 from rrarank.data.distillation_set import read_set, teacher_name
 from rrarank.data.ubi_files import write_log
