@@ -5,11 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-<<<<<<< HEAD
-from online_log import make_log
-=======
 from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
->>>>>>> main
 
 from rrarank.data.ubi_files import write_log
 from rrarank.errors import MissingResource, RrarankError
