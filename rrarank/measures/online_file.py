@@ -76,4 +76,5 @@ def _content(path: str | Path) -> dict[str, Any]:  # JSON values
 def _lift(values: Mapping[str, Any]) -> Lift:
     """JSON has no NaN."""
     found: dict[str, Any] = {one.name: values[one.name] for one in fields(Lift)}
-    return Lift(**{name: math.nan if value is None else value for name, value in found.items()})
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in found.items()}
+    return Lift(**known)
