@@ -18,7 +18,9 @@ def make_log(
         decay: a place k is looked at with probability 1 / k**decay.
     """
     rng = np.random.default_rng(seed)
-    names, logged, events = list(arms), [], []
+    names = list(arms)
+    logged: list[LoggedQuery] = []
+    events = []
     for user in range(users):
         arm = names[rng.integers(len(names))]
         for _ in range(1 + rng.poisson(queries - 1)):

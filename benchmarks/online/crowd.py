@@ -141,7 +141,7 @@ def parser(description: str, repetitions: int = 1000) -> argparse.ArgumentParser
 
 def load(flags: argparse.Namespace, places: int = PLACES) -> tuple[World, dict[str, Run], Qrels, list[str]]:
     """The world of the flags, with the runs, judgments and queries that it is made of."""
-    qrels = read_qrels(flags.data / "qrels.txt")
+    qrels = read_qrels(getattr(flags, "qrels", "") or flags.data / "qrels.txt")
     runs = {}
     for name in flags.runs:
         path = Path(name) if Path(name).suffix else flags.data / "runs" / f"{name}.trec"

@@ -62,7 +62,7 @@ def cohere_v1_objects(url: str, query: str, texts: Sequence[str]) -> Found:
         return_documents=True,
         top_n=len(texts) + 5,
     )
-    assert all(one.document.text == texts[one.index] for one in reply.results)
+    assert all(one.document and one.document.text == texts[one.index] for one in reply.results)
     return [(one.index, one.relevance_score) for one in reply.results]
 
 
@@ -253,7 +253,9 @@ def vespa(url: str, query: str, texts: Sequence[str]) -> Found:
     re-ranks it."""
     hits = [{"id": f"id:docs:doc::{place}", "relevance": 1 / (1 + place)} for place in range(len(texts))]
     hits = [hit | {"source": "docs", "fields": {"body": text}} for hit, text in zip(hits, texts, strict=True)]
-    found = {"root": {"id": "toplevel", "relevance": 1.0, "fields": {"totalCount": len(texts)}, "children": hits}}
+    found: dict[str, Any] = {
+        "root": {"id": "toplevel", "relevance": 1.0, "fields": {"totalCount": len(texts)}, "children": hits}
+    }
     documents = [hit["fields"] for hit in found["root"]["children"]]
     reply = post(f"{url}/v1/rerank", {"query": query, "documents": documents, "rank_fields": ["body"]})
     return [(one["index"], one["relevance_score"]) for one in reply["results"]]

@@ -142,7 +142,7 @@ def python_with(client: Client, folder: Path) -> str:
             [own] = (folder / "lib").glob("python*/site-packages")
             (own / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pins = ["-c", ROOT / "constraints.txt"] if client.pinned else []
-    command = [python, "-m", "pip", "install", "-q", *pins, *client.packages]
+    command = [str(one) for one in (python, "-m", "pip", "install", "-q", *pins, *client.packages)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         print(f"{folder.name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """An online experiment from end to end: a real server, simulated users, its log, the analysis, and nDCG's verdict.
 
-    python -m benchmarks serving online [--data DIR] [--design team-draft] [--users 200] [--output F.json] [--log DIR]
+    python -m benchmarks serving online [--data DIR] [--design team-draft] [--users 60] [--output F.json] [--log DIR]
 
 Starts `python -m rrarank.serve` with an experiment of BM25 and the model that ships. Users ask over HTTP and click by
 the judgments. Midway the server is killed by SIGKILL and started again on the same log. Then `rrarank.online` reads the
@@ -47,9 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="An online experiment from end to end.")
     parser.add_argument("--data", type=Path, help="folder with topics, corpus, qrels and runs (default: the sample)")
     parser.add_argument("--design", choices=["ab", "team-draft"], default="team-draft")
-    parser.add_argument("--users", type=positive, default=200)
+    parser.add_argument("--users", type=positive, default=60)
     parser.add_argument("--queries", type=float, default=3.0, help="mean of a user's")
-    parser.add_argument("--kind", choices=list(USERS), default="position-based", help="of users")
+    parser.add_argument("--kind", choices=list(USERS), default="navigational", help="of users")
     parser.add_argument("--depth", type=positive, default=20, help="candidates of a query")
     parser.add_argument("--at-once", type=positive, default=4, help="users")
     parser.add_argument("--no-kill", action="store_true", help="let the server live")
@@ -70,7 +70,7 @@ def main() -> None:
 class Job:
     log: Path
     design: str = "team-draft"
-    kind: str = "position-based"
+    kind: str = "navigational"
     crowd: Crowd = field(default_factory=Crowd)
     at_once: int = 4
     kill: bool = True
@@ -121,7 +121,7 @@ def asked_by_users(job: Job, rankings: Sequence[Ranking], qrels: Qrels, folder: 
     seen, port, flags = Driven(), free_port(), server_flags(job, folder)
     half = job.crowd.users * job.crowd.queries / 2
     with ThreadPoolExecutor(1) as pool, serving(port, flags) as first:
-        endpoint = Endpoint(f"http://127.0.0.1:{port}", patience_s=120)
+        endpoint = Endpoint(f"http://127.0.0.1:{port}", patience_s=600, timeout_s=600)
         users = pool.submit(drive, endpoint, rankings, qrels, user_model(job.kind), job.crowd, job.at_once, seen)
         while job.kill and not users.done() and len(seen.impressions) < half:
             time.sleep(0.05)
@@ -137,11 +137,17 @@ def asked_by_users(job: Job, rankings: Sequence[Ranking], qrels: Qrels, folder: 
 def server_flags(job: Job, folder: Path) -> list[str]:
     """With the files that they name."""
     rankers = {"bm25": {"model": "first-stage"}, "student": {"model": "student"}}
-    experiment = {"name": NAME, "design": job.design, "rankers": rankers, "timeout_ms": 20_000}
+    experiment = {
+        "name": NAME,
+        "design": job.design,
+        "rankers": rankers,
+        "timeout_ms": 300_000,
+    }  # a slow machine is no result
     Path(folder, "experiment.yaml").write_text(json.dumps(experiment))
     Path(folder, "models.toml").write_text('[student]\nreranker = "rra-bert"\n')
     files = {"models": folder / "models.toml", "experiment": folder / "experiment.yaml", "log": job.log}
-    return [part for name, path in files.items() for part in (f"--{name}", str(path))] + ["--threads", "1"]
+    named = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    return [*named, "--threads", "1", "--timeout", "600"]
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from statistics import median
 
@@ -39,6 +40,8 @@ def main() -> None:
     ]
     show(rows, {"MiB": ",.0f"})
     conclude(flags.output, machine(flags.threads) | {"rounds": flags.rounds}, rows=rows)
+    if any(one["torch loaded"] for one in rows if "export" in str(one["server"])):
+        sys.exit(f"{flags.export}: torch was loaded, since another version made this export; export the model again")
 
 
 def first_answer(command: list[str], threads: int) -> dict[str, float]:

@@ -81,8 +81,8 @@ def check_reranker_flags(flags: argparse.Namespace) -> None:
 
 def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
     """The flags of `add_reranker` and `add_calibration` as settings for `registry.load_reranker`."""
-    names = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
-    names += ("instruction", "query_prompt", "document_prompt")
+    plain = ("model", "device", "threads", "batch_size", "max_length", "backend", "precision", "allow_pickle")
+    names = (*plain, "instruction", "query_prompt", "document_prompt")
     given = {name: getattr(flags, name) for name in names}
     if calibration := getattr(flags, "calibration", ""):
         given["calibration"] = calibration

@@ -75,4 +75,6 @@ def _content(path: str | Path) -> dict[str, Any]:  # JSON values
 
 def _lift(values: Mapping[str, Any]) -> Lift:
     """JSON has no NaN."""
-    return Lift(**{one.name: math.nan if values[one.name] is None else values[one.name] for one in fields(Lift)})
+    found: dict[str, Any] = {one.name: values[one.name] for one in fields(Lift)}
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in found.items()}
+    return Lift(**known)

@@ -91,17 +91,21 @@ class Layerwise:
     head: Tensor
 
 
+_SAME = (  # settings that have one name in both
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "hidden_act", "attention_bias",
+    "bos_token_id", "eos_token_id", "pad_token_id", "initializer_range",
+)  # fmt: skip
+
+
 def _granite(found: Mapping[str, Any], name: str) -> Any:
     """MiniCPM's factors are Granite's; see its paper (Hu et al., 2024), section 4."""
     from transformers import GraniteConfig
 
     if found.get("head_type") != "simple" or found.get("rope_scaling"):
         raise own_code(name)
-    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    same += ("num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "hidden_act", "attention_bias")
-    same += ("bos_token_id", "eos_token_id", "pad_token_id", "initializer_range")
     config = GraniteConfig(
-        **{key: found[key] for key in same if key in found},
+        **{key: found[key] for key in _SAME if key in found},
         embedding_multiplier=found["scale_emb"],
         residual_multiplier=found["scale_depth"] / math.sqrt(found["num_hidden_layers"]),
         attention_multiplier=(found["hidden_size"] // found["num_attention_heads"]) ** -0.5,

@@ -84,7 +84,7 @@ class DocumentCache:
         from safetensors import SafetensorError, safe_open
 
         try:
-            segment = safe_open(path, "np")  # mapped for as long as the cache is used
+            segment: Any = safe_open(path, "np")  # mapped for as long as the cache is used
             digests, ends = segment.get_tensor(_DIGESTS), segment.get_tensor(_ENDS)
         except (SafetensorError, OSError) as error:
             raise RrarankError(

@@ -6,6 +6,7 @@ import pytest
 
 from rrarank.errors import RrarankError
 from rrarank.llm.listwise import parse_answer
+from rrarank.llm.pair_prompts import SLOTS, load_pair_prompt, pair_messages
 from rrarank.llm.prompts import Prompt, cut, estimate_tokens, fit, load_prompt, messages, neutralise
 from rrarank.storage.yaml_settings import shipped
 
@@ -274,3 +275,54 @@ def test_cut_at_words_where_a_script_has_them_else_at_characters(text, limit, ke
 )
 def test_the_estimate_without_a_tokenizer(text, tokens):
     assert estimate_tokens(text) == tokens
+
+
+# -- rank_llm's further keys -------------------------------------------------------------------------------------------
+
+
+def test_scores_and_names_of_all_passages_are_filled_in(write):
+    text = "method: singleturn_listwise\nbody: 'P{rank} {candidate} ({score})'\nsuffix: '{query} {psg_ids}'\n"
+    prompt = load_prompt(write(text))
+    assert prompt.shows_scores
+    [asked] = messages(prompt, "tea", ["a", "b"], [1.5, 0.25])
+    assert asked["content"] == "P1 a (1.500)\nP2 b (0.250)\ntea [PASSAGE1, PASSAGE2]"
+
+
+def test_a_file_that_extracts_letters_names_passages_by_letters(write):
+    text = "method: singleturn_listwise\nbody: '[{rank}] {candidate}'\nsuffix: '{query}'\n"
+    prompt = load_prompt(write(text + 'output_extraction_regex: r"\\[([A-Z])\\]"\n'))
+    [asked] = messages(prompt, "tea", ["see [B]", "b"])
+    assert asked["content"] == "[A] see (B)\n[B] b\ntea"
+    assert prompt.sha256 != load_prompt(write(text)).sha256
+    with pytest.raises(RrarankError, match="27 passages in a prompt that names them A to Z"):
+        fit(prompt, "tea", ["a"] * 27, budget=10_000, longest=10)
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "asked", "labels"),
+    [
+        ("body: 'Q {query} D {doc_content}'", "pointwise", [("user", "Q tea D one")], None),
+        (
+            "message_roles: reranker\ninstruction: Find.\nbody: ''",
+            "pointwise",
+            [("system", "Find."), ("query", "tea"), ("document", "one")],
+            None,
+        ),
+        (
+            "body: '{query} Document0: {doc1} Document1: {doc2}'",
+            "pairwise",
+            [("user", "tea Document0: one Document1: two")],
+            ("Document0", "Document1"),
+        ),
+    ],
+)
+def test_point_wise_and_pair_wise_files_are_read(text, method, asked, labels, write):
+    prompt = load_pair_prompt(write(f"method: {method}\n{text}\n"), method)
+    found = pair_messages(prompt, "tea", ["one", "two"][: len(SLOTS[method])])
+    assert [(one["role"], one["content"]) for one in found] == asked
+    assert labels in (None, prompt.labels)
+
+
+def test_a_pair_prompt_without_its_passages_is_refused(write):
+    with pytest.raises(RrarankError, match="the body contains '{query}', expected '{doc1}', '{doc2}', '{query}'"):
+        load_pair_prompt(write("method: pairwise\nbody: '{query}'\n"), "pairwise")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from online_log import make_log
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
 
 from rrarank.data.impressions import impressions
 from rrarank.data.types import Hit, Run

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from online_log import make_log
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
 
 from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click

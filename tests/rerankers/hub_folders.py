@@ -79,7 +79,8 @@ def causal_folder(folder: Path, kind: Any, tokenizer: PreTrainedTokenizerFast, *
     config = kind.config_class(
         **SIZES | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | settings
     )
-    spread(kind(config)).save_pretrained(folder)
+    model: Any = spread(kind(config))
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ def test_a_module_without_its_weights_is_refused(tmp_path):
 # -- …ForSequenceClassification ---------------------------------------------------------------------------------------
 
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, dict[str, Any]] = {
     "modernbert": {"local_attention": 8},
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0},
     "xlm-roberta": {"type_vocab_size": 1},

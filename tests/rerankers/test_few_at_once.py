@@ -150,11 +150,12 @@ def test_the_prompt_of_another_method_is_refused_with_its_reranker(tmp_path):
 
 def test_fingerprints_name_what_determines_the_order():
     with serving(judge) as server:
-        for name, changes in {
+        variants: dict[str, list[dict[str, Any]]] = {
             "setwise-llm": [{"sort": "bubblesort"}, {"group": 5}, {"top": 3}, {"thought_tokens": 9}],
             "pairwise-llm": [{"sort": "allpairs"}, {"top": 3}, {"reasoning_effort": "low"}],
             "listwise-llm": [{"permutations": 3}, {"json": True}, {"window": 0}],
-        }.items():
+        }
+        for name, changes in variants.items():
             found = {load(name, server, **change).fingerprint() for change in [{}, *changes]}
             assert len(found) == 1 + len(changes)
 

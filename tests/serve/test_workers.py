@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ def wait_for(holds, seconds=120.0):
 
 
 def workers_of(server):
-    children = psutil.Process(server.process.pid).children()
+    children = [one for one in psutil.Process(server.process.pid).children() if runs(one.pid)]
     return [one.pid for one in children if "resource_tracker" not in " ".join(one.cmdline())]
 
 
@@ -38,22 +39,19 @@ def ask(server, **more):
         return client.post("/v1/rerank", json=ASKED | more)
 
 
-def test_workers_give_equal_answers_count_together_and_replace_one_that_is_killed(tmp_path, steady_folder):
-    flags = ("--reranker", "cross-encoder", "--model", steady_folder, "--workers", "2", "--device", "cpu")
-    with serving(tmp_path, *flags) as server:
+def test_workers_count_together_and_replace_one_that_is_killed(tmp_path):
+    with serving(tmp_path, "--workers", "2", "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
         first, second = workers_of(server)
         answers = {str(ask(server).json()["results"]) for _ in range(6)}
-        os.kill(first, signal.SIGSTOP)  # the other one accepts what comes
-        answers.add(str(ask(server).json()["results"]))
         os.kill(first, signal.SIGKILL)
         answers.add(str(ask(server).json()["results"]))
         assert len(answers) == 1
         wait_for(lambda: f"worker {first} died (SIGKILL); worker " in server.log.read_text())
-        assert server.metric("rrarank_pairs_total") == 8 * len(ASKED["documents"])
+        assert server.metric("rrarank_pairs_total") == 7 * len(ASKED["documents"])
         assert {*workers_of(server)} > {second}
         assert server.stop() == 0
     log = server.log.read_text()
-    assert log.count('"route": "/v1/rerank", "status": 200') == 8
+    assert log.count('"route": "/v1/rerank", "status": 200') == 7
     assert log.count("every accepted request is answered") == 1
 
 
@@ -85,14 +83,26 @@ def test_workers_share_the_processors_unless_threads_are_given(monkeypatch, give
 
 
 @pytest.mark.slow
+def test_workers_give_equal_answers_to_the_last_bit(tmp_path):
+    with serving(tmp_path, "--workers", "2", "--device", "cpu", "--threads", "1") as server:
+        first, second = workers_of(server)
+        answers = set()
+        for other in (first, second):
+            os.kill(other, signal.SIGSTOP)  # the other one accepts what comes
+            answers.add(str(ask(server).json()["results"]))
+            os.kill(other, signal.SIGCONT)
+        assert len(answers) == 1
+
+
+@pytest.mark.slow
 def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
     """Only clients whose connection that worker had accepted see an error; a second try succeeds."""
     with serving(tmp_path, "--workers", "3", "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
         outcomes: Counter[Any] = Counter()
-        end = time.monotonic() + 40
+        stop = threading.Event()
 
         def client():
-            while time.monotonic() < end:
+            while not stop.is_set():
                 try:
                     outcomes[ask(server).status_code] += 1
                 except httpx.TransportError:
@@ -101,17 +111,22 @@ def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
 
         with ThreadPoolExecutor(12) as pool:
             clients = [pool.submit(client) for _ in range(12)]
-            for _ in range(3):
-                time.sleep(8)
-                before = outcomes.copy()
-                os.kill(workers_of(server)[0], signal.SIGKILL)
-                wait_for(lambda: outcomes[200] > before[200] + 20)  # noqa: B023
+            try:
+                for dead in range(1, 4):
+                    before = outcomes[200]
+                    wait_for(lambda: outcomes[200] > before + 20)  # noqa: B023
+                    os.kill(workers_of(server)[0], signal.SIGKILL)
+                    wait_for(lambda: server.log.read_text().count("takes its place") >= dead)  # noqa: B023
+            finally:
+                stop.set()
             for one in clients:
                 one.result()
         assert set(outcomes) <= {200, "lost"}
         assert outcomes["lost"] <= 3 * 12  # at most what was in flight in the workers that died
-        assert outcomes[200] > 100
-        wait_for(lambda: server.log.read_text().count("takes its place") == 3)
         left = workers_of(server)
         server.process.kill()  # and workers without their parent end too
-        wait_for(lambda: not any(psutil.pid_exists(pid) for pid in left))
+        wait_for(lambda: not any(runs(pid) for pid in left))
+
+
+def runs(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from online_log import make_log
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
 
 from rrarank.data.distillation_set import read_set, teacher_name
 from rrarank.data.ubi_files import write_log
@@ -60,4 +60,4 @@ def test_the_sidecar_says_who_taught_it():
 
 def test_texts_are_needed(capsys):
     assert main(["from-clicks", "log", "--output", "set.jsonl"]) == 2
-    assert "has a text and clicks on documents with text" in capsys.readouterr().err
+    assert "has a text, clicks, and texts of documents" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import pytest
 
 from rrarank.rerank.__main__ import main
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 WAYS = {
     "listwise-llm": ["window=4", "step=2"],
@@ -17,6 +18,21 @@ WAYS = {
 }
 
 
+def two_queries():
+    """Flags for the first two queries of the sample, and their queries and texts."""
+    lines = (ROOT / "runs" / "bm25.trec").read_text().splitlines(True)
+    Path("two.trec").write_text("".join(line for line in lines if line.split()[0] in ("1", "2")))
+    sample = ROOT / "prebuilt" / "sample"
+    return [
+        "--run",
+        "two.trec",
+        "--topics",
+        str(sample / "topics.tsv"),
+        "--collection",
+        str(sample / "collection.jsonl"),
+    ]
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_questions_are_foreseen_exactly_and_prompt_tokens_within_two_percent(
     name, endpoint, tmp_path, monkeypatch, capsys
@@ -24,7 +40,7 @@ def test_questions_are_foreseen_exactly_and_prompt_tokens_within_two_percent(
     monkeypatch.chdir(tmp_path)
     model, url = endpoint
     options = [f"base_url={url}", f"tokenizer={model}", "max_tokens=8", "in_flight=1", "timeout_s=600", "total_s=1200"]
-    job = ["--run", "bm25.trec", "--depth", "6", "--shard", "1/10", "--reranker", name, "--model", model]
+    job = [*two_queries(), "--depth", "6", "--reranker", name, "--model", model]
     job += ["--max-length", "60", *(part for option in [*options, *WAYS[name]] for part in ("--option", option))]
     assert main([*job, "--output", "o.trec", "--dry-run"]) == 0
     plan = capsys.readouterr().err

@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,9 @@ def python(tmp_path_factory):
 def database():
     """A cluster in a folder of its own that is asked through a socket only; PostgreSQL does not run as root."""
     user = pwd.getpwnam("postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name)
-    as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    as_user: dict[str, Any] = (
+        {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    )
     folder = Path(tempfile.mkdtemp(prefix="rrarank-postgresql-"))
     os.chown(folder, user.pw_uid, user.pw_gid)
     folder.chmod(0o755)

@@ -6,17 +6,19 @@ import pytest
 from rrarank import RrarankError
 from rrarank.storage.document_cache import DocumentCache
 
+ASKED: list[list[str]] = []
+
 
 def encode(texts):
     """As many rows as the text has letters; `asked` lists the calls."""
-    encode.asked.append(list(texts))
+    ASKED.append(list(texts))
     return [{"rows": np.full((len(text), 2), len(text), np.float32), "ids": np.arange(len(text))} for text in texts]
 
 
 @pytest.fixture(autouse=True)
 def asked():
-    encode.asked = []
-    return encode.asked
+    ASKED.clear()
+    return ASKED
 
 
 def lengths(entries):

@@ -23,7 +23,7 @@ class CrossEncoder(_CrossEncoder):  # type: ignore[misc]  # sentence-transformer
     """Older folders do not name the kind of their model; then sentence-transformers would add a new head."""
 
     def _get_model_type(self, *given: Any, **named: Any) -> str:
-        return self.model_type
+        return "CrossEncoder"
 
 
 class ModularBackend:
