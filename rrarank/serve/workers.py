@@ -30,7 +30,7 @@ from rrarank.serve.config import ServeConfig
 from rrarank.serve.server import prepare_process, quieten, uvicorn_config
 from rrarank.serve.watch import MULTIPROCESS
 
-HUNG_S = 30.0  # a worker that does not answer its parent for so long is killed
+HUNG_S = 60.0  # a worker that does not answer its parent for so long, also while it starts, is killed
 
 
 def serve_by_workers(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ def wait_for(holds, seconds=120.0):
 
 
 def workers_of(server):
-    children = psutil.Process(server.process.pid).children()
+    children = [one for one in psutil.Process(server.process.pid).children() if runs(one.pid)]
     return [one.pid for one in children if "resource_tracker" not in " ".join(one.cmdline())]
 
 
@@ -98,10 +99,10 @@ def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
     """Only clients whose connection that worker had accepted see an error; a second try succeeds."""
     with serving(tmp_path, "--workers", "3", "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
         outcomes: Counter[Any] = Counter()
-        end = time.monotonic() + 40
+        stop = threading.Event()
 
         def client():
-            while time.monotonic() < end:
+            while not stop.is_set():
                 try:
                     outcomes[ask(server).status_code] += 1
                 except httpx.TransportError:
@@ -110,17 +111,22 @@ def test_a_worker_killed_under_load_loses_no_request_of_another(tmp_path):
 
         with ThreadPoolExecutor(12) as pool:
             clients = [pool.submit(client) for _ in range(12)]
-            for _ in range(3):
-                time.sleep(8)
-                before = outcomes.copy()
-                os.kill(workers_of(server)[0], signal.SIGKILL)
-                wait_for(lambda: outcomes[200] > before[200] + 20)  # noqa: B023
+            try:
+                for dead in range(1, 4):
+                    before = outcomes[200]
+                    wait_for(lambda: outcomes[200] > before + 20)  # noqa: B023
+                    os.kill(workers_of(server)[0], signal.SIGKILL)
+                    wait_for(lambda: server.log.read_text().count("takes its place") >= dead)  # noqa: B023
+            finally:
+                stop.set()
             for one in clients:
                 one.result()
         assert set(outcomes) <= {200, "lost"}
         assert outcomes["lost"] <= 3 * 12  # at most what was in flight in the workers that died
-        assert outcomes[200] > 100
-        wait_for(lambda: server.log.read_text().count("takes its place") == 3)
         left = workers_of(server)
         server.process.kill()  # and workers without their parent end too
-        wait_for(lambda: not any(psutil.pid_exists(pid) for pid in left))
+        wait_for(lambda: not any(runs(pid) for pid in left))
+
+
+def runs(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
