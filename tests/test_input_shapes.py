@@ -298,7 +298,7 @@ def test_a_score_that_float32_cannot_hold_is_no_warning():
 def test_a_run_of_a_program_comes_best_first(shape):
     rising = {"q1": {"d2": 1.0, "d3": 2.0, "d1": 2.0}}
     lists = {qid: [Hit(docid, score) for docid, score in found.items()] for qid, found in rising.items()}
-    given = {"Run": rrarank.Run(lists), "Run of dicts": rrarank.Run(rising), "dict of lists": lists}[shape]
+    given = {"Run": rrarank.Run(lists), "Run of dicts": rrarank.Run(rising), "dict of lists": lists}[shape]  # type: ignore[arg-type]
     assert evaluate(runs=given) == evaluate(runs=rising)
     assert rerank(given) == rerank(rising)
     assert as_run(given)["q1"] == [Hit("d3", 2.0), Hit("d1", 2.0), Hit("d2", 1.0)]
@@ -338,7 +338,7 @@ def test_a_run_that_nothing_matches_is_refused_and_what_is_missing_is_counted(ca
         rerank(topics={"Q1": "tea"})
     for texts in ("collection", "texts"):
         with pytest.raises(rrarank.RrarankError, match="^run: none of its candidates .'d1', 'd2' and 1 more. has a te"):
-            rrarank.rerank_run(ours(RUN), Shortest(), topics=TOPICS, **{texts: {"x": "tea"}})
+            rrarank.rerank_run(ours(RUN), Shortest(), topics=TOPICS, **{texts: {"x": "tea"}})  # type: ignore[arg-type]
     assert not caplog.messages
     rerank(topics={"q1": "tea", "x": "y"}, collection={"d1": "tea"})
     assert caplog.messages == [

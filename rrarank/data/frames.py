@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf, nan
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from rrarank.errors import RrarankError, shown
@@ -76,6 +77,16 @@ def number(value: Any) -> float:
 
 def _is_numpy_number(value: Any) -> bool:
     return type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and value.dtype.kind in "iuf"
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, numpy's included; a bool is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> bool:
+    """Whether it is a real number, numpy's included; a bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def seen_value(value: Any) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
+from rrarank.data.frames import is_real
 from rrarank.errors import RrarankError
 
 
@@ -25,9 +25,9 @@ class Floor:
     relevance: float | None = None
 
     def __post_init__(self) -> None:
-        if self.score is not None and not (_is_number(self.score) and math.isfinite(self.score)):
+        if self.score is not None and not (is_real(self.score) and math.isfinite(self.score)):
             raise RrarankError(f"min_score {self.score!r}, expected a finite number")
-        if self.relevance is not None and not (_is_number(self.relevance) and 0 <= self.relevance <= 1):
+        if self.relevance is not None and not (is_real(self.relevance) and 0 <= self.relevance <= 1):
             raise RrarankError(f"min_relevance {self.relevance!r}, expected a number from 0 to 1")
 
     def __bool__(self) -> bool:
@@ -38,7 +38,3 @@ class Floor:
         if self.score is not None and score < self.score:
             return False
         return self.relevance is None or (relevance is not None and relevance >= self.relevance)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text
-from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, kind_of
+from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, is_whole, kind_of
 from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
 from rrarank.data.types import Candidate, Query, Ranking
@@ -42,8 +41,8 @@ class Request:
         return Ranking(Query(qid, self.query), tuple(candidates))
 
 
-def check_top_k(top_k: object) -> None:
-    if top_k is not None and (not isinstance(top_k, Integral) or isinstance(top_k, bool) or top_k < 1):
+def check_top_k(top_k: Any) -> None:
+    if top_k is not None and (not is_whole(top_k) or top_k < 1):
         raise RrarankError(f"top_k {top_k!r}: expected a whole number from 1, or None for all")
 
 

@@ -9,11 +9,10 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Integral, Real
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from rrarank.data.frames import kind_of, seen_value
+from rrarank.data.frames import is_real, is_whole, kind_of, seen_value
 from rrarank.data.shapes import RunLike, as_run, is_one_run
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
@@ -176,7 +175,7 @@ def _weights(weights: object) -> tuple[float, ...]:
     if isinstance(weights, str) or not isinstance(weights, Iterable):
         raise RrarankError(f"weights {seen_value(weights)}: expected a list of numbers, one per run")
     found = tuple(weights)
-    if odd := [weight for weight in found if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf]:
+    if odd := [weight for weight in found if not is_real(weight) or not 0 <= float(weight) < math.inf]:
         raise RrarankError(f"weight {seen_value(odd[0])}: expected a finite number of at least 0")
     return tuple(map(float, found))
 
@@ -191,9 +190,9 @@ def _check_arguments(
         known = f"known: {', '.join(METHODS)}; {', '.join(NORMS)}"
         raise RrarankError(f"fusion by {method!r} of {norm!r} scores{hint} ({known})")
     for name, value in {"k": k, "hits": hits}.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value < 2**31:
+        if not is_whole(value) or not 1 <= value < 2**31:
             raise RrarankError(f"{name} {seen_value(value)}: expected a whole number from 1")
-    if not isinstance(phi, Real) or not 0 < phi < 1:
+    if not is_real(phi) or not 0 < phi < 1:
         raise RrarankError(f"phi {seen_value(phi)}: expected between 0 and 1")
     if (method == "wsum") != bool(weights) or len(weights) not in (0, len(runs)):
         raise RrarankError(

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from numbers import Integral
 
+from rrarank.data.frames import is_whole
 from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import QrelsLike, RunLike, as_runs
 from rrarank.data.trec import MAX_GRADE
@@ -92,7 +92,7 @@ def evaluate_runs(
 def _checked_level(level: int | None) -> int:
     if level is None:
         return 1
-    if not isinstance(level, Integral) or isinstance(level, bool) or not 1 <= level <= MAX_GRADE:
+    if not is_whole(level) or not 1 <= level <= MAX_GRADE:
         raise RrarankError(f"rel_level (--rel-level): {level!r}, expected a grade from 1 to {MAX_GRADE:,}")
     return int(level)
 

@@ -149,7 +149,7 @@ def test_a_least_score_leaves_out_what_is_below_it(model):
         rrarank.rank_many(QUERIES, PAIRS, model=model, min_relevance=0.5)
     for odd in ("1", float("nan"), True):
         with pytest.raises(RrarankError, match="^min_score .*, expected a finite number$"):
-            rrarank.rank_many(QUERIES, PAIRS, model=model, min_score=odd)
+            rrarank.rank_many(QUERIES, PAIRS, model=model, min_score=odd)  # type: ignore[arg-type]
 
 
 def test_tasks_and_threads_get_the_same(model, expected):

@@ -140,7 +140,7 @@ def test_no_model_is_the_default_and_what_names_none_is_one_line(monkeypatch):
     assert rrarank.rank("tea", ["bread", "green tea"], model=None) == shipped
     for odd in (3, "", " ", ["rra-bert"]):
         with pytest.raises(RrarankError, match="^model .*: expected the name of a reranker, a folder or hub id"):
-            rrarank.rank("tea", ["bread"], model=odd)
+            rrarank.rank("tea", ["bread"], model=odd)  # type: ignore[arg-type]
     with pytest.raises(RrarankError, match="did you mean 'rra-bert'") as error:
         rrarank.rank("tea", ["bread"], model="rra-brt")
     assert "\n" not in str(error.value)
@@ -152,7 +152,7 @@ def test_the_path_of_a_model_by_its_reranker_or_a_hint():
     assert rrarank.model_path("rra-bert") == rrarank.model_path(None) == rrarank.model_path("rra-bert-mini")
     for odd in (3, "", " "):
         with pytest.raises(RrarankError, match="^model .*: expected a folder, a hub id, or a model that ships"):
-            rrarank.model_path(odd)
+            rrarank.model_path(odd)  # type: ignore[arg-type]
     with pytest.raises(RrarankError, match="did you mean 'rra-bert-mini'"):
         rrarank.model_path("rra-bert-min")
 

@@ -97,9 +97,9 @@ def test_settings_that_cannot_be(runs, settings, message):
 def test_numbers_of_numpys_are_numbers():
     import numpy as np
 
-    assert fuse_runs([ONE, TWO], k=np.int64(60), hits=np.int32(1000)) == fuse_runs([ONE, TWO])
-    weighted = fuse_runs([ONE, TWO], "wsum", weights=np.array([1.0, 2.0]))
-    assert weighted == fuse_runs([ONE, TWO], "wsum", weights=(w for w in (1, 2)))
+    assert fuse_runs([ONE, TWO], k=np.int64(60), hits=np.int32(1000)) == fuse_runs([ONE, TWO])  # type: ignore[arg-type]
+    weighted = fuse_runs([ONE, TWO], "wsum", weights=np.array([1.0, 2.0]))  # type: ignore[arg-type]
+    assert weighted == fuse_runs([ONE, TWO], "wsum", weights=(w for w in (1, 2)))  # type: ignore[arg-type]
 
 
 @pytest.fixture

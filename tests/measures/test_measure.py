@@ -119,7 +119,7 @@ def test_values_are_found_by_any_spelling():
     assert found.get("nope", 7) == 7
     for name in ("nDCG@5", "nope", "RR-l3", 3):
         with pytest.raises(KeyError):
-            found[name]
+            found[name]  # type: ignore[index]
 
 
 def test_all_bad_names_are_reported_at_once():

@@ -264,10 +264,10 @@ def test_the_level_of_binary_measures_is_an_argument_and_said_once_where_it_is_o
     assert found.rows[0].means == {"R-l2": 1.0, "R(rel=1)": 0.5}
     for level in (0, -1, "2", 1.0, True, 10**6):
         with pytest.raises(RrarankError, match="^rel_level .--rel-level.: .*, expected a grade from 1 to 999,999$"):
-            evaluate_runs(GRADED, {"r": RUN}, rel_level=level)
+            evaluate_runs(GRADED, {"r": RUN}, rel_level=level)  # type: ignore[arg-type]
     assert not caplog.messages
-    found = [evaluate_runs(GRADED, {"r": RUN}, measures=["R", "recall"]) for _ in range(2)]
-    assert [one.rows[0].per_query["recall"] for one in found] == [{"1": 0.5}] * 2
+    again = [evaluate_runs(GRADED, {"r": RUN}, measures=["R", "recall"]) for _ in range(2)]
+    assert [one.rows[0].per_query["recall"] for one in again] == [{"1": 0.5}] * 2
     assert caplog.messages == [
         "R(rel=1): grades of 1 and more count as relevant, and the judgments go up to 2; "
         "for TREC DL's figures give rel_level=2 (--rel-level 2)"
