@@ -33,6 +33,7 @@ COMMANDS = {
     "serving online": "an experiment from server to verdict, with simulated users",
     "serving llm_rate": "LLM questions answered per second",
     "online log": "the log of simulated users of two runs",
+    "online agreement": "a set from clicks against the judgments behind them",
     "online coverage": "how often intervals of lifts cover the true lift, on simulated users",
     "online looks": "false positives of daily looks, with and without the sequential test",
     "online power": "power of experiments of the planned size",

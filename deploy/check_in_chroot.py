@@ -42,7 +42,7 @@ class Stage:
 
     name: str
     root: Path
-    steps: list[tuple[str, str]] = field(default_factory=list)  # (RUN or COPY, the rest)
+    steps: list[tuple[str, str, str]] = field(default_factory=list)  # (RUN or COPY, the rest, the folder)
     variables: dict[str, str] = field(default_factory=dict)
     folder: str = "/"
     user: str = "0"
@@ -84,7 +84,7 @@ def read_stages(folder: Path) -> dict[str, Stage]:
             name = rest.partition(" AS ")[2] or "final"
             stage = stages[name] = Stage(name, folder / name)
         elif word in ("RUN", "COPY"):
-            stage.steps.append((word, rest))
+            stage.steps.append((word, rest, stage.folder))
         elif word == "ENV":
             for pair in rest.split():
                 name, _, value = pair.partition("=")
@@ -117,22 +117,22 @@ def build(stage: Stage, stages: Mapping[str, Stage], base: Path, keep: list[Path
     part = stage.root.with_suffix(".part")
     call("rm", "-rf", part)
     call("cp", "-a", base, part)
-    (part / stage.folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
     with within(part, [Path("/etc/resolv.conf"), *keep]):
-        for word, rest in stage.steps:
+        for word, rest, folder in stage.steps:
             print(f"{stage.name}: {word} {rest}", flush=True)
+            (part / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
             if word == "RUN":
-                call(*inside(part, stage, "0", ["/bin/sh", "-c", f"cd {stage.folder} && {rest}"], pip_variables()))
+                call(*inside(part, stage, "0", ["/bin/sh", "-c", f"cd {folder} && {rest}"], pip_variables()))
             else:
-                copy(rest, stage, part, stages)
+                copy(rest, part / folder.lstrip("/"), part, stages)
     part.rename(stage.root)
 
 
-def copy(rest: str, stage: Stage, root: Path, stages: Mapping[str, Stage]) -> None:
+def copy(rest: str, folder: Path, root: Path, stages: Mapping[str, Stage]) -> None:
     *options, source, target = rest.split()
     if not options:  # COPY . .: what git has
         piped = 'set -o pipefail; git ls-files -z | tar -c --null -T - | tar -x -C "$0"'
-        subprocess.run(["bash", "-c", piped, str(root / stage.folder.lstrip("/"))], cwd=CHECKOUT, check=True)
+        subprocess.run(["bash", "-c", piped, str(folder)], cwd=CHECKOUT, check=True)
         return
     other = stages[options[0].removeprefix("--from=")].root
     shutil.copytree(other / source.lstrip("/"), root / target.lstrip("/"), symlinks=True)

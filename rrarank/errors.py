@@ -49,6 +49,11 @@ def shown(things: Iterable[object], limit: int = 5) -> str:
     return f"{head} and {rest:,} more" if rest > 0 else head
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """`1 query`, `2 queries`."""
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def printable(text: str) -> str:
     """The text without control characters, which could change what a terminal shows."""
     return "".join(letter if is_shown(letter) else "?" for letter in text)

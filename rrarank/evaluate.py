@@ -8,7 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rrarank.cli.flags import Parser, positive
@@ -22,7 +22,7 @@ from rrarank.measures.conclusions import by_two
 from rrarank.measures.evaluation import query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
-from rrarank.measures.measure import at_level, label, level_note
+from rrarank.measures.measure import label, level_note, measure_names
 from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs
 from rrarank.measures.significance import SEED
 from rrarank.measures.tables import html, markdown, plain, print_tables
@@ -126,6 +126,7 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     Raises:
         RrarankError: an output exists, a file is malformed, or as `evaluate_runs` does.
     """
+    job = replace(job, measures=measure_names(job.measures))
     qrels = file_or_id(job.qrels, TOPICS, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     by_llm = [find(path, "qrels") for path in job.llm_qrels]
@@ -159,7 +160,8 @@ def _measured(job: EvaluateJob, qrels: Qrels, runs: Mapping[str, Run]) -> Evalua
     return evaluate_runs(
         qrels,
         runs,
-        measures=at_level(job.measures, job.rel_level or 1),
+        measures=job.measures,
+        rel_level=job.rel_level or 1,  # what no level means is said once for all judgments
         baseline=stem(job.baseline) if job.baseline else "",
         remove_query=job.remove_query,
         intersection=job.intersection,

@@ -20,7 +20,7 @@ from rrarank.data.run_files import read_run_file
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.fusion import METHODS, NORMS, fuse_runs
+from rrarank.measures.fusion import METHODS, NORMS, fuse_checked, fuse_runs
 from rrarank.measures.measure import parse_measures
 from rrarank.measures.numbers import comparison_lines
 from rrarank.measures.scores import per_query_scores
@@ -154,9 +154,9 @@ def _tune(
     def values(run: Run) -> Mapping[str, float]:
         return per_query_scores(judged, run, [job.measure])[job.measure]
 
-    tuned = tune_settings({one: values(fuse_runs(asked, "wsum", norm=job.norm, weights=one)) for one in grid})
+    tuned = tune_settings({one: values(fuse_checked(asked, "wsum", norm=job.norm, weights=one)) for one in grid})
     others = {stem(path): values(run) for path, run in zip(job.runs, asked, strict=True)}
-    others["equal weights"] = values(fuse_runs(asked, "wsum", norm=job.norm, weights=[1.0] * len(runs)))
+    others["equal weights"] = values(fuse_checked(asked, "wsum", norm=job.norm, weights=[1.0] * len(runs)))
     compared = tuned.against(others, job.measure)
     say(f"weights {' '.join(f'{one:g}' for one in tuned.best)}: {job.measure} {tuned.means[tuned.best]:.4f} on the "
         f"{len(judged)} queries that chose them, {tuned.mean:.4f} on queries that did not")  # fmt: skip

@@ -2,16 +2,19 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 
 import rrarank
 from rrarank.data.distillation_set import read_set
+from rrarank.data.shapes import as_run
 from rrarank.data.trec import write_run
-from rrarank.data.types import QrelsRead
+from rrarank.data.types import Hit, QrelsRead
 from rrarank.engine import registry
 
 ROOT = Path(__file__).parents[1]
@@ -230,6 +233,14 @@ def test_names_of_runs(runs, names):
     assert [row.name for row in rrarank.evaluate_runs(QRELS, runs, measures=["ndcg@10"]).rows] == names
 
 
+def ranked_only(ranks):
+    return frame("run", 0).drop(columns="score").assign(rank=ranks)
+
+
+def twice(name):
+    return pandas.concat([frame("run", 0), frame("run", 0)[[name]]], axis=1)
+
+
 BAD_RUNS = [
     (7, "run is an int, expected a path, a Run, {qid: {docid: score}}, a ranx Run, or a DataFrame"),
     ({}, "run is empty, expected a path, a Run"),
@@ -247,6 +258,23 @@ BAD_RUNS = [
     (frame("run", 0).drop(columns="score"), "run: a DataFrame with the columns 'qid', 'docno', expected 'score'"),
     (frame("run", 0).assign(score=[1.0, None, 1, 1, 1]), "run, query 'q1', docid 'd2': score nan, expected"),
     (frame("run", 0).assign(qid=1), "run: qid 1 is an int, expected a string; use str, or .astype(str)"),
+    (
+        {"a": RUN},
+        "run, query 'a', docid 'q1': score {'d1': 3.0, 'd2': 2.0, 'd3': 1.0}, expected a number that is finite",
+    ),
+    ({"q1": {"d1": 10**5000}}, "run, query 'q1', docid 'd1': score an int, expected a number"),
+    ({"q1": {"d1": np.array([1.0, 2.0])}}, "run, query 'q1', docid 'd1': score array([1., 2.]), expected a number"),
+    ({"q1": [(["d"], 1.0)]}, "run, query 'q1': docid ['d'] is a list, expected a string"),
+    (ranked_only(["1", "2", "3", "1", "2"]), "run: rank '1', expected a number; there is no column 'score'"),
+    (ranked_only([1, 2, None, 1, 2]), "run: rank nan, expected a number"),
+    (twice("score"), "run: a DataFrame with several columns named 'score'; keep one"),
+    (twice("docno"), "run: a DataFrame with several columns named 'docno'; keep one"),
+    (rrarank.Run({"q1": [Hit("d1", math.nan)]}), "run, query 'q1', docid 'd1': score nan, expected a number"),
+    (rrarank.Run({"q1": [Hit("d1", 2.0), Hit("d1", 1.0)]}), "run: query 'q1' holds a docid twice; keep one"),
+    (rrarank.Run({"q1": [Hit(1, 2.0)]}), "run, query 'q1': docid 1 is an int, expected a string"),  # type: ignore[arg-type]
+    (rrarank.Run({1: []}), "run: qid 1 is an int, expected a string"),  # type: ignore[dict-item]
+    (rrarank.Run({"q1": 3.0}), "run: query 'q1' holds a float, expected {docid: score} or hits"),  # type: ignore[dict-item]
+    (rrarank.Run([]), "run is a Run of a list, expected {qid: hits}"),  # type: ignore[arg-type]
     (RUN, "run: comes without topics and collection; give topics=, collection="),
 ]
 
@@ -259,12 +287,82 @@ def test_a_run_that_cannot_be_read_is_one_clear_line(run, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_score_that_float32_cannot_hold_is_no_warning():
+    with pytest.raises(rrarank.RrarankError, match="score np.float32.inf., expected a number"):
+        evaluate(runs={"q1": {"d1": np.float32("inf")}})
+    assert evaluate(runs={"q1": {"d1": np.float32(1), "d3": np.int64(2), "d2": np.array(0.5)}})
+
+
+@pytest.mark.parametrize("shape", ["Run", "Run of dicts", "dict of lists"])
+def test_a_run_of_a_program_comes_best_first(shape):
+    rising = {"q1": {"d2": 1.0, "d3": 2.0, "d1": 2.0}}
+    lists = {qid: [Hit(docid, score) for docid, score in found.items()] for qid, found in rising.items()}
+    given = {"Run": rrarank.Run(lists), "Run of dicts": rrarank.Run(rising), "dict of lists": lists}[shape]
+    assert evaluate(runs=given) == evaluate(runs=rising)
+    assert rerank(given) == rerank(rising)
+    assert as_run(given)["q1"] == [Hit("d3", 2.0), Hit("d1", 2.0), Hit("d2", 1.0)]
+
+
+def test_hits_that_do_not_rise_keep_their_order_as_they_would_in_a_file(tmp_path):
+    tied = rrarank.Run({"q1": [Hit("d1", 2.0), Hit("d3", 2.0)]}, "tied")
+    assert list(as_run(tied)["q1"]) == tied["q1"]
+    write_run(tmp_path / "tied.trec", tied)
+    assert evaluate(runs=tied) == evaluate(runs=str(tmp_path / "tied.trec"))
+
+
+def test_names_that_are_one_name_as_strings_are_refused():
+    with pytest.raises(rrarank.RrarankError, match="^runs: 1 and '1' are one name as strings; rename one$"):
+        rrarank.evaluate_runs(QRELS, {1: RUN, "1": OTHER})
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (pandas.Series([1.0]), "runs is a Series, expected a path, a Run,"),
+        (7, "runs, item 1 is an int, expected a path"),
+        (Shortest().rank_many(TOPICS, TEXTS), ""),
+    ],
+)
+def test_what_is_one_run_and_what_is_none(runs, message):
+    if not message:
+        assert len(rrarank.evaluate_runs(QRELS, runs).rows) == 1
+        return
+    with pytest.raises(rrarank.RrarankError, match=f"^{re.escape(message)}"):
+        rrarank.evaluate_runs(QRELS, runs)
+
+
+def test_a_run_that_nothing_matches_is_refused_and_what_is_missing_is_counted(caplog):
+    caplog.set_level("INFO", "rrarank")
+    with pytest.raises(rrarank.RrarankError, match="^run: none of its queries .'q1', 'q2'. has a topic .'Q1'."):
+        rerank(topics={"Q1": "tea"})
+    for texts in ("collection", "texts"):
+        with pytest.raises(rrarank.RrarankError, match="^run: none of its candidates .'d1', 'd2' and 1 more. has a te"):
+            rrarank.rerank_run(ours(RUN), Shortest(), topics=TOPICS, **{texts: {"x": "tea"}})
+    assert not caplog.messages
+    rerank(topics={"q1": "tea", "x": "y"}, collection={"d1": "tea"})
+    assert caplog.messages == [
+        "run: 1 of 2 queries have no topic and keep their first-stage order ('q2')",
+        "run: 2 of 3 candidates have no text and keep their first-stage order ('d2', 'd3')",
+    ]
+    assert rerank({"q1": {}}) == {"q1": []}
+
+
+@pytest.mark.parametrize("name", ["topics", "collection"])
+def test_a_series_is_texts_by_its_index(name):
+    assert rerank(**{name: pandas.Series(CONTENT["topics" if name == "topics" else "texts"])}) == rerank()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"topics": {"q1": "\ud800"}}, "topics: the text of 'q1': half of a surrogate pair ('\\ud800')"),
         ({"topics": {"q1": None}}, "topics: the text of 'q1' is None, expected a string"),
         ({"topics": {1: "tea"}}, "topics: id 1 is an int, expected a string"),
-        ({"topics": ["tea"]}, "topics is a list, expected a path, an ir_datasets id, {id: text}, or a DataFrame"),
+        (
+            {"topics": ["tea"]},
+            "topics is a list, expected a path, an ir_datasets id, {id: text}, a Series, or a DataFrame",
+        ),
         (
             {"topics": pandas.DataFrame({"qid": ["q1"] * 2, "query": ["a", "b"]})},
             "topics: 'q1' has two different texts",
@@ -287,6 +385,14 @@ def test_queries_and_texts_that_cannot_be_read_are_one_clear_line(arguments, mes
     [
         (7, "qrels is an int, expected a path, an ir_datasets id, {qid: {docid: grade}}, a ranx Qrels, or a DataFrame"),
         ({"q1": {"d1": 0.5}}, "qrels, query 'q1', docid 'd1': grade 0.5, expected a whole number"),
+        *[
+            ({"q1": {"d1": grade}}, "qrels, query 'q1', docid 'd1': grade ")
+            for grade in (10**6, -(10**6), 1e9, 10**12, 10**400, math.inf, math.nan, "1", True)
+        ],
+        (
+            {"q1": {"d1": 10**9}},
+            "qrels, query 'q1', docid 'd1': grade 1000000000, expected a whole number from -999,999 to",
+        ),
         ({"q1": ["d1"]}, "qrels: query 'q1' holds a list, expected {docid: grade}"),
         (pandas.concat([frame("qrels", 0)] * 2), "qrels: docid 'd3' is judged twice for query 'q1'; keep one row"),
         (frame("qrels", 1).rename(columns={"relevance": "x"}), "qrels: a DataFrame with the columns 'query_id'"),
@@ -297,6 +403,22 @@ def test_judgments_that_cannot_be_read_are_one_clear_line(qrels, message):
         evaluate(qrels=qrels)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_label_run_says_what_is_wrong_with_the_run_before_it_asks_for_a_teacher():
+    for run, more, message in (
+        (None, {}, "run is a NoneType, expected a path"),
+        (RUN, {}, "run: comes without topics and collection"),
+        (RUN, {"topics": [1], "collection": TEXTS}, "topics is a list"),
+        (
+            RUN,
+            {"topics": TOPICS, "collection": TEXTS, "limt": 3},
+            "label_run: no setting 'limt'; did you mean 'limit'?",
+        ),
+        (RUN, {"topics": TOPICS, "collection": TEXTS}, "label_run: no teacher; give one after the run"),
+    ):
+        with pytest.raises(rrarank.RrarankError, match=f"^{re.escape(message)}"):
+            rrarank.label_run(run, **more)
 
 
 def test_documents_may_be_objects_with_titles():

@@ -70,7 +70,9 @@ def test_the_wheel_reranks_outside_the_tree(environment, tmp_path):
     shipped = "from rrarank.storage.yaml_settings import shipped"
     shipped += "; from rrarank.generate.writer import load_query_prompt as load"
     told = run(environment, "-c", f"{shipped}; print(shipped('prompts'), bool(load()))", cwd=tmp_path)
-    assert told == "['rank-all', 'reasons', 'relevant-only', 'verdict-reason'] True\n"
+    assert (
+        told == "['rank-all', 'rank-all-ko', 'reasons', 'relevant-only', 'relevant-only-ko', 'verdict-reason'] True\n"
+    )
 
 
 def test_a_plugin_reranks_by_its_name(environment, tmp_path):

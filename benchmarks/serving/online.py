@@ -121,7 +121,7 @@ def asked_by_users(job: Job, rankings: Sequence[Ranking], qrels: Qrels, folder: 
     seen, port, flags = Driven(), free_port(), server_flags(job, folder)
     half = job.crowd.users * job.crowd.queries / 2
     with ThreadPoolExecutor(1) as pool, serving(port, flags) as first:
-        endpoint = Endpoint(f"http://127.0.0.1:{port}", patience_s=120)
+        endpoint = Endpoint(f"http://127.0.0.1:{port}", patience_s=600, timeout_s=600)
         users = pool.submit(drive, endpoint, rankings, qrels, user_model(job.kind), job.crowd, job.at_once, seen)
         while job.kill and not users.done() and len(seen.impressions) < half:
             time.sleep(0.05)
@@ -137,11 +137,17 @@ def asked_by_users(job: Job, rankings: Sequence[Ranking], qrels: Qrels, folder: 
 def server_flags(job: Job, folder: Path) -> list[str]:
     """With the files that they name."""
     rankers = {"bm25": {"model": "first-stage"}, "student": {"model": "student"}}
-    experiment = {"name": NAME, "design": job.design, "rankers": rankers, "timeout_ms": 20_000}
+    experiment = {
+        "name": NAME,
+        "design": job.design,
+        "rankers": rankers,
+        "timeout_ms": 300_000,
+    }  # a slow machine is no result
     Path(folder, "experiment.yaml").write_text(json.dumps(experiment))
     Path(folder, "models.toml").write_text('[student]\nreranker = "rra-bert"\n')
     files = {"models": folder / "models.toml", "experiment": folder / "experiment.yaml", "log": job.log}
-    return [part for name, path in files.items() for part in (f"--{name}", str(path))] + ["--threads", "1"]
+    named = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    return [*named, "--threads", "1", "--timeout", "600"]
 
 
 def free_port() -> int:

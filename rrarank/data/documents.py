@@ -53,6 +53,14 @@ def check_surrogates(content: object, text: str, where: str | Path) -> None:
         raise RrarankError(f"{where}: half of a surrogate pair (\\ud800-\\udfff), which no text can hold; remove it")
 
 
+def check_text(text: str, where: str) -> str:
+    """The text, unless it holds half of a surrogate pair, which no tokenizer takes."""
+    if not text.isascii() and (odd := re.search("[\ud800-\udfff]", text)):
+        seen = f"half of a surrogate pair ({odd[0]!r})"
+        raise RrarankError(f"{where}: {seen}, which no text can hold; remove it")
+    return text
+
+
 def field(row: Mapping[str, object], names: Sequence[str], where: str) -> str:
     """The first of `names` that the row has, as a string."""
     for name in names:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rrarank.data.documents import check_surrogates, each_key_once
-from rrarank.data.trec import FLOAT32_MAX, best_first, columns
+from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, columns
 from rrarank.data.types import Hit, QrelsRead, Run
 from rrarank.errors import RrarankError
 from rrarank.storage.files import read_text
@@ -20,10 +20,10 @@ def read_ranx_qrels(path: str | Path) -> QrelsRead:
     qrels = QrelsRead()
     for qid, judged in _tables(read_json(path), path, "{qid: {docid: grade}}").items():
         for docid, grade in judged.items():
-            if type(grade) is not int or not abs(grade) < 1_000_000:
+            if type(grade) is not int or not abs(grade) <= MAX_GRADE:
                 hint = "; this looks like a run" if isinstance(grade, float) else ""
                 seen = f"query {qid!r}, docid {docid!r}: grade {grade!r}"
-                raise RrarankError(f"{path}: {seen}, expected a whole number{hint}")
+                raise RrarankError(f"{path}: {seen}, {GRADE_EXPECTED}{hint}")
             qrels.setdefault(qid, {})[docid] = grade
     if not qrels:
         raise RrarankError(f"{path}: no judgments; expected {{qid: {{docid: grade}}}}")

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 
 from rrarank.data import trec
@@ -104,19 +103,13 @@ def _gathered(rankings: Iterable[tuple[str, Ranking]], path: str | Path) -> RunF
         if qid in hits:
             raise RrarankError(f"{where}: query {qid!r} occurs twice; keep one")
         topics[qid] = ranking.query.text
-        hits[qid] = _in_order([Hit(candidate.docid, candidate.score) for candidate in ranking.candidates])
+        hits[qid] = trec.kept_or_best_first([Hit(candidate.docid, candidate.score) for candidate in ranking.candidates])
         for candidate in ranking.candidates:
             if texts.setdefault(candidate.docid, candidate.text) != candidate.text:
                 raise RrarankError(f"{where}: docid {candidate.docid!r} has another text than in an earlier request")
     if not hits:
         raise RrarankError(f"{path}: no requests; expected {_EXPECTED}")
     return RunFile(Run(hits), topics, texts)
-
-
-def _in_order(hits: list[Hit]) -> list[Hit]:
-    """Keep the file's order, ties included, if no score rises (rank_llm's results re-use the first stage's sorted
-    scores); else sort by trec_eval's rule."""
-    return hits if all(a.score >= b.score for a, b in pairwise(hits)) else trec.best_first(hits)
 
 
 def _request(request: object, where: str, unnamed: str = "") -> Ranking:

@@ -1,6 +1,6 @@
 """Runs, judgments, queries and texts in the shapes in which Python programs hold them, as our own types.
 
-pandas and ranx are recognised by what their objects have; this file imports neither.
+ranx is recognised by what its objects have; this file does not import it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rrarank.data.documents import document_text
+from rrarank.data.documents import check_text, document_text
+from rrarank.data.frames import (
+    Frame,
+    column,
+    find_column,
+    is_frame,
+    is_missing,
+    is_series,
+    kind_of,
+    number,
+    seen_value,
+)
 from rrarank.data.run_files import RunFile, read_run_file
-from rrarank.data.trec import FLOAT32_MAX, best_first, columns
-from rrarank.data.types import Hit, Qrels, QrelsRead, Run
-from rrarank.errors import RrarankError, shown
+from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, columns, kept_or_best_first
+from rrarank.data.types import Hit, PackedHits, Qrels, QrelsRead, Run
+from rrarank.errors import RrarankError
 from rrarank.storage.files import STDIO, find, stem
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-
-Frame: TypeAlias = Any
-"""A pandas DataFrame, which has no types here."""
 
 RunLike: TypeAlias = "Run | str | Path | Mapping[str, Mapping[str, float]] | Mapping[str, Sequence[Hit]] | Frame"
 """A run: our own, a file's path, `{qid: {docid: score}}`, a ranx Run, or a DataFrame (`RUN_COLUMNS`)."""
@@ -40,14 +48,14 @@ TEXTS = ("text", "contents", "body", "passage")
 
 _RUNS = "a path, a Run, {qid: {docid: score}}, a ranx Run, or a DataFrame (qid, docno, score)"
 _QRELS = "a path, an ir_datasets id, {qid: {docid: grade}}, a ranx Qrels, or a DataFrame (qid, docno, label)"
-_TEXTS = "a path, an ir_datasets id, {id: text}, or a DataFrame"
+_TEXTS = "a path, an ir_datasets id, {id: text}, a Series, or a DataFrame"
 
 
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
 def as_run(given: RunLike, name: str = "run") -> Run:
-    """A run of any shape; hits come best first by trec_eval's rule.
+    """A run of any shape; hits come best first by trec_eval's rule, ties in a list of hits in its order.
 
     Args:
         name: of the argument, for messages.
@@ -61,15 +69,24 @@ def as_run(given: RunLike, name: str = "run") -> Run:
 def as_run_file(given: RunLike, name: str = "run") -> RunFile:
     """The same with the queries and texts that came with it, as in a DataFrame of PyTerrier's."""
     if isinstance(given, Run):
-        return RunFile(given)
+        return RunFile(_checked(given, name))
     if is_path(given):
         return read_run_file(given if str(given) == STDIO else find(given, "runs"))
     if hasattr(given, "to_run"):  # a result of `rank_many`
-        return RunFile(given.to_run())
+        return RunFile(_checked(given.to_run(), name))
     if is_frame(given):
         return _frame_run(given, name)
     tag, content = _content(given, "Run", name, _RUNS)
     return RunFile(Run({qid: _hits(qid, hits, name) for qid, hits in content.items()}, tag))
+
+
+def _checked(run: Run, name: str) -> Run:
+    """A run that a program made, its hits checked and best first; the reader of files has done both."""
+    if isinstance(run.hits, PackedHits):
+        return run
+    if not isinstance(run.hits, Mapping):
+        raise RrarankError(f"{name} is a Run of {kind_of(run.hits)}, expected {{qid: hits}}")
+    return Run({qid: _hits(qid, hits, name) for qid, hits in run.hits.items()}, run.tag)
 
 
 def as_runs(given: Any, name: str = "runs") -> dict[str, Run]:
@@ -78,9 +95,12 @@ def as_runs(given: Any, name: str = "runs") -> dict[str, Run]:
     Raises:
         RrarankError: two runs have one name, or as `as_run` does.
     """
-    if isinstance(given, Mapping) and not isinstance(given, Run) and not _is_one_run(given):
+    if isinstance(given, Mapping) and not isinstance(given, Run) and not is_one_run(given):
+        check_names(given, name)
         return {str(key): as_run(one, f"{name}[{key!r}]") for key, one in given.items()}
-    several = isinstance(given, Iterable) and not (is_path(given) or isinstance(given, Mapping) or is_frame(given))
+    if is_series(given):
+        raise RrarankError(f"{name} is a Series, expected {_RUNS}, several of them, or {{name: run}}")
+    several = isinstance(given, Iterable) and not is_one_run(given)
     found: dict[str, Run] = {}
     for place, one in enumerate(given if several else [given], start=1):
         run = as_run(one, f"{name}, item {place}")
@@ -91,7 +111,23 @@ def as_runs(given: Any, name: str = "runs") -> dict[str, Run]:
     return found
 
 
-def _is_one_run(given: Mapping[Any, Any]) -> bool:
+def check_names(names: Iterable[Any], what: str) -> None:
+    """Refuse names that a table or a run could not tell apart, such as 1 and "1"."""
+    found: dict[str, Any] = {}
+    for name in names:
+        if str(name) in found:
+            raise RrarankError(f"{what}: {found[str(name)]!r} and {name!r} are one name as strings; rename one")
+        found[str(name)] = name
+
+
+def is_one_run(given: Any) -> bool:
+    """Whether it is a run, such as {qid: {docid: score}}, and not a list of runs or {name: run}."""
+    if isinstance(given, Run) or is_path(given) or is_frame(given) or hasattr(given, "to_run"):
+        return True
+    return isinstance(given, Mapping) and _is_table(given)
+
+
+def _is_table(given: Mapping[Any, Any]) -> bool:
     """Whether it is {qid: {docid: score}} or {qid: hits}, not {name: run}."""
     first = next((one for one in given.values() if is_path(one) or not isinstance(one, Mapping | list) or one), None)
     if isinstance(first, Mapping) and not isinstance(first, Run):
@@ -102,20 +138,30 @@ def _is_one_run(given: Mapping[Any, Any]) -> bool:
 def _hits(qid: Any, given: Any, name: str) -> list[Hit]:
     """The hits of a query, from {docid: score} or (docid, score) pairs."""
     _check_id(qid, "qid", name)
+    if not isinstance(given, Mapping | Sequence) or isinstance(given, str):
+        raise RrarankError(f"{name}: query {qid!r} holds {kind_of(given)}, expected {{docid: score}} or hits")
     pairs = list(given.items() if isinstance(given, Mapping) else given)
+    where = f"{name}, query {qid!r}"
     if odd := [pair for pair in pairs if not (isinstance(pair, tuple) and len(pair) == 2)]:
         raise RrarankError(f"{name}: query {qid!r} holds {odd[0]!r}, expected (docid, score)")
+    for docid, _ in pairs:
+        _check_id(docid, "docid", where)
     if len({docid for docid, _ in pairs}) < len(pairs):
         raise RrarankError(f"{name}: query {qid!r} holds a docid twice; keep one")
-    for docid, score in pairs:
-        _check_id(docid, "docid", f"{name}, query {qid!r}")
-        _check_score(score, f"{name}, query {qid!r}, docid {docid!r}")
-    return best_first(Hit(docid, float(score)) for docid, score in pairs)
+    hits = [Hit(docid, _score(score, f"{where}, docid {docid!r}")) for docid, score in pairs]
+    return best_first(hits) if isinstance(given, Mapping | _Rows) else kept_or_best_first(hits)
 
 
-def _check_score(score: Any, where: str) -> None:
-    if not _is_number(score) or not abs(score) < FLOAT32_MAX:
-        raise RrarankError(f"{where}: score {score!r}, expected a number that is finite as float32")
+class _Rows(list[tuple[Any, Any]]):
+    """(docid, score) of the rows of a table, whose order says nothing."""
+
+
+def _score(score: Any, where: str) -> float:
+    value = number(score)
+    if not abs(value) < FLOAT32_MAX:
+        hint = "; is this {name: run}? give one run" if isinstance(score, Mapping) else ""
+        raise RrarankError(f"{where}: score {seen_value(score)}, expected a number that is finite as float32{hint}")
+    return value
 
 
 def _frame_run(frame: Frame, name: str) -> RunFile:
@@ -123,16 +169,23 @@ def _frame_run(frame: Frame, name: str) -> RunFile:
     qids, docids = column(frame, QIDS, name), column(frame, DOCIDS, name)
     scored = find_column(frame, SCORES)
     if scored is None and find_column(frame, RANKS):
-        scores = [-rank for rank in column(frame, RANKS, name)]
+        scores = [-_rank(rank, name) for rank in column(frame, RANKS, name)]
     else:
         scores = column(frame, SCORES, name)
-    hits: dict[Any, list[tuple[Any, Any]]] = {}
+    hits: dict[Any, _Rows] = {}
     for qid, docid, score in zip(qids, docids, scores, strict=True):
-        hits.setdefault(qid, []).append((docid, score))
+        hits.setdefault(qid, _Rows()).append((docid, score))
     run = Run({qid: _hits(qid, pairs, name) for qid, pairs in hits.items()})
     topics = _pairs(qids, column(frame, ("query",), name), name) if find_column(frame, ("query",)) else {}
     texts = _pairs(docids, column(frame, TEXTS, name), name) if find_column(frame, TEXTS) else {}
     return RunFile(run, topics, texts)
+
+
+def _rank(rank: Any, name: str) -> float:
+    value = number(rank)
+    if not isfinite(value):
+        raise RrarankError(f"{name}: rank {seen_value(rank)}, expected a number; there is no column 'score'")
+    return value
 
 
 # -- judgments --------------------------------------------------------------------------------------------------------
@@ -170,16 +223,17 @@ def _frame_qrels(frame: Frame, name: str) -> QrelsRead:
 
 def _grade(grade: Any, qid: str, docid: Any, name: str) -> int:
     _check_id(docid, "docid", f"{name}, query {qid!r}")
-    if not _is_number(grade) or not isfinite(grade) or grade != int(grade):
-        raise RrarankError(f"{name}, query {qid!r}, docid {docid!r}: grade {grade!r}, expected a whole number")
-    return int(grade)
+    value = number(grade)
+    if not abs(value) <= MAX_GRADE or value != int(value):
+        raise RrarankError(f"{name}, query {qid!r}, docid {docid!r}: grade {seen_value(grade)}, {GRADE_EXPECTED}")
+    return int(value)
 
 
 # -- queries and texts ------------------------------------------------------------------------------------------------
 
 
 def as_texts(given: Any, name: str) -> dict[str, str]:
-    """id -> text, from {id: text}, {id: object with a text field}, or a DataFrame, for `topics` or `collection`.
+    """id -> text, from {id: text}, {id: object with a text field}, a Series or a DataFrame.
 
     Raises:
         RrarankError: it is something else, a text is missing, or an id has two texts.
@@ -187,6 +241,8 @@ def as_texts(given: Any, name: str) -> dict[str, str]:
     ids, names = (QIDS, QUERIES) if name == "topics" else (DOCIDS, TEXTS)
     if is_frame(given):
         return _pairs(column(given, ids, name), column(given, names, name), name)
+    if is_series(given):
+        return _pairs(given.index, given, name)
     if not isinstance(given, Mapping):
         raise RrarankError(f"{name} is {kind_of(given)}, expected {_TEXTS}")
     return _pairs(given, given.values(), name)
@@ -201,6 +257,7 @@ def _pairs(ids: Iterable[Any], texts: Iterable[Any], name: str) -> dict[str, str
         if not isinstance(text, str):
             seen = str(text) if is_missing(text) else kind_of(text)
             raise RrarankError(f"{name}: the text of {one!r} is {seen}, expected a string")
+        check_text(text, f"{name}: the text of {one!r}")
         if found.setdefault(one, text) != text:
             raise RrarankError(f"{name}: {one!r} has two different texts; keep one")
     return found
@@ -213,53 +270,9 @@ def is_path(thing: object) -> TypeIs[str | Path]:
     return isinstance(thing, str | Path)
 
 
-def is_frame(thing: object) -> bool:
-    """A pandas DataFrame."""
-    return hasattr(thing, "iloc") and hasattr(thing, "columns")
-
-
-def is_series(thing: object) -> bool:
-    """A pandas Series."""
-    return hasattr(thing, "iloc") and not hasattr(thing, "columns")
-
-
-def is_missing(value: object) -> bool:
-    """None, NaN, and pandas' NA and NaT."""
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
-
-
 def run_name(given: RunLike) -> str:
     """The path, or `run` for what has none."""
     return str(given) if is_path(given) else "run"
-
-
-def kind_of(thing: object) -> str:
-    """`a list`, `an int`: for messages."""
-    kind = type(thing).__name__
-    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
-
-
-def find_column(frame: Frame, names: Sequence[str]) -> str | None:
-    """The first of `names` that the frame has."""
-    return next((name for name in names if name in frame.columns), None)
-
-
-def column(frame: Frame, names: Sequence[str], what: str) -> list[Any]:
-    """The values of the first of `names` that the frame has.
-
-    Raises:
-        RrarankError: it has none.
-    """
-    name = find_column(frame, names)
-    if name is None:
-        raise RrarankError(f"{what}: a DataFrame with the columns {shown(frame.columns, 10)}, expected {_or(names)}")
-    return list(frame[name].tolist())
-
-
-def _or(names: Sequence[str]) -> str:
-    return " or ".join(map(repr, names))
 
 
 def _content(given: Any, kind: str, name: str, expected: str) -> tuple[str, Mapping[Any, Any]]:
@@ -282,12 +295,3 @@ def _check_id(one: Any, what: str, name: str) -> None:
         raise RrarankError(f"{name}: {what} {one!r} is {kind_of(one)}, expected a string; use str, or .astype(str)")
     if columns(one) != [one]:
         raise RrarankError(f"{name}: the {what} {one!r} is empty or contains a space, which a run cannot hold")
-
-
-def _is_number(value: Any) -> bool:
-    """A number of Python's or numpy's; a bool is none."""
-    return (isinstance(value, int | float) and not isinstance(value, bool)) or _is_numpy_number(value)
-
-
-def _is_numpy_number(value: Any) -> bool:
-    return type(value).__module__ == "numpy" and hasattr(value, "dtype") and value.dtype.kind in "iuf"

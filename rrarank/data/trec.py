@@ -10,7 +10,7 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 FLOAT32_MAX = 3.4028236e38  # above it, float32 is infinite
+MAX_GRADE = 999_999  # trec_eval's C code counts the documents of each grade up to the highest
+GRADE_EXPECTED = f"expected a whole number from -{MAX_GRADE:,} to {MAX_GRADE:,}"
 _LAST_PLACE = 10**9 - 1
 TAG = r"[A-Za-z0-9_.-]{1,20}"
 _ASCII_SPACE = re.compile(r"[ \t\n\v\f\r]+")
@@ -102,6 +104,12 @@ def best_first(hits: Iterable[Hit]) -> list[Hit]:
     keys = array("f", [hit.score for hit in by_docid])
     order = sorted(range(len(by_docid)), key=keys.__getitem__, reverse=True)
     return [by_docid[i] for i in order]
+
+
+def kept_or_best_first(hits: list[Hit]) -> list[Hit]:
+    """Keep the order, ties included, if no score rises: who lists hits has ranked them (rank_llm's results re-use the
+    first stage's sorted scores). Else sort by trec_eval's rule."""
+    return hits if all(a.score >= b.score for a, b in pairwise(hits)) else best_first(hits)
 
 
 def strictly_falling(scores: Sequence[float]) -> np.ndarray:
@@ -216,7 +224,7 @@ def _judgment(fields: Sequence[str], expected: Sequence[str], where: str) -> tup
         seen = f"{len(fields)} columns, expected {len(expected)} ({' '.join(expected)})"
         raise RrarankError(f"{where}: {seen}{hint}")
     if not re.fullmatch("-?[0-9]{1,6}", fields[-1]):
-        raise RrarankError(f"{where}: grade {fields[-1]!r}, expected a whole number")
+        raise RrarankError(f"{where}: grade {fields[-1]!r}, {GRADE_EXPECTED}")
     return fields[0], fields[-2], int(fields[-1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from rrarank.errors import RrarankError
 
@@ -24,10 +25,10 @@ class Floor:
     relevance: float | None = None
 
     def __post_init__(self) -> None:
-        if self.score is not None and not math.isfinite(self.score):
-            raise RrarankError(f"min_score {self.score}, expected a finite number")
-        if self.relevance is not None and not 0 <= self.relevance <= 1:
-            raise RrarankError(f"min_relevance {self.relevance}, expected a number from 0 to 1")
+        if self.score is not None and not (_is_number(self.score) and math.isfinite(self.score)):
+            raise RrarankError(f"min_score {self.score!r}, expected a finite number")
+        if self.relevance is not None and not (_is_number(self.relevance) and 0 <= self.relevance <= 1):
+            raise RrarankError(f"min_relevance {self.relevance!r}, expected a number from 0 to 1")
 
     def __bool__(self) -> bool:
         return self.score is not None or self.relevance is not None
@@ -37,3 +38,7 @@ class Floor:
         if self.score is not None and score < self.score:
             return False
         return self.relevance is None or (relevance is not None and relevance >= self.relevance)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

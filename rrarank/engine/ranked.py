@@ -13,7 +13,7 @@ from rrarank.data.trec import best_first, falling_docid, place_of
 from rrarank.data.types import Hit, Ranking, Run, blank_last, is_blank
 from rrarank.engine.floor import Floor
 from rrarank.engine.requests import Given
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, printable
 from rrarank.extras import importing
 
 
@@ -72,7 +72,7 @@ class RankedDocuments(Sequence[RankedDocument]):
         return RankedDocuments(one for one in seen if floor.keeps(one.score, one.relevance))
 
     def __repr__(self) -> str:
-        rows = [f"{one.rank:>4}  {one.score:>8.4f}  {one.id!s:<12.12}  {_short(one.text)}" for one in self._documents]
+        rows = [f"{one.rank:>4}  {one.score:>8.4f}  {_cell(one.id)}  {_short(one.text)}" for one in self._documents]
         return "\n".join([f"{'rank':>4}  {'score':>8}  {'id':<12}  text", *rows])
 
     def _repr_html_(self) -> str:
@@ -125,6 +125,10 @@ class RankedLists(Sequence[RankedDocuments]):
     def __hash__(self) -> int:
         return hash(self._lists)
 
+    def above(self, floor: Floor) -> RankedLists:
+        """Each list as `RankedDocuments.above` leaves it."""
+        return RankedLists(self.queries, [found.above(floor) for found in self._lists]) if floor else self
+
     @property
     def by_qid(self) -> dict[Any, RankedDocuments]:
         return dict(zip(self.queries, self._lists, strict=True))
@@ -132,8 +136,8 @@ class RankedLists(Sequence[RankedDocuments]):
     def __repr__(self) -> str:
         lines = [f"{'qid':<12}  {'docs':>4}  {'score':>8}  {'id':<12}  best text"]
         for qid, found in islice(self.by_qid.items(), _SHOWN):
-            best = f"{found[0].score:>8.4f}  {found[0].id!s:<12.12}  {_short(found[0].text)}" if found else ""
-            lines.append(f"{qid!s:<12.12}  {len(found):>4}  {best}".rstrip())
+            best = f"{found[0].score:>8.4f}  {_cell(found[0].id)}  {_short(found[0].text)}" if found else ""
+            lines.append(f"{_cell(qid)}  {len(found):>4}  {best}".rstrip())
         more = [f"… and {len(self) - _SHOWN:,} more queries"] if len(self) > _SHOWN else []
         return "\n".join([*lines, *more])
 
@@ -178,6 +182,10 @@ def ranked_documents(
     )
 
 
+def _cell(name: object) -> str:
+    return f"{printable(str(name)):<12.12}"
+
+
 def _short(text: str) -> str:
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -14,6 +14,7 @@ from rrarank.engine.progress import no_widget_warning
 from rrarank.engine.ranked import RankedDocuments, RankedLists
 from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
 from rrarank.engine.reranker import Reranker
+from rrarank.errors import MissingResource, RrarankError, did_you_mean
 
 _LOADING = threading.Lock()
 
@@ -23,7 +24,7 @@ def rank(
     documents: Any,
     *,
     top_k: int | None = None,
-    model: str | Path | Reranker = registry.DEFAULT,
+    model: str | Path | Reranker | None = registry.DEFAULT,
     min_score: float | None = None,
     min_relevance: float | None = None,
 ) -> RankedDocuments:
@@ -36,7 +37,7 @@ def rank(
         documents: strings, mappings with a text field (and an id, if they have one), (id, text) pairs, {id: text}, a
             pandas Series or DataFrame.
         top_k: how many to return; None: all.
-        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker.
+        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker; None: the default.
         min_score: leave out documents with a lower score, and those without a text.
         min_relevance: leave out documents less likely to be relevant, from 0 to 1; needs a calibrated model.
 
@@ -54,7 +55,9 @@ def rank_many(
     documents: Any = None,
     *,
     top_k: int | None = None,
-    model: str | Path | Reranker = registry.DEFAULT,
+    model: str | Path | Reranker | None = registry.DEFAULT,
+    min_score: float | None = None,
+    min_relevance: float | None = None,
     progress: bool | None = None,
 ) -> RankedLists:
     """The documents of each query, best first: the scores of `rank`, faster, as queries are scored together.
@@ -69,15 +72,17 @@ def rank_many(
             queries with ids also {qid: documents}, or a DataFrame whose column qid says to which query a row belongs.
             None where the DataFrame of the queries holds the documents too, as PyTerrier's does.
         top_k: how many to return for each query; None: all.
-        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker.
+        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker; None: the default.
+        min_score, min_relevance: leave out documents below them, as in `rank`.
         progress: whether to show a progress bar; None: for long jobs.
 
     Raises:
         RrarankError: an argument is of another kind, queries and documents do not fit together, or the model cannot be
             loaded.
     """
+    floor = Floor(min_score, min_relevance)
     check_top_k(top_k)
-    return _rank(read_requests(queries, documents), top_k, model, progress)
+    return _rank(read_requests(queries, documents), top_k, model, progress).above(floor)
 
 
 async def arank(
@@ -85,7 +90,7 @@ async def arank(
     documents: Any,
     *,
     top_k: int | None = None,
-    model: str | Path | Reranker = registry.DEFAULT,
+    model: str | Path | Reranker | None = registry.DEFAULT,
     min_score: float | None = None,
     min_relevance: float | None = None,
 ) -> RankedDocuments:
@@ -101,17 +106,20 @@ async def arank_many(
     documents: Any = None,
     *,
     top_k: int | None = None,
-    model: str | Path | Reranker = registry.DEFAULT,
+    model: str | Path | Reranker | None = registry.DEFAULT,
+    min_score: float | None = None,
+    min_relevance: float | None = None,
     progress: bool | None = None,
 ) -> RankedLists:
     """`rank_many` in another thread, to be awaited."""
+    settings: dict[str, Any] = {"min_score": min_score, "min_relevance": min_relevance, "progress": progress}
     import asyncio
 
-    return await asyncio.to_thread(rank_many, queries, documents, top_k=top_k, model=model, progress=progress)
+    return await asyncio.to_thread(rank_many, queries, documents, top_k=top_k, model=model, **settings)
 
 
 def _rank(
-    requests: Sequence[Request], top_k: int | None, model: str | Path | Reranker, progress: bool | None = False
+    requests: Sequence[Request], top_k: int | None, model: str | Path | Reranker | None, progress: bool | None = False
 ) -> RankedLists:
     if not any(one.given.texts for one in requests):  # without loading a model
         return RankedLists({one.qid: one.query for one in requests}, [RankedDocuments([]) for _ in requests])
@@ -119,8 +127,17 @@ def _rank(
     return reranker.rank_requests(requests, top_k, progress)
 
 
-def load_once(model: str | Path) -> Reranker:
-    """The reranker of that name, or the cross-encoder in that folder or of that hub id; loaded once a process."""
+def load_once(model: str | Path | None) -> Reranker:
+    """The reranker of that name, or the cross-encoder in that folder or of that hub id; loaded once a process.
+
+    Raises:
+        RrarankError: it is none of these, or cannot be loaded.
+    """
+    if model is None:
+        model = registry.DEFAULT
+    if not isinstance(model, str | Path) or not str(model).strip():
+        kinds = "the name of a reranker, a folder or hub id of a cross-encoder, or a loaded reranker"
+        raise RrarankError(f"model {model!r}: expected {kinds}")
     with _LOADING, no_widget_warning():
         return _load(str(model))
 
@@ -129,4 +146,8 @@ def load_once(model: str | Path) -> Reranker:
 def _load(model: str) -> Reranker:
     if model in registry.names():
         return registry.load_reranker(model)
-    return registry.load_reranker("cross-encoder", model=model)
+    try:
+        return registry.load_reranker("cross-encoder", model=model)
+    except MissingResource as error:
+        hint = did_you_mean(model, registry.names()) if "/" not in model and "did you mean" not in str(error) else ""
+        raise MissingResource(f"{error}{hint}") from None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
-from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, document_text
-from rrarank.data.shapes import QIDS, QUERIES, column, find_column, is_frame, is_missing, is_series, kind_of
+from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text
+from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, kind_of
+from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.errors import RrarankError, shown
@@ -41,7 +43,7 @@ class Request:
 
 
 def check_top_k(top_k: object) -> None:
-    if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
+    if top_k is not None and (not isinstance(top_k, Integral) or isinstance(top_k, bool) or top_k < 1):
         raise RrarankError(f"top_k {top_k!r}: expected a whole number from 1, or None for all")
 
 
@@ -66,6 +68,7 @@ def read_documents(documents: Any, what: str = "document") -> Given:  # Any: all
     if not _is_listing(documents):
         raise RrarankError(f"{what}s is of type {type(documents).__name__}, expected a list of documents")
     if is_frame(documents):
+        check_columns(documents, f"{what}s")
         rows, names = documents.to_dict("records"), list(documents.index)
     elif isinstance(documents, Mapping):
         rows, names = list(documents.values()), list(documents)
@@ -75,7 +78,8 @@ def read_documents(documents: Any, what: str = "document") -> Given:  # Any: all
         rows = list(documents)
         names = list(range(len(rows)))
     parts = [_parts(row, name, f"{what} {place}") for place, (row, name) in enumerate(zip(rows, names, strict=True))]
-    return Given([name for name, _ in parts], [text for _, text in parts], rows)
+    texts = [check_text(text, f"{what} {place}") for place, (_, text) in enumerate(parts)]
+    return Given([name for name, _ in parts], texts, rows)
 
 
 def _parts(row: Any, name: Any, where: str) -> tuple[Any, str]:
@@ -126,16 +130,23 @@ def read_queries(queries: Any) -> dict[Any, str]:
     else:
         pairs = enumerate(queries)
     found: dict[Any, str] = {}
-    for qid, query in pairs:
+    for place, (qid, query) in enumerate(pairs):
+        _check_there(qid, place, "queries")
         text = _query(query, f"query {qid!r}")
         if found.setdefault(qid, text) != text:
             raise RrarankError(f"queries: {qid!r} stands for {found[qid]!r} and for {text!r}; keep one")
+    check_names(found, "queries")
     return found
+
+
+def _check_there(qid: Any, place: int, what: str) -> None:
+    if is_missing(qid):
+        raise RrarankError(f"{what}: the qid in row {place} is {qid}, a missing value; give one, or drop the row")
 
 
 def _query(query: object, what: str) -> str:
     if isinstance(query, str):
-        return query
+        return check_text(query, what)
     raise RrarankError(f"{what} {_seen(query)}, expected a string")
 
 
@@ -155,7 +166,9 @@ def _is_keyed(queries: Any) -> bool:
 def _lists(asked: Mapping[Any, str], documents: Any, *, is_keyed: bool) -> Mapping[Any, Given]:
     """qid -> its documents."""
     if is_frame(documents) and find_column(documents, QIDS):
-        rows = documents.groupby(find_column(documents, QIDS), sort=False)
+        for place, qid in enumerate(column(documents, QIDS, "documents")):
+            _check_there(qid, place, "documents")
+        rows = documents.groupby(find_column(documents, QIDS), sort=False, observed=True)
         found = {qid: read_documents(part, f"query {qid!r}: document") for qid, part in rows}
         _check_qids(asked, found)
         return {qid: found.get(qid, Given([], [], [])) for qid in asked}

@@ -37,5 +37,5 @@ class RrarankRanker:
     @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]  # its types are not read
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         texts = [document.content or "" for document in documents]
-        found = rank(query, texts, top_k=top_k or self.top_k, model=self.model)
+        found = rank(query, texts, top_k=self.top_k if top_k is None else top_k, model=self.model)
         return {"documents": [replace(documents[one.id], score=one.score) for one in found]}

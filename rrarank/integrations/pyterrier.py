@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rrarank.data.trec import best_first, read_run, written_scores
 from rrarank.data.types import Hit, Run
 from rrarank.engine import registry
-from rrarank.engine.blocks import RerankConfig, rerank_run
+from rrarank.engine.blocks import RerankConfig, rerank_checked
 from rrarank.engine.interpolation import check_first_stage
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError, say, shown
@@ -80,7 +80,7 @@ class Rerank(pt.Transformer):
         if warning := check_first_stage(run, self.config.depth, how):
             say(warning)
         texts = self._texts(results, {hit.docid for qid in run for hit in run[qid][: self.config.depth]})
-        ranked = rerank_run(run, self.reranker, topics=queries, texts=texts, config=self.config)
+        ranked = rerank_checked(run, self.reranker, topics=queries, texts=texts, config=self.config)
         found = _frame(ranked, queries)
         more = [name for name in results.columns if name not in found.columns]
         return found.merge(results[["qid", "docno", *more]], on=["qid", "docno"], how="left") if more else found

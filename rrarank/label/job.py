@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -77,9 +77,15 @@ def label_run(
         RrarankError: bad input; PartialSuccess: some queries have no answer, the others are written.
     """
     if not isinstance(job, LabelJob):
+        known = [one.name for one in fields(LabelJob)]
+        if unknown := [name for name in settings if name not in known]:
+            hint = did_you_mean(unknown[0], known)
+            raise RrarankError(f"label_run: no setting {unknown[0]!r}{hint} (known: {', '.join(known)})")
+        origins = Origins(topics, collection)
         if teacher is None:
+            load_inputs(job, origins, skip_missing=True, command="label")  # its faults come first
             raise RrarankError("label_run: no teacher; give one after the run, or a LabelJob")
-        job = LabelJob(job, teacher, Origins(topics, collection), **settings)
+        job = LabelJob(job, teacher, origins, **settings)
     return _label(job)
 
 

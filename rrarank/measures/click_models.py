@@ -15,7 +15,9 @@ from rrarank.measures.lifts import Array, sums
 Pair = tuple[str, str]
 """(query's name, docid)."""
 
-ROUNDS = 200
+ROUNDS = 2_000
+CLOSE = 1e-5
+"""Expectation maximisation ends when no place's probability changes by more, or after so many rounds."""
 _FLOOR = 1e-6
 
 
@@ -70,11 +72,13 @@ def _pbm(found: Sequence[Impression]) -> ClickModel:
     attraction = np.full(len(table.pairs), 0.5)
     for _ in range(ROUNDS):
         product = np.clip(looks[table.place] * attraction[table.pair], 0, 1 - _FLOOR)
-        skipped = table.shown - table.clicked
-        looked = table.clicked + skipped * looks[table.place] * (1 - attraction[table.pair]) / (1 - product)
-        liked = table.clicked + skipped * attraction[table.pair] * (1 - looks[table.place]) / (1 - product)
+        skipped, before = (table.shown - table.clicked) / (1 - product), looks
+        looked = table.clicked + skipped * looks[table.place] * (1 - attraction[table.pair])
+        liked = table.clicked + skipped * attraction[table.pair] * (1 - looks[table.place])
         looks = table.by_place(looked) / np.maximum(table.by_place(table.shown), _FLOOR)
         attraction = table.by_pair(liked) / table.by_pair(table.shown)
+        if np.abs(looks - before).max() < CLOSE:
+            break
     return _position_model("pbm", table, looks)
 
 
@@ -82,20 +86,39 @@ def _intervention(found: Sequence[Impression]) -> ClickModel:
     """The same by intervention: only documents that an experiment put at several places of the same query's list.
 
     What differs between a document's places is then the place alone (Joachims, Swaminathan & Schnabel, WSDM 2017;
-    Agarwal et al., WSDM 2019). Places are estimated by a Poisson regression with an effect a document, which needs no
-    assumption about how attraction is distributed.
+    Agarwal et al., WSDM 2019). Nothing is assumed of how attractive documents are.
     """
     table = _table(found)
     moved = np.bincount(table.pair, minlength=len(table.pairs)) > 1
     table = table.only(moved[table.pair])
     if not len(table.pair):
         raise RrarankError("no document was shown at two places of one query: no intervention; use the model pbm")
-    looks = np.ones(table.places)
-    for _ in range(ROUNDS):
-        attraction = table.by_pair(table.clicked) / np.maximum(table.by_pair(table.shown * looks[table.place]), _FLOOR)
-        expected = table.by_place(table.shown * attraction[table.pair])
-        looks = table.by_place(table.clicked) / np.maximum(expected, _FLOOR)
-    return _position_model("intervention", _table(found), _filled(looks, _linked(table)))
+    return _position_model("intervention", _table(found), _filled(_moved(table), _linked(table)))
+
+
+def _moved(table: _Table) -> Array:
+    """The places' looks that make the clicks on each document fall on its places as they did.
+
+    Given its number of clicks, a document's clicks are multinomial over its places; that likelihood is concave in the
+    logarithms of the looks.
+    """
+    from scipy.optimize import minimize
+
+    total = table.by_pair(table.clicked)
+    observed = table.by_place(table.clicked)
+
+    def loss(logs: Array) -> tuple[float, Array]:
+        weights = table.shown * np.exp(logs[table.place])
+        whole = table.by_pair(weights)
+        there = whole > 0
+        value = float((total[there] * np.log(whole[there])).sum() - (observed * logs).sum())
+        shares = weights * (total / np.where(there, whole, 1.0))[table.pair]
+        steps = np.diff(logs)  # as if one click more told that a place is looked at as often as the one above it
+        pull = np.concatenate([[0.0], steps]) - np.concatenate([steps, [0.0]])
+        return value + float(steps @ steps) / 2, table.by_place(shares) - observed + pull
+
+    found = minimize(loss, -np.log(np.arange(1.0, table.places + 1)), jac=True, method="L-BFGS-B")
+    return np.asarray(np.exp(found.x), dtype=np.float64)
 
 
 def _linked(table: _Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

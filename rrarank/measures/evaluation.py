@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, counted, printable
 from rrarank.extras import importing
 from rrarank.measures.latex import latex
 from rrarank.measures.measure import label
@@ -90,7 +90,8 @@ class Evaluation:
 
     def __repr__(self) -> str:
         measures = ", ".join(map(label, self.floor))
-        return f"<Evaluation of {', '.join(self.per_query)} by {measures} over {len(self.queries)} queries>"
+        over = counted(len(self.queries), "query", "queries")
+        return printable(f"<Evaluation of {', '.join(self.per_query)} by {measures} over {over}>")
 
     def __str__(self) -> str:
         return plain(self.tables().values()).rstrip()
@@ -147,7 +148,8 @@ def systems_table(
         for row in found.rows
     ]
     floor = cells(["random order", *(figure(found.floor[m]) for m in measures), ""])
-    notes = [f"{len(found.queries)} queries. Random order: the expected value for {found.baseline}'s candidates."]
+    number = counted(len(found.queries), "query", "queries")
+    notes = [f"{number}. Random order: the expected value for {found.baseline}'s candidates."]
     notes += ["†: its teacher wrote the judgments."] if circular else []
     return Table(
         ["system", *map(label, measures), "judged@10"],

@@ -8,11 +8,13 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from rrarank.data.shapes import RunLike, as_run
+from rrarank.data.frames import kind_of, seen_value
+from rrarank.data.shapes import RunLike, as_run, is_one_run
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
 from rrarank.errors import MissingPrerequisite, RrarankError, did_you_mean
@@ -56,18 +58,29 @@ def fuse_runs(
         hits: the most documents per query.
 
     Raises:
-        RrarankError: fewer than two runs, an unknown method, wrong weights, or scores that the method cannot fuse.
+        RrarankError: fewer than two runs, an unknown method, wrong settings, or scores that the method cannot fuse.
     """
+    if is_one_run(runs) or not isinstance(runs, Iterable):
+        raise RrarankError(f"runs is {kind_of(runs)}, expected two or more runs: a list of them, or {{name: run}}")
     listed = runs.values() if isinstance(runs, Mapping) else runs
     given = [as_run(run, f"runs, item {place}") for place, run in enumerate(listed, start=1)]
-    return _fused(given, method, norm=norm, k=k, phi=phi, weights=weights, hits=hits)
+    return fuse_checked(given, method, norm=norm, k=k, phi=phi, weights=weights, hits=hits)
 
 
-def _fused(
-    runs: Sequence[Run], method: str, *, norm: str, k: int, phi: float, weights: Sequence[float], hits: int
+def fuse_checked(
+    runs: Sequence[Run],
+    method: str,
+    *,
+    norm: str,
+    k: int = 60,
+    phi: float = 0.8,
+    weights: Sequence[float] = (),
+    hits: int = 1000,
 ) -> Run:
-    _check_arguments(runs, method, norm, phi, weights)
-    params: Mapping[str, object] = {"k": k} if method == "rrf" else {"phi": phi} if method == "rbc" else {}
+    """The same for runs that `as_run` has checked."""
+    weights = _weights(weights)
+    _check_arguments(runs, method, norm, weights, k=k, hits=hits, phi=phi)
+    params: Mapping[str, object] = {"k": int(k)} if method == "rrf" else {"phi": float(phi)} if method == "rbc" else {}
     groups: dict[tuple[int, ...], list[str]] = {}  # ranx fuses only runs of equal queries
     for qid in dict.fromkeys(qid for run in runs for qid in run):
         groups.setdefault(tuple(i for i, run in enumerate(runs) if run.get(qid)), []).append(qid)
@@ -102,14 +115,13 @@ def _scores(hits: Sequence[Hit], method: str, norm: str, shifted: set[str], qid:
     if method in BY_RANK:  # strictly falling, so that ranx ranks ties as trec_eval does
         return dict(zip(docids, strictly_falling([hit.score for hit in hits]).tolist(), strict=True))
     scores = np.array([hit.score for hit in hits], dtype=np.float64)
-    if odd := [hit for hit in hits if not math.isfinite(hit.score)]:
-        raise RrarankError(f"query {qid}, document {odd[0].docid}: score {odd[0].score}, expected a finite number")
     if norm == "max" and scores.min() < 0:
         shifted.add(qid)
         scores = scores - scores.min()
     found = NORMS[norm](scores)
     if method in ("max", "min") and abs(found).max() >= BOUND:
-        raise RrarankError(f"query {qid}: scores of {BOUND:g} and more cannot be fused by {method}; use --norm min-max")
+        seen = f"query {qid}: scores of {BOUND:g} and more cannot be fused by {method}"
+        raise RrarankError(f"{seen}; give norm min-max (--norm min-max)")
     return dict(zip(docids, found.tolist(), strict=True))
 
 
@@ -160,21 +172,33 @@ NORMS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 # -- arguments --------------------------------------------------------------------------------------------------------
 
 
-def _check_arguments(runs: Sequence[Run], method: str, norm: str, phi: float, weights: Sequence[float]) -> None:
+def _weights(weights: object) -> tuple[float, ...]:
+    if isinstance(weights, str) or not isinstance(weights, Iterable):
+        raise RrarankError(f"weights {seen_value(weights)}: expected a list of numbers, one per run")
+    found = tuple(weights)
+    if odd := [weight for weight in found if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf]:
+        raise RrarankError(f"weight {seen_value(odd[0])}: expected a finite number of at least 0")
+    return tuple(map(float, found))
+
+
+def _check_arguments(
+    runs: Sequence[Run], method: str, norm: str, weights: Sequence[float], *, k: int, hits: int, phi: float
+) -> None:
     if len(runs) < 2:
         raise RrarankError(f"{len(runs)} runs to fuse, expected at least two")
     if method not in METHODS or norm not in NORMS:
-        hint = did_you_mean(method, METHODS) if method not in METHODS else did_you_mean(norm, NORMS)
+        hint = did_you_mean(str(method), METHODS) if method not in METHODS else did_you_mean(str(norm), NORMS)
         known = f"known: {', '.join(METHODS)}; {', '.join(NORMS)}"
         raise RrarankError(f"fusion by {method!r} of {norm!r} scores{hint} ({known})")
-    if not 0 < phi < 1:
-        raise RrarankError(f"phi {phi}: expected between 0 and 1")
+    for name, value in {"k": k, "hits": hits}.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value < 2**31:
+            raise RrarankError(f"{name} {seen_value(value)}: expected a whole number from 1")
+    if not isinstance(phi, Real) or not 0 < phi < 1:
+        raise RrarankError(f"phi {seen_value(phi)}: expected between 0 and 1")
     if (method == "wsum") != bool(weights) or len(weights) not in (0, len(runs)):
         raise RrarankError(
             f"{len(weights)} weights for {len(runs)} runs by {method}: wsum needs one per run, others none"
         )
-    if odd := [weight for weight in weights if not 0 <= weight < math.inf]:
-        raise RrarankError(f"weight {odd[0]}: expected a finite number of at least 0")
     if weights and not any(weights):
         raise RrarankError("all weights are 0: nothing would be ranked; give at least one above 0")
 

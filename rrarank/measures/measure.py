@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
@@ -78,37 +79,128 @@ def parse_measure(text: str) -> Measure:
     found = _SPELLING.fullmatch(text)
     if not found or found["name"].lower() not in _NAME_OF:
         raise RrarankError(f"{text!r}{_suggestion(text)}")
-    measure = Measure(_NAME_OF[found["name"].lower()], int(found["cutoff"] or 0))
-    if found["level"]:
-        measure = replace(measure, level=int(found["level"]))
-    if found["number"] and measure.name == "RBP":
-        measure = replace(measure, persistence=float(f"0.{found['number']}"))
-    elif found["number"]:
-        measure = replace(measure, cutoff=measure.cutoff or int(found["number"]))
-    for argument in filter(None, (found["arguments"] or "").split(",")):
-        measure = _with_argument(measure, argument.replace(" ", ""), text)
+    name = _NAME_OF[found["name"].lower()]
+    given = [_argument(name, one.replace(" ", ""), text) for one in filter(None, (found["arguments"] or "").split(","))]
+    given += [("cutoff", int(found["cutoff"]))] if found["cutoff"] else []
+    given += [("level", int(found["level"]))] if found["level"] else []
+    if found["number"]:
+        persistence = ("persistence", float(f"0.{found['number']}"))
+        given.append(persistence if name == "RBP" else ("cutoff", int(found["number"])))
+    measure = Measure(**({"name": name} | _each_once(given, text)))
     if measure.cutoff and measure.name in _WITHOUT_CUTOFF:
         raise RrarankError(f"{text!r}: {measure.name} takes no cutoff")
     return measure
 
 
-def _with_argument(measure: Measure, argument: str, text: str) -> Measure:
+_SAID = {"level": "rel", "persistence": "p", "name": "dcg"}
+
+
+def _each_once(given: Sequence[tuple[str, Any]], text: str) -> dict[str, Any]:
+    """parameter -> value; a parameter may come twice only with the same value."""
+    found: dict[str, Any] = {}
+    for parameter, value in given:
+        if found.setdefault(parameter, value) != value:
+            said = f"{_SAID.get(parameter, parameter)} is {found[parameter]} and {value}"
+            raise RrarankError(f"{text!r}: {said}; give one")
+    return found
+
+
+def _argument(name: str, argument: str, text: str) -> tuple[str, Any]:
+    """What stands between the parentheses, as a field of `Measure` and its value."""
     if level := re.fullmatch(r"rel=([1-9][0-9]{0,5})", argument):
-        return replace(measure, level=int(level[1]))
-    if measure.name == "nDCG" and argument in ("dcg='exp-log2'", 'dcg="exp-log2"'):
-        return replace(measure, name="nDCG_burges")
+        return "level", int(level[1])
+    if name == "nDCG" and argument in ("dcg='exp-log2'", 'dcg="exp-log2"'):
+        return "name", "nDCG_burges"
     persistence = re.fullmatch(r"p=(0?\.[0-9]{1,9})", argument)
-    if persistence and measure.name == "RBP" and float(persistence[1]):
-        return replace(measure, persistence=float(persistence[1]))
-    raise RrarankError(f"{text!r}: {measure.name} has no parameter {argument!r}")
+    if persistence and name == "RBP" and float(persistence[1]):
+        return "persistence", float(persistence[1])
+    raise RrarankError(f"{text!r}: {name} has no parameter {argument!r}")
+
+
+_PARTS = re.compile(r"(?P<name>[A-Za-z_.-]+?)(?:[._](?P<number>[1-9][0-9]{0,8}))?(?P<rest>[(@].*|-l[0-9]+)?")
+_ABSENT = ("set_map", "setap", "gm_map", "infap")  # others' measures that are close to another name only
 
 
 def _suggestion(text: str) -> str:
-    """` (did you mean 'nDCG@10'?)` for `ndgc@10`, with the cutoff if there is a valid one."""
-    name, _, cutoff = text.partition("@")
-    close = difflib.get_close_matches(name.lower(), _NAME_OF, n=1)
-    tail = f"@{cutoff}" if re.fullmatch("[1-9][0-9]{0,8}", cutoff) else ""
-    return f" (did you mean '{_NAME_OF[close[0]]}{tail}'?)" if close else ""
+    """` (did you mean 'nDCG@10'?)` for `ndgc@10`, with the parameters if they are valid."""
+    parts = _PARTS.fullmatch(text)
+    name = parts["name"].lower() if parts else text.partition("@")[0].lower()
+    close = difflib.get_close_matches(name, _NAME_OF, n=1)
+    if not close or name in _ABSENT:
+        return ""
+    found = _NAME_OF[close[0]]
+    rest = (parts["rest"] or "") if parts else ""
+    cutoff = f"@{parts['number']}" if parts and parts["number"] and "@" not in rest else ""
+    whole = f"{found}{rest}{cutoff}" if not rest.startswith("-l") else f"{found}{cutoff}{rest}"
+    return f" (did you mean '{whole if _is_measure(whole) else found}'?)"
+
+
+def _is_measure(text: str) -> bool:
+    spelt = _SPELLING.fullmatch(text)
+    if not spelt or spelt["name"].lower() not in _NAME_OF:
+        return False
+    try:
+        return bool(parse_measure(text))
+    except RrarankError:
+        return False
+
+
+def measure_names(given: object) -> list[str]:
+    """The names of measures, from several, a single one, or objects of ir_measures.
+
+    Raises:
+        RrarankError: something else is among them. Names are checked by `parse_measures`.
+    """
+    listed = [given] if isinstance(given, str) or _is_object(given) else given
+    if not isinstance(listed, Iterable):
+        raise RrarankError(f"{_MEASURES}: {given!r}, expected names such as nDCG@10")
+    names = list(listed)
+    if odd := [one for one in names if not (isinstance(one, str) or _is_object(one))]:
+        kind = type(odd[0]).__name__
+        raise RrarankError(f"{_MEASURES}: {odd[0]!r} is of type {kind}, expected a name such as nDCG@10")
+    return [str(one) for one in names]
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Each measure once, by its first spelling."""
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(label(name), name)
+    return list(found.values())
+
+
+def _is_object(thing: object) -> bool:
+    """Whether it is a measure of ir_measures, whose string names it."""
+    return type(thing).__module__.split(".")[0] == "ir_measures"
+
+
+_MEASURES = "measures (--measures)"
+T = TypeVar("T")
+
+
+class ByMeasure(dict[str, T]):
+    """measure as it was given -> value, found by any other spelling of it too."""
+
+    def __missing__(self, name: str) -> T:
+        asked = parse_measure(name) if isinstance(name, str) and _is_measure(name) else None
+        if asked is None:
+            raise KeyError(name)
+        for given, value in self.items():
+            if label(given) == str(asked):
+                return value
+        alike = [given for given in self if replace(parse_measure(given), level=None) == asked]
+        if len(alike) == 1:  # RR, where the only RR has the level that `rel_level` gave it
+            return self[alike[0]]
+        raise KeyError(f"{name}; measured: {', '.join(self)}")
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or self.get(name) is not None
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 def parse_measures(texts: Sequence[str]) -> dict[str, Measure]:
@@ -126,7 +218,7 @@ def parse_measures(texts: Sequence[str]) -> dict[str, Measure]:
             faults.append(str(error))
     if faults or not found:
         raise RrarankError(
-            f"--measures: not understood: {', '.join(faults) or '(none given)'}; known: {', '.join(_NAMES)}"
+            f"{_MEASURES}: not understood: {', '.join(faults) or '(none given)'}; known: {', '.join(_NAMES)}"
         )
     return found
 
@@ -148,12 +240,12 @@ def takes_level(text: str) -> bool:
 def level_note(measures: Sequence[str], qrels: Qrels) -> str:
     """What to know where no level was given and the grades go above 1; else empty."""
     highest = max((grade for grades in qrels.values() for grade in grades.values()), default=0)
-    binary = [label(text) for text in measures if takes_level(text)]
+    binary = list(dict.fromkeys(label(text) for text in measures if takes_level(text)))
     if highest < 2 or not binary:
         return ""
     return (
         f"{', '.join(binary)}: grades of 1 and more count as relevant, and the judgments go up to {highest}; "
-        "for TREC DL's figures give --rel-level 2"
+        "for TREC DL's figures give rel_level=2 (--rel-level 2)"
     )
 
 

@@ -74,7 +74,7 @@ def write_report(output: str | Path, material: Material, config: PageConfig = Pa
     Raises:
         RrarankError: as `evaluate_runs` does.
     """
-    found = evaluate_runs(material.qrels, material.runs, measures=config.measures, seed=config.seed)
+    found = evaluate_runs(material.qrels, material.runs, measures=config.measures, rel_level=1, seed=config.seed)
     with atomic_write(output) as file:
         file.write(report_page(found, material, config))
     return found

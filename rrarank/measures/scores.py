@@ -5,18 +5,30 @@ Queries that a run lacks count as 0, as with `trec_eval -c`.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from numbers import Integral
 
 from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import QrelsLike, RunLike, as_runs
+from rrarank.data.trec import MAX_GRADE
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
 from rrarank.measures.evaluation import Evaluation as Evaluation
 from rrarank.measures.evaluation import Row as Row
 from rrarank.measures.evaluation import tukey_hsd as tukey_hsd
-from rrarank.measures.measure import parse_measure, parse_measures
+from rrarank.measures.measure import (
+    ByMeasure,
+    at_level,
+    distinct,
+    level_note,
+    measure_names,
+    parse_measure,
+    parse_measures,
+)
 from rrarank.measures.significance import SEED, Comparison, compare, holm
 from rrarank.measures.values import judged_at as judged_at
 from rrarank.measures.values import per_query_scores as per_query_scores
@@ -29,8 +41,9 @@ def evaluate_runs(
     qrels: QrelsLike,
     runs: Mapping[str, RunLike] | Sequence[RunLike] | RunLike,
     *,
-    measures: Sequence[str] = MEASURES,
+    measures: Iterable[str] | str = MEASURES,
     baseline: str = "",
+    rel_level: int | None = None,
     remove_query: bool = False,
     intersection: bool = False,
     seed: int = SEED,
@@ -40,38 +53,58 @@ def evaluate_runs(
     Args:
         qrels: {qid: {docid: grade}}, path, ir_datasets id, ranx Qrels, or DataFrame.
         runs: {name: run}, a list of runs, or one run; each a path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
-        measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`).
+        measures: names as ir_measures, trec_eval or ranx spell them (`nDCG@10`, `recip_rank`, `map@1000-l2`), or
+            objects of ir_measures; one of them or several.
         baseline: the run that the others are tested against; the first one by default.
         remove_query: leave out hits whose docid is the qid, as BEIR does and ArguAna and Quora need.
         intersection: measure only the queries that every run answers (trec_eval without -c); otherwise unanswered
             queries count as 0 (trec_eval -c).
+        rel_level: lowest relevant grade, for measures of binary relevance that state none; None: 1, and a warning in
+            the log if the judgments go above 1.
         seed: of the randomisation test and the bootstrap.
 
     Raises:
         RrarankError: an unknown measure, an unknown baseline, or a run that shares no query with the qrels.
     """
+    names = measure_names(measures)
+    parse_measures(names)
+    measures = distinct(at_level(names, _checked_level(rel_level)))
     qrels, runs = any_qrels(qrels), as_runs(runs)
+    if rel_level is None and (note := level_note(measures, qrels)):
+        _warn_once(note)
     baseline = baseline or next(iter(runs), "")
     if remove_query:
         runs = {name: without_own_documents(run) for name, run in runs.items()}
-    _check_arguments(qrels, runs, measures, baseline)
+    _check_arguments(qrels, runs, baseline)
     unanswered = {name: absent for name, run in runs.items() if (absent := [qid for qid in qrels if not run.get(qid)])}
     if intersection:
         qrels = {qid: qrels[qid] for qid in qrels if all(run.get(qid) for run in runs.values())}
         if not qrels:
-            raise RrarankError("no query of the qrels is answered by every run; leave --intersection out")
+            raise RrarankError("no query of the qrels is answered by every run; drop intersection (--intersection)")
     rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
     reference = next(row for row in rows if row.name == baseline)
     others = [row for row in rows if row is not reference]
     comparisons = [found for measure in measures for found in _family(others, reference, measure, seed)]
     floor = {measure: random_floor(qrels, runs[baseline], measure) for measure in measures}
-    return Evaluation(rows, floor, baseline, comparisons, list(qrels), unanswered)
+    return Evaluation(rows, ByMeasure(floor), baseline, comparisons, list(qrels), unanswered)
 
 
-def _check_arguments(qrels: Qrels, runs: Mapping[str, Run], measures: Sequence[str], baseline: str) -> None:
+def _checked_level(level: int | None) -> int:
+    if level is None:
+        return 1
+    if not isinstance(level, Integral) or isinstance(level, bool) or not 1 <= level <= MAX_GRADE:
+        raise RrarankError(f"rel_level (--rel-level): {level!r}, expected a grade from 1 to {MAX_GRADE:,}")
+    return int(level)
+
+
+@cache
+def _warn_once(note: str) -> None:
+    logging.getLogger("rrarank").warning(note)
+
+
+def _check_arguments(qrels: Qrels, runs: Mapping[str, Run], baseline: str) -> None:
     if not runs:
         raise RrarankError("no runs to evaluate")
-    parse_measures(measures)
     if baseline not in runs:
         raise RrarankError(f"no run named {baseline!r} to compare with (runs: {', '.join(runs)})")
     for name, run in runs.items():
@@ -92,7 +125,7 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
     per_query = per_query_scores(qrels, run, measures)
     means = {measure: math.fsum(values.values()) / len(values) for measure, values in per_query.items()}
-    return Row(name, means, judged_at(10, qrels, run), per_query)
+    return Row(name, ByMeasure(means), judged_at(10, qrels, run), ByMeasure(per_query))
 
 
 # -- the random floor -------------------------------------------------------------------------------------------------

@@ -143,9 +143,10 @@ def _in_markdown(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What Markdown would read as a column, emphasis or a tag stands for itself; names with one `_` need no more."""
+    """What Markdown would read as a row, column, emphasis, code or a tag stands for itself; one `_` needs no more."""
+    text = " ".join(text.splitlines())
     text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return text.replace("*", "\\*").replace("__", "\\_\\_")
+    return text.replace("`", "\\`").replace("*", "\\*").replace("__", "\\_\\_")
 
 
 WIDE = 10_000  # more columns than any table has

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from rrarank.data.types import Qrels, Run
+from rrarank.errors import RrarankError
 from rrarank.measures.measure import Measure, parse_measures
 
 Grades = Mapping[str, int]
@@ -23,7 +24,7 @@ def per_query_scores(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[st
     """measure -> qid -> value, for every query of the qrels; 0 where the run has no hit.
 
     Raises:
-        RrarankError: an unknown measure.
+        RrarankError: an unknown measure, or a grade whose gain is no number.
     """
     wanted = parse_measures(measures)
     answered = [qid for qid in qrels if run.get(qid)]
@@ -119,7 +120,11 @@ def _err(measure: Measure, docids: Sequence[str], grades: Grades) -> float:
 
 def _dcg(measure: Measure, docids: Sequence[str], grades: Grades) -> float:
     gains = _gains(measure, docids, grades)
-    return _discounted([2.0**gain - 1 for gain in gains] if "burges" in measure.name else gains, measure.cutoff)
+    try:
+        return _discounted([2.0**gain - 1 for gain in gains] if "burges" in measure.name else gains, measure.cutoff)
+    except OverflowError:
+        seen = f"{measure}: 2 to the power of the grade {max(gains)} is no finite number"
+        raise RrarankError(f"{seen}; give nDCG, or grades below 1,000") from None
 
 
 def _ndcg_burges(measure: Measure, docids: Sequence[str], grades: Grades) -> float:

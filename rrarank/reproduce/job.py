@@ -164,7 +164,7 @@ def _column(name: str, column: ColumnConfig, rows: Mapping[str, Row], table: Tab
     if not runs:
         return Column(column, cells, facts)
     baseline = table.baseline if table.baseline in runs else ""
-    measured = evaluate_runs(candidates.qrels, runs, measures=table.measures, baseline=baseline)
+    measured = evaluate_runs(candidates.qrels, runs, measures=table.measures, rel_level=1, baseline=baseline)
     result = Column(column, cells, facts, measured if baseline else replace(measured, comparisons=()))
     _draw(name, result, candidates, runs, table, job.folder)
     return result

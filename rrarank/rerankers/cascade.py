@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from rrarank.data.types import Candidate, Hit, Ranking
-from rrarank.engine.blocks import with_tail
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import Reranker
+from rrarank.engine.tail import with_tail
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder, RRABERTConfig

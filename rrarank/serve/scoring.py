@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 from rrarank.data.trec import best_first, falling_docid, place_of
 from rrarank.data.types import Hit, Run, blank_last
 from rrarank.engine.batches import Ids
-from rrarank.engine.blocks import RerankConfig, rerank_run
+from rrarank.engine.blocks import RerankConfig, rerank_checked
 from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.errors import RrarankError
 from rrarank.serve.keys import NOBODY, Key
@@ -236,7 +236,7 @@ def score_together(reranker: Reranker, requests: Sequence[Asked]) -> list[Ranked
     topics = {str(i): asked.query for i, asked in enumerate(requests)}
     most = max(len(asked.texts) for asked in requests) or 1
     config = RerankConfig(depth=most, hits=most, block_size=len(requests))
-    run = rerank_run(Run(hits), reranker, topics=topics, texts=texts, config=config)
+    run = rerank_checked(Run(hits), reranker, topics=topics, texts=texts, config=config)
     orders = [[(place_of(hit.docid.partition(".")[2]), hit.score) for hit in run[qid]] for qid in hits]
     return [Ranked(order, 0, len(requests)) for order in orders]
 

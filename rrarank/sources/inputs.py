@@ -249,6 +249,24 @@ def _id(place: str | Path) -> str:
     return place if isinstance(place, str) else str(place)
 
 
+def check_matches(run: Run, topics: Mapping[str, str], texts: Mapping[str, str], depth: int) -> None:
+    """Say what has no topic or no text, and refuse a run in which nothing has."""
+    without = [qid for qid in run if qid not in topics]
+    if without and len(without) == len(run):
+        seen = f"none of its queries ({shown(run, 2)}) has a topic ({shown(topics, 2)})"
+        raise RrarankError(f"run: {seen}; are the ids of one kind?")
+    wanted = dict.fromkeys(hit.docid for qid in run if qid in topics for hit in run[qid][:depth])
+    missing = [docid for docid in wanted if docid not in texts]
+    if missing and len(missing) == len(wanted):
+        seen = f"none of its candidates ({shown(missing, 2)}) has a text"
+        raise RrarankError(f"run: {seen}; does the collection belong to it, and are the ids of one kind?")
+    for what, lacking, all_of_them in (("queries", without, run), ("candidates", missing, wanted)):
+        if lacking:
+            lack = "topic" if what == "queries" else "text"
+            counted = f"{len(lacking):,} of {len(all_of_them):,} {what}"
+            say(f"run: {counted} have no {lack} and keep their first-stage order ({shown(lacking)})")
+
+
 def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
     """Refuse a run with queries that have no topic, or documents that have no text."""
     if missing:

@@ -42,7 +42,7 @@ def ir_dataset_topics(dataset: str, topic_field: str = "") -> dict[str, str]:
 
 def _query_text(query: Any, topic_field: str, dataset: str) -> str:
     if not topic_field:
-        return str(query.default_text())
+        return str(query.default_text() if hasattr(query, "default_text") else query.text)  # BRIGHT's have none
     parts = topic_field.split("+")
     if absent := [part for part in parts if not hasattr(query, part)]:
         raise RrarankError(f"ir_datasets {dataset!r}: its queries have no {absent[0]}; give another --topic-field")

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError, did_you_mean
 
 _WEIGHTS = "weights (*.safetensors)"
 _NEEDED = {
@@ -29,6 +29,7 @@ _PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 FORMAT = "rrarank.model/1"  # of models saved by `rrarank.train`
 LANGUAGE_HEAD = "language_head.safetensors"  # the untied output matrix of a decoder that explains
 SHIPPED = "rra-bert-mini"  # ships with the package; made by `recipes/rra-bert-mini`
+_SHIPPED_OF = {"rra-bert": SHIPPED}  # reranker -> its model that ships
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
 INTERPOLATION = "interpolation.json"  # in a model folder: the rule of `rrarank.rerank --interpolate auto`
@@ -37,7 +38,7 @@ EXPORTED = ("onnx", "openvino", EXPORT_MANIFEST, ENCODER)  # added to a model fo
 CALIBRATION = "calibration.json"  # added to a model folder by `rrarank.calibrate`
 
 
-def locate(model: str, *, allow_pickle: bool = False) -> Path:
+def locate(model: str | Path, *, allow_pickle: bool = False) -> Path:
     """The folder of a model, given by path, by the name of a model that ships, or by hub id (downloaded if needed).
 
     Args:
@@ -48,6 +49,9 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
         MissingResource: the model is not on disk, and the hub does not give it (one request, with a short timeout).
         RrarankError: a file is missing from the folder.
     """
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise RrarankError(f"model {model!r}: expected a folder, a hub id, or a model that ships: {SHIPPED}")
+    model = str(model)
     path = Path(model).expanduser()
     folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
     _check_code(folder, model)
@@ -57,16 +61,17 @@ def locate(model: str, *, allow_pickle: bool = False) -> Path:
     return folder
 
 
-def model_path(model: str = SHIPPED) -> str:
+def model_path(model: str | None = SHIPPED) -> str:
     """The folder of a model, for other libraries: `CrossEncoder(rrarank.model_path("rra-bert-mini"))`.
 
     Args:
-        model: the name of a model that ships, a folder, or a hub id (downloaded if needed).
+        model: the name of a model that ships or of its reranker, a folder, or a hub id (downloaded if needed);
+            None: the model that ships.
 
     Raises:
         RrarankError: there is no such model, or a file of it is missing.
     """
-    return str(locate(model))
+    return str(locate(SHIPPED if model is None else model))
 
 
 def minilm() -> str:
@@ -96,6 +101,7 @@ def _beside(model: str, name: str) -> Path | None:
 
 def _shipped(model: str) -> Path | None:
     """The folder of a model that ships. Only a bare name: a path must not lead out of the package."""
+    model = _SHIPPED_OF.get(model, model)
     folder = Path(str(resources.files("rrarank.prebuilt")), model)
     return folder if re.fullmatch(r"[a-z0-9-]+", model) and (folder / "config.json").is_file() else None
 
@@ -232,7 +238,7 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
         if not _lacks(folder, allow_pickle):  # otherwise the download was interrupted
             return folder
     except HFValidationError:
-        raise MissingResource(f"{model}: no such folder, and no hub id (owner/name)") from None
+        raise MissingResource(f"{model}: no such folder, and no hub id (owner/name){_hint(model)}") from None
     except LocalEntryNotFoundError:
         pass
     try:
@@ -248,8 +254,12 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
         reason = f"the hub cannot be reached: {error}"
     raise MissingResource(
         f"model {model!r} is not on disk, and {reason}; give --model a local folder, "
-        f"or run `hf download {model}` on a connected machine and copy it"
+        f"or run `hf download {model}` on a connected machine and copy it{_hint(model)}"
     )
+
+
+def _hint(model: str) -> str:
+    return "" if "/" in model else did_you_mean(model, [SHIPPED, *_SHIPPED_OF], 0.8)
 
 
 def fingerprint(folder: Path, *, weights: bool = True) -> str:

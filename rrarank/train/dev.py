@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.data.types import Run
-from rrarank.engine.blocks import RerankConfig, rerank_run
+from rrarank.engine.blocks import RerankConfig, rerank_checked
 from rrarank.engine.registry import load_reranker
 from rrarank.errors import RrarankError
 from rrarank.measures.scores import evaluate_runs
@@ -33,7 +33,8 @@ class DevRun:
         self.qrels = load_qrels(find(config.qrels, "qrels"))
         self.inputs: Inputs = load_inputs(config.run, Origins(config.topics, config.collection), depth=config.depth)
         run = {qid: hits[: config.depth] for qid, hits in self.inputs.run.items()}
-        evaluate_runs(self.qrels, {config.run: Run(run)}, measures=[config.measure])  # refuses what it cannot measure
+        # refuses what it cannot measure
+        evaluate_runs(self.qrels, {config.run: Run(run)}, measures=[config.measure], rel_level=1)
         if not any(self.qrels.get(qid, {}).get(hit.docid, 0) > 0 for qid, hits in run.items() for hit in hits):
             raise RrarankError(
                 f"{config.qrels}: none of the first {config.depth} documents of {config.run} is relevant; "
@@ -44,12 +45,12 @@ class DevRun:
         with tempfile.TemporaryDirectory() as folder:
             save_model(base, tokenizer, Path(folder, "student"))
             reranker = load_reranker("cross-encoder", model=str(Path(folder, "student")))
-            run = rerank_run(
+            run = rerank_checked(
                 self.inputs.run,
                 reranker,
                 topics=self.inputs.topics,
                 texts=self.inputs.texts,
                 config=RerankConfig(depth=self.config.depth),
             )
-        rows = evaluate_runs(self.qrels, {"student": run}, measures=[self.config.measure]).rows
+        rows = evaluate_runs(self.qrels, {"student": run}, measures=[self.config.measure], rel_level=1).rows
         return float(rows[0].means[self.config.measure])

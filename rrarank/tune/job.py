@@ -10,9 +10,9 @@ from pathlib import Path
 from rrarank.cli.verbs import say
 from rrarank.data.types import Qrels, Run
 from rrarank.engine import registry
-from rrarank.engine.blocks import with_tail
 from rrarank.engine.interpolation import Interpolation, check_first_stage, interpolate
 from rrarank.engine.interpolation_files import FORMAT
+from rrarank.engine.tail import with_tail
 from rrarank.errors import RrarankError
 from rrarank.measures.figures import SUFFIXES, Estimate, plot_weights
 from rrarank.measures.measure import at_level, parse_measures

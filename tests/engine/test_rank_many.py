@@ -112,6 +112,19 @@ FRAME = pandas.DataFrame(rows())
             TEXTS,
             "queries: a DataFrame with the columns 'qid', 'docno'",
         ),
+        ({1: "a", "1": "b"}, TEXTS, "queries: 1 and '1' are one name as strings; rename one"),
+        (["a\ud800"], TEXTS, "query 0: half of a surrogate pair ('\\ud800'), which no text can hold; remove it"),
+        (["a"], ["b", "\udcff"], "document 1: half of a surrogate pair ('\\udcff')"),
+        ({None: "a"}, TEXTS, "queries: the qid in row 0 is None, a missing value; give one, or drop the row"),
+        (FRAME.assign(qid=["q1", None, *["q2"] * 7]), None, "queries: the qid in row 1 is "),
+        (
+            FRAME.assign(qid=pandas.array(["q1", None, *["q2"] * 7])),
+            None,
+            "queries: the qid in row 1 is <NA>, a missing",
+        ),
+        (QUERIES, FRAME.assign(qid=["q1", None, *["q2"] * 7]), "documents: the qid in row 1 is "),
+        (QUERIES, FRAME.assign(qid=["q1", float("nan"), *["q2"] * 7]), "documents: the qid in row 1 is nan"),
+        (QUERIES, pandas.concat([FRAME, FRAME[["text"]]], axis=1), "query 'q1': documents: a DataFrame with several"),
         (FRAME.assign(query=range(9)), None, "query 'q1' is of type int, expected a string"),
         (FRAME.assign(query=list("abcdefghi")), None, "queries: 'q1' stands for 'a' and for 'b'; keep one"),
         (FRAME.assign(text=[*TEXTS, None, *TEXTS, "a", "b"]), None, "query 'q2': document 0: its 'text' is"),
@@ -122,6 +135,21 @@ def test_what_cannot_be_ranked_is_one_clear_line(queries, documents, message, mo
         rrarank.rank_many(queries, documents, model=model)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_a_least_score_leaves_out_what_is_below_it(model):
+    scores = sorted(one.score for found in model.rank_many(QUERIES, PAIRS) for one in found)
+    least = scores[4]
+    found = rrarank.rank_many(QUERIES, PAIRS, model=model, min_score=least)
+    assert found == asyncio.run(rrarank.arank_many(QUERIES, PAIRS, model=model, min_score=least))
+    for query, kept in zip(QUERIES.values(), found, strict=True):
+        assert kept == rrarank.rank(query, PAIRS, model=model, min_score=least)
+    assert sum(map(len, found)) == 5
+    with pytest.raises(RrarankError, match="min_relevance: the model has no calibration"):
+        rrarank.rank_many(QUERIES, PAIRS, model=model, min_relevance=0.5)
+    for odd in ("1", float("nan"), True):
+        with pytest.raises(RrarankError, match="^min_score .*, expected a finite number$"):
+            rrarank.rank_many(QUERIES, PAIRS, model=model, min_score=odd)
 
 
 def test_tasks_and_threads_get_the_same(model, expected):

@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 import rrarank
@@ -62,7 +63,7 @@ def test_a_title_comes_before_the_text_as_in_collections(model):
     assert one.text == "the cat sat"
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 9, None])
+@pytest.mark.parametrize("top_k", [1, 2, 9, None, np.int64(2)])
 def test_the_best_of_them(top_k, model, expected):
     found = rrarank.rank(QUERY, TEXTS, top_k=top_k, model=model)
     assert [one.id for one in found] == [place for place, _ in expected][:top_k]
@@ -92,6 +93,10 @@ def test_nothing_one_and_the_same_text_twice(model):
         (QUERY, [{"id": "a"}], None, "document 0: fields 'id'; expected one of 'text'"),
         (QUERY, [{"text": None}], None, "document 0: its 'text' is None, expected a string"),
         (QUERY, ["a", float("nan")], None, "document 1 is nan, a missing value, expected a string"),
+        ("a\ud800", TEXTS, None, "query: half of a surrogate pair ('\\ud800'), which no text can hold; remove it"),
+        (QUERY, ["a", {"text": "b\udfff"}], None, "document 1: half of a surrogate pair ('\\udfff')"),
+        (QUERY, TEXTS, True, "top_k True: expected a whole number from 1, or None for all"),
+        (QUERY, TEXTS, 2.0, "top_k 2.0: expected a whole number from 1, or None for all"),
         (QUERY, TEXTS, 0, "top_k 0: expected a whole number from 1, or None for all"),
     ],
 )
@@ -128,6 +133,33 @@ def test_a_loaded_reranker_and_a_name_serve_as_models(model, expected):
     reranker = rrarank.load_reranker("cross-encoder", model=model)
     assert rrarank.rank(QUERY, TEXTS, model=reranker) == reranker.rank(QUERY, TEXTS)
     assert [one.id for one in rrarank.rank(QUERY, TEXTS, model="bm25")] == [0, 1, 2]  # keeps the given order
+
+
+def test_no_model_is_the_default_and_what_names_none_is_one_line(monkeypatch):
+    shipped = rrarank.rank("tea", ["bread", "green tea"], model="rra-bert")
+    assert rrarank.rank("tea", ["bread", "green tea"], model=None) == shipped
+    for odd in (3, "", " ", ["rra-bert"]):
+        with pytest.raises(RrarankError, match="^model .*: expected the name of a reranker, a folder or hub id"):
+            rrarank.rank("tea", ["bread"], model=odd)
+    with pytest.raises(RrarankError, match="did you mean 'rra-bert'") as error:
+        rrarank.rank("tea", ["bread"], model="rra-brt")
+    assert "\n" not in str(error.value)
+    with pytest.raises(RrarankError, match="did you mean 'monot5'"):
+        rrarank.rank("tea", ["bread"], model="monot-5")
+
+
+def test_the_path_of_a_model_by_its_reranker_or_a_hint():
+    assert rrarank.model_path("rra-bert") == rrarank.model_path(None) == rrarank.model_path("rra-bert-mini")
+    for odd in (3, "", " "):
+        with pytest.raises(RrarankError, match="^model .*: expected a folder, a hub id, or a model that ships"):
+            rrarank.model_path(odd)
+    with pytest.raises(RrarankError, match="did you mean 'rra-bert-mini'"):
+        rrarank.model_path("rra-bert-min")
+
+
+def test_a_result_prints_no_control_characters():
+    found = rrarank.rank_many({"q\x1b": "tea"}, [("d\x1b", "a\x07b")], model="bm25")
+    assert not {"\x1b", "\x07"} & set(repr(found) + repr(found[0]))
 
 
 def test_threads_and_tasks_share_one_model(model, expected, monkeypatch):

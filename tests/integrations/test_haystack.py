@@ -39,5 +39,7 @@ def test_only_the_best_and_none_of_none_and_no_text_last(model):
     assert len(ranker.run(QUERY, DOCUMENTS)["documents"]) == 1
     assert len(ranker.run(QUERY, DOCUMENTS, top_k=2)["documents"]) == 2
     assert ranker.run(QUERY, [])["documents"] == []
+    with pytest.raises(rrarank.RrarankError, match="top_k 0: expected a whole number from 1"):
+        ranker.run(QUERY, DOCUMENTS, top_k=0)
     last = ranker.run(QUERY, [Document(content=None), *DOCUMENTS], top_k=9)["documents"][-1]
     assert last.content is None

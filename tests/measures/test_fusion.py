@@ -1,8 +1,10 @@
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pandas
 import pytest
 
 from rrarank.data.trec import parse_run, read_run
@@ -75,11 +77,29 @@ def test_ties_are_ranked_by_the_one_rule(method):
         ([ONE, TWO], {"method": "wsum"}, "0 weights for 2 runs"),
         ([ONE, TWO], {"weights": [1, 2]}, "wsum needs one per run, others none"),
         ([ONE, TWO], {"method": "rbc", "phi": 1.0}, "phi 1.0"),
+        ([ONE, TWO], {"method": "rbc", "phi": "0.8"}, "phi '0.8': expected between 0 and 1"),
+        *[([ONE, TWO], {"k": k}, f"k {k!r}: expected a whole number from 1") for k in ("60", 0, -1, 1.5, True, None)],
+        *[([ONE, TWO], {"hits": n}, f"hits {n!r}: expected a whole number from 1") for n in (0, -1, "9", None)],
+        ([ONE, TWO], {"method": "wsum", "weights": "12"}, "weights '12': expected a list of numbers, one per run"),
+        ([ONE, TWO], {"method": "wsum", "weights": [1, "2"]}, "weight '2': expected a finite number"),
+        (None, {}, "runs is a NoneType, expected two or more runs: a list of them, or {name: run}"),
+        ("bm25.trec", {}, "runs is a str, expected two or more runs"),
+        (ONE, {}, "runs is a Run, expected two or more runs"),
+        ({"q1": {"d1": 1.0}}, {}, "runs is a dict, expected two or more runs"),
+        (pandas.DataFrame({"qid": ["q1"]}), {}, "runs is a DataFrame, expected two or more runs"),
     ],
 )
 def test_settings_that_cannot_be(runs, settings, message):
-    with pytest.raises(RrarankError, match=message):
+    with pytest.raises(RrarankError, match=re.escape(message)):
         fuse_runs(runs, **settings)
+
+
+def test_numbers_of_numpys_are_numbers():
+    import numpy as np
+
+    assert fuse_runs([ONE, TWO], k=np.int64(60), hits=np.int32(1000)) == fuse_runs([ONE, TWO])
+    weighted = fuse_runs([ONE, TWO], "wsum", weights=np.array([1.0, 2.0]))
+    assert weighted == fuse_runs([ONE, TWO], "wsum", weights=(w for w in (1, 2)))
 
 
 @pytest.fixture
@@ -182,8 +202,12 @@ def test_normalised_scores_are_ranxs(norm):
 @pytest.mark.parametrize(
     ("runs", "settings", "message"),
     [
-        ([ONE, Run({"1": [Hit("a", float("nan"))]})], {"method": "sum"}, "query 1, document a: score nan"),
-        ([ONE, Run({"1": [Hit("a", float("inf"))]})], {"method": "rrf"}, "score inf is not a finite float32"),
+        (
+            [ONE, Run({"1": [Hit("a", float("nan"))]})],
+            {"method": "sum"},
+            "runs, item 2, query '1', docid 'a': score nan",
+        ),
+        ([ONE, Run({"1": [Hit("a", float("inf"))]})], {"method": "rrf"}, "query '1', docid 'a': score inf, expected"),
         ([ONE, moved(TWO, 1e10)], {"method": "max", "norm": "none"}, "scores of 1e.09 and more cannot be fused by max"),
         ([ONE, TWO], {"method": "wsum", "weights": [1, -1]}, "weight -1: expected a finite number of at least 0"),
         ([ONE, TWO], {"method": "wsum", "weights": [1, float("nan")]}, "weight nan"),

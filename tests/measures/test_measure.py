@@ -8,12 +8,22 @@ import subprocess
 import zipfile
 from importlib import metadata
 
+import ir_measures
 import pytest
 
 from rrarank.data.trec import best_first, read_qrels, read_run
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.measure import at_level, label, level_note, parse_measure, parse_measures
+from rrarank.measures.measure import (
+    ByMeasure,
+    at_level,
+    distinct,
+    label,
+    level_note,
+    measure_names,
+    parse_measure,
+    parse_measures,
+)
 from rrarank.measures.scores import evaluate_runs
 from rrarank.measures.values import per_query_scores
 
@@ -56,6 +66,14 @@ def test_headers_can_be_pasted_into_ir_measures(name):
         ("precison@5", "(did you mean 'P@5'?)"),
         ("ndcg@0", "(did you mean 'nDCG'?)"),
         ("bpref@5", "Bpref takes no cutoff"),
+        ("AP(rel=2,rel=3)", "'AP(rel=2,rel=3)': rel is 2 and 3; give one"),
+        ("RR(rel=2)@10-l1", "rel is 2 and 1; give one"),
+        ("RBP(p=0.8,p=0.5)", "p is 0.8 and 0.5; give one"),
+        ("RBP.95(p=0.5)", "p is 0.5 and 0.95; give one"),
+        ("ndcg_cut_10@5", "cutoff is 5 and 10; give one"),
+        ("ndgc_cut_10", "(did you mean 'nDCG@10'?)"),
+        ("ndgc(rel=2)@10", "(did you mean 'nDCG(rel=2)@10'?)"),
+        ("recal_100-l2", "(did you mean 'R@100-l2'?)"),
         ("RR(p=0.5)", "RR has no parameter 'p=0.5'"),
         ("P(rel=0)@5", "P has no parameter 'rel=0'"),
         ("P_0", "'P_0'"),
@@ -66,6 +84,42 @@ def test_what_no_measure_is_called_is_refused(name, said):
     with pytest.raises(RrarankError, match="^'") as error:
         parse_measure(name)
     assert said in str(error.value)
+
+
+def test_what_another_tool_measures_is_not_mistaken_for_a_name_close_to_it():
+    with pytest.raises(RrarankError, match="^'set_map'$"):
+        parse_measure("set_map")
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("nDCG@10", ["nDCG@10"]),
+        (ir_measures.RR(rel=2) @ 10, ["RR(rel=2)@10"]),
+        ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "map"]),
+        ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["ndcg_cut_10", "AP"]),
+    ],
+)
+def test_measures_come_as_a_name_as_several_and_as_objects_each_once(given, names):
+    assert distinct(measure_names(given)) == names
+
+
+@pytest.mark.parametrize("given", [None, 3, [3], [None], ["map", 10.0]])
+def test_what_is_no_name_of_a_measure_is_one_line(given):
+    with pytest.raises(RrarankError, match=r"^measures .--measures.: .*, expected .*names? such as nDCG@10$"):
+        measure_names(given)
+
+
+def test_values_are_found_by_any_spelling():
+    found = ByMeasure({"ndcg_cut_10": 1.0, "map-l2": 0.5, "RR": 0.2, "RR(rel=2)": 0.1})
+    names = ("nDCG@10", "ndcg@10", "AP(rel=2)", "map", "mrr", "RR-l2")
+    assert [found[name] for name in names] == [1, 1, 0.5, 0.5, 0.2, 0.1]
+    assert "nDCG@10" in found
+    assert "nDCG@5" not in found
+    assert found.get("nope", 7) == 7
+    for name in ("nDCG@5", "nope", "RR-l3", 3):
+        with pytest.raises(KeyError):
+            found[name]
 
 
 def test_all_bad_names_are_reported_at_once():

@@ -13,6 +13,7 @@ from rrarank.errors import RrarankError
 from rrarank.measures.measure import at_level
 from rrarank.measures.scores import (
     MEASURES,
+    _warn_once,
     evaluate_runs,
     judged_at,
     per_query_scores,
@@ -247,9 +248,42 @@ def test_unknown_measures_are_refused_all_at_once():
     with pytest.raises(RrarankError) as error:
         evaluate_runs({"1": {"a": 1}}, {"r": RUN}, measures=["ndgc@10", "map", "nope", "ndcg@ten"])
     assert str(error.value).startswith(
-        "--measures: not understood: 'ndgc@10' (did you mean 'nDCG@10'?), 'nope', 'ndcg@ten' (did you mean 'nDCG'?); "
+        "measures (--measures): not understood: 'ndgc@10' (did you mean 'nDCG@10'?), 'nope', "
+        "'ndcg@ten' (did you mean 'nDCG'?); "
         "known: nDCG, AP, RR, R, P, "
     )
+
+
+GRADED = {"1": {"a": 2, "b": 1}}
+
+
+def test_the_level_of_binary_measures_is_an_argument_and_said_once_where_it_is_open(caplog):
+    _warn_once.cache_clear()
+    assert evaluate_runs(GRADED, {"r": RUN}, measures="R", rel_level=2).rows[0].means == {"R-l2": 1.0}
+    found = evaluate_runs(GRADED, {"r": RUN}, measures=["R", "R(rel=1)", "R(rel=2)"], rel_level=2)
+    assert found.rows[0].means == {"R-l2": 1.0, "R(rel=1)": 0.5}
+    for level in (0, -1, "2", 1.0, True, 10**6):
+        with pytest.raises(RrarankError, match="^rel_level .--rel-level.: .*, expected a grade from 1 to 999,999$"):
+            evaluate_runs(GRADED, {"r": RUN}, rel_level=level)
+    assert not caplog.messages
+    found = [evaluate_runs(GRADED, {"r": RUN}, measures=["R", "recall"]) for _ in range(2)]
+    assert [one.rows[0].per_query["recall"] for one in found] == [{"1": 0.5}] * 2
+    assert caplog.messages == [
+        "R(rel=1): grades of 1 and more count as relevant, and the judgments go up to 2; "
+        "for TREC DL's figures give rel_level=2 (--rel-level 2)"
+    ]
+
+
+@pytest.mark.parametrize("measure", ["DCG_burges", "nDCG(dcg='exp-log2')@10"])
+def test_a_grade_whose_gain_is_no_number_is_one_line(measure):
+    with pytest.raises(RrarankError, match="burges.*: 2 to the power of the grade 2000 is no finite number"):
+        evaluate_runs({"1": {"a": 2000}}, {"r": RUN}, measures=[measure])
+
+
+def test_a_table_of_one_query_says_query():
+    found = evaluate_runs({"1": {"a": 1}}, {"r\x1b": RUN}, measures="RR")
+    assert repr(found) == "<Evaluation of r? by RR(rel=1) over 1 query>"
+    assert "1 query." in str(found)
 
 
 def test_a_run_that_shares_no_query_is_refused():
@@ -266,7 +300,7 @@ def test_an_unknown_baseline_is_refused():
 
 @pytest.mark.parametrize("measure", ["ndcg@0", "ndcg@-1", "map-l0"])
 def test_a_cutoff_or_level_below_one_is_refused(measure):
-    with pytest.raises(RrarankError, match="^--measures: "):
+    with pytest.raises(RrarankError, match="^measures .--measures.: "):
         evaluate_runs({"1": {"a": 1}}, {"r": RUN}, measures=[measure])
 
 

