@@ -30,7 +30,8 @@ from rrarank.serve.config import ServeConfig
 from rrarank.serve.server import prepare_process, quieten, uvicorn_config
 from rrarank.serve.watch import MULTIPROCESS
 
-HUNG_S = 60.0  # a worker that does not answer its parent for so long, also while it starts, is killed
+HUNG_S = 30.0  # a worker that does not answer its parent for so long is killed
+START_S = 600.0  # on SIGHUP: the old worker stays if the new one has not started by then
 
 
 def serve_by_workers(
@@ -48,7 +49,7 @@ def serve_by_workers(
     quieten(logging.CRITICAL)  # we say ourselves what happens to workers
     with _shared_folder() as folder:
         app = WorkerApp(build, folder, config.connections, config.timeout)
-        more: dict[str, Any] = {"factory": True, "workers": config.workers, "timeout_worker_healthcheck": HUNG_S}
+        more: dict[str, Any] = {"factory": True, "workers": config.workers, "timeout_worker_healthcheck": START_S}
         workers = Workers(uvicorn_config(app, config.timeout, **more), sock, folder, announce)
         workers.run()
         if app.failure.exists():
@@ -93,6 +94,7 @@ class WorkerApp:
         except RrarankError as error:
             self._give_up(error)
         prepare_process(self.connections, self.timeout_s)
+        loaded(self.folder, os.getpid()).touch()
         return app
 
     def _give_up(self, error: RrarankError) -> NoReturn:
@@ -100,10 +102,15 @@ class WorkerApp:
             say(f"error: {error}")
             os._exit(error.exit_code)
         self.failure.write_text(json.dumps({"message": str(error), "exit_code": error.exit_code}))
-        os._exit(STARTUP_FAILURE)  # at once: while Python ends a process, its parent waits for a sign of life
+        os._exit(STARTUP_FAILURE)
 
 
 STARTED = "started"
+
+
+def loaded(folder: Path, pid: int | None) -> Path:
+    """A file that is there once that worker has loaded its models."""
+    return folder / f"loaded-{pid}"
 
 
 def _end_with_parent() -> None:
@@ -122,16 +129,30 @@ class Workers(Multiprocess):
         self.known: set[int] = set()
 
     def keep_subprocess_alive(self) -> None:
-        before = list(self.processes)
-        super().keep_subprocess_alive()
-        for old, new in zip(before, self.processes, strict=True):
-            if old is not new:
-                say(f"worker {old.pid} died ({_how(old)}); worker {new.pid} takes its place")
+        """As uvicorn's, but a worker that loads its models, however long, is not taken for one that hangs."""
+        for place, process in enumerate(self.processes):
+            if not self.should_exit.is_set() and not self._lives(process):
+                self._replace(place, process)
         self._forget_dead()
         started = self.folder / STARTED
-        if not started.exists() and all(one.is_ready() for one in self.processes):
+        if not started.exists() and all(self._has_loaded(one) and one.is_ready() for one in self.processes):
             started.touch()
             self.announce()
+
+    def _lives(self, process: Process) -> bool:
+        return process.process.is_alive() and (not self._has_loaded(process) or process.ping(HUNG_S))
+
+    def _has_loaded(self, process: Process) -> bool:
+        return loaded(self.folder, process.pid).exists()
+
+    def _replace(self, place: int, process: Process) -> None:
+        process.kill()
+        process.join()
+        if process.exitcode == STARTUP_FAILURE:
+            return self.should_exit.set()
+        self.processes[place] = Process(self.config, self.sockets)
+        self.processes[place].start()
+        say(f"worker {process.pid} died ({_how(process)}); worker {self.processes[place].pid} takes its place")
 
     def _forget_dead(self) -> None:
         """Of a dead worker the counts stay, and what it held does not."""
