@@ -146,7 +146,10 @@ def test_one_system_has_nothing_to_be_compared_with(job, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--measures", "nope@3", "mpa"], "--measures: not understood: 'nope@3', 'mpa' (did you mean 'AP'?)"),
+        (
+            ["--measures", "nope@3", "mpa"],
+            "(--measures): not understood: 'nope@3', 'mpa' (did you mean 'AP'?)",
+        ),
         (
             ["--output", "t.xlsx"],
             "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",

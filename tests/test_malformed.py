@@ -126,7 +126,7 @@ JUDGED = [
     ("other topics", {"qrels.txt": b"9 0 d1 1\n"}, "evaluate", 2, "run: none of its queries ('1', '2') is in the qrel"),
     ("qrels in utf-16", {"qrels.txt": QRELS.decode().encode("utf-16")}, "evaluate", 2, "qrels.txt: UTF-16, expect"),
     ("no qrels", {"qrels.txt": None}, "evaluate", 2, "qrels.txt: no such file (looked in ./, ./qrels/ and the"),
-    ("disjoint runs", {"a.trec": HIT, "b.trec": RUN[28:]}, "evaluate --runs a.trec b.trec --intersection", 2, "leave"),
+    ("disjoint runs", {"a.trec": HIT, "b.trec": RUN[28:]}, "evaluate --runs a.trec b.trec --intersection", 2, "drop"),
 ]
 ASKED = [
     ("no tab", {"topics.tsv": b"1 cat\n"}, "rerank", 2, "topics.tsv:1: no tab; expected qid<TAB>query"),

@@ -436,7 +436,7 @@ def test_beirs_judgments_are_known_by_their_header(tmp_path):
         (
             '{"1": {"a": 1.5}}',
             "q.json",
-            ": query '1', docid 'a': grade 1.5, expected a whole number; this looks like a",
+            ": query '1', docid 'a': grade 1.5, expected a whole number from -999,999 to 999,999; this looks like a",
         ),
         ('{"1": {"a": "1"}}', "q.json", ": query '1', docid 'a': grade '1', expected a whole number"),
         ('{"1": {"a": true}}', "q.json", ": query '1', docid 'a': grade True, expected a whole number"),

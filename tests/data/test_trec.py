@@ -277,8 +277,8 @@ def test_qrels_hold_grades_by_query_and_document(tmp_path):
         ("\n", "qrels: no judgments; expected lines of 4 columns (qid 0 docid grade)"),
         ("1 0 a 1\n1 0 b", "qrels:2: 3 columns, expected 4 (qid 0 docid grade)"),
         (GOOD, "qrels:1: 6 columns, expected 4 (qid 0 docid grade); this looks like a run"),
-        ("1 0 a 1.0", "qrels:1: grade '1.0', expected a whole number"),
-        ("1 0 a yes", "qrels:1: grade 'yes', expected a whole number"),
+        ("1 0 a 1.0", "qrels:1: grade '1.0', expected a whole number from -999,999 to 999,999"),
+        ("1 0 a yes", "qrels:1: grade 'yes', expected a whole number from -999,999 to 999,999"),
         ("1 0 a 1\n1 0 a 1", "qrels:2: docid 'a' is judged twice for query '1'; keep one line"),
     ],
 )

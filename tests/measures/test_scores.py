@@ -220,7 +220,12 @@ def test_tukey_is_ranxs():
     qrels, hits = random_set(5, random.Random.random)
     qrels = {qid: grades for qid, grades in qrels.items() if qid in hits}
     rng = random.Random(0)
-    runs = {name: Run({q: rng.sample(h, len(h)) for q, h in hits.items()}) for name in "abc"}
+    runs = {
+        name: Run(
+            {q: [Hit(hit.docid, -float(i)) for i, hit in enumerate(rng.sample(h, len(h)))] for q, h in hits.items()}
+        )
+        for name in "abc"
+    }
     rows = evaluate_runs(qrels, runs, measures=["mrr"]).rows
     falling = {n: {q: {h.docid: -float(i) for i, h in enumerate(r[q])} for q in qrels} for n, r in runs.items()}
     positive = {q: dict(grades.items()) for q, grades in qrels.items()}

@@ -251,7 +251,7 @@ def test_same_inputs_same_file_and_no_path_in_it(job, tmp_path):
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'; rename one"),
         (["--output", "r.pdf"], "r.pdf: unknown suffix '.pdf' (known: .html .htm)"),
         (["--topics", "absent.tsv"], "absent.tsv: no such file"),
-        (["--measures", "nope"], "--measures: not understood: 'nope'"),
+        (["--measures", "nope"], "measures (--measures): not understood: 'nope'"),
     ],
 )
 def test_what_a_user_can_cause_is_one_line(job, flags, message, capsys):
