@@ -477,7 +477,7 @@ ACROSS_FIELDS = "".join(
 include-name = "POST {path}"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
 """
-    for path in ("/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/score")
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/score", "/v1/events")
 )
 
 
