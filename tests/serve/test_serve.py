@@ -475,7 +475,7 @@ def test_without_the_extra_it_says_what_to_install_and_help_needs_none():
 ACROSS_FIELDS = "".join(
     f"""[[operations]]
 include-name = "POST {path}"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "422"]
 """
     for path in ("/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/score", "/v1/events")
 )
