@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rrarank.cli.verbs import say
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import RrarankError, did_you_mean, say
 from rrarank.storage.model_folders import read_json, read_modules
 
 NO_LIMIT = 2**31 - 1  # tokens; of a model that states no maximum

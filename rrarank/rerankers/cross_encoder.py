@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from rrarank.cli.verbs import say
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Pointwise
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.rerankers.backends.base import TORCH_PRECISIONS, Backend, CrossEncoderConfig, device_of, tokens_at_once
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id, load_exported
