@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import RrarankError, shown
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig, Messages
+from rrarank.llm.tokenizer import BARE
 from rrarank.storage.model_folders import fingerprint, loading, locate
 
 if TYPE_CHECKING:
     import torch
-
-_BARE = {"add_special_tokens": False, "verbose": False}  # the template adds special tokens; no length warnings
 
 
 class LocalModel(LLM):
@@ -43,7 +42,7 @@ class LocalModel(LLM):
 
     @property
     def count_tokens(self) -> Callable[[str], int]:
-        return lambda text: len(self._tokenizer(text, **_BARE)["input_ids"])
+        return lambda text: len(self._tokenizer(text, **BARE)["input_ids"])
 
     def count_chat(self, messages: Messages) -> int:
         return int(self._prompt(messages).shape[1])
@@ -70,7 +69,7 @@ class LocalModel(LLM):
         text = self._tokenizer.apply_chat_template(
             chat, tokenize=False, add_generation_prompt=True, **self._template_options
         )
-        ids: torch.Tensor = self._tokenizer(text, return_tensors="pt", **_BARE)["input_ids"]
+        ids: torch.Tensor = self._tokenizer(text, return_tensors="pt", **BARE)["input_ids"]
         return ids
 
     def _without_special_tokens(self, text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rrarank.errors import RrarankError, shown
 from rrarank.llm.base import Messages
-from rrarank.llm.prompts import fill, neutralise, placeholders
+from rrarank.llm.prompts import fill, neutralise, placeholders, text_of
 from rrarank.storage.yaml_settings import read_yaml, shipped_or_file
 
 SLOTS = {"pointwise": ("doc_content",), "pairwise": ("doc1", "doc2")}
@@ -58,18 +58,12 @@ def load_pair_prompt(name: str | Path, method: str) -> PairPrompt:
     content = read_yaml(shipped_or_file(name, f"{method}-prompts"))
     if content.get("method") != method:
         raise RrarankError(f"{name}: method {content.get('method')!r}, expected {method!r}")
-    prompt = PairPrompt(**{key: _text(content.get(key), key, name) for key in PairPrompt.__dataclass_fields__})
+    prompt = PairPrompt(**{key: text_of(content.get(key), key, name) for key in PairPrompt.__dataclass_fields__})
     if prompt.message_roles not in ("", "default", "reranker"):
         raise RrarankError(f"{name}: message_roles {prompt.message_roles!r}, expected 'reranker' or 'default'")
     if prompt.message_roles != "reranker":
         _check_body(prompt, name)
     return prompt
-
-
-def _text(value: object, key: str, where: str | Path) -> str:
-    if value is not None and not isinstance(value, str):
-        raise RrarankError(f"{where}: key {key!r} is a {type(value).__name__}, expected text; quote it")
-    return value or ""
 
 
 def _check_body(prompt: PairPrompt, where: str | Path) -> None:

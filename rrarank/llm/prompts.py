@@ -89,13 +89,17 @@ def _prompt(content: Mapping[str, object], where: str) -> Prompt:
     """Read the keys of a list-wise prompt; in dialogues rank_llm names three of them `…_user`."""
     texts = {}
     for key in TEXTS:
-        text = content.get(key, content.get(f"{key}_user"))
-        if text is not None and not isinstance(text, str):
-            raise RrarankError(f"{where}: key {key!r} is a {type(text).__name__}, expected text; quote it")
-        texts[key] = text or ""
+        texts[key] = text_of(content.get(key, content.get(f"{key}_user")), key, where)
     if not texts["body"]:
         raise RrarankError(f"{where}: no key 'body' (or 'body_user'), the text of one passage; keys {shown(content)}")
     return Prompt(**texts, letters="A-Z" in str(content.get("output_extraction_regex", "")))
+
+
+def text_of(value: object, key: str, where: str | Path) -> str:
+    """The text of a key; empty for one that is not there."""
+    if value is not None and not isinstance(value, str):
+        raise RrarankError(f"{where}: key {key!r} is a {type(value).__name__}, expected text; quote it")
+    return value or ""
 
 
 def _check_placeholders(prompt: Prompt, where: str) -> None:
