@@ -13,7 +13,8 @@ from rrarank.llm.korean import with_digits
 from rrarank.llm.structured import as_list
 from rrarank.llm.thoughts import without_thought
 
-NO_ORDER = {"refused", "no ids"}
+NO_IDS = "no ids"
+NO_ORDER = {"refused", NO_IDS}
 """Verdicts of answers that name no passage."""
 
 Places = tuple[int, ...]
@@ -65,7 +66,7 @@ def parse_answer(answer: str, count: int, *, finished: bool = True) -> Parsed:
     order = _places(named, count)
     found = {
         "refused": refused,
-        "no ids": not mentioned and not refused,
+        NO_IDS: not mentioned and not refused,
         "no list": mentioned and not refused and (not ranking or is_reversed),
         "truncated": not is_whole,
         "out of range": any(not 1 <= number <= count for number in named),

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rrarank.data.types import Ranking
-from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError
 from rrarank.llm.base import Messages
 from rrarank.llm.consistency import merge, shuffles, unshuffled
@@ -59,8 +58,8 @@ class ListwiseLLM(LLMReranker):
     Config = ListwiseConfig
     config: ListwiseConfig
 
-    def __init__(self, config: RerankerConfig | None = None) -> None:
-        super().__init__(config)  # type: ignore[arg-type]
+    def __init__(self, config: ListwiseConfig | None = None) -> None:
+        super().__init__(config)
         if self.config.window:
             list(windows(0, self.config.window, self.config.step))  # raises if the step would skip positions
         if self.config.permutations < 1:

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rrarank.data.types import Ranking
-from rrarank.engine.reranker import RerankerConfig, reorder
+from rrarank.engine.reranker import reorder
 from rrarank.llm.choices import read_yes_no
 from rrarank.llm.conversations import Asked, Conversation
+from rrarank.llm.listwise import NO_IDS
 from rrarank.llm.pair_prompts import load_pair_prompt, pair_messages
 from rrarank.rerankers.llm_reranker import LLMReranker, LLMRerankerConfig, in_order
 
 _LOG = logging.getLogger(__name__)
-NEITHER = "no ids"
 ALTERNATIVES = 20  # the most that OpenAI gives
 
 
@@ -46,8 +46,8 @@ class PointwiseLLM(LLMReranker):
     Config = PointwiseConfig
     config: PointwiseConfig
 
-    def __init__(self, config: RerankerConfig | None = None) -> None:
-        super().__init__(config)  # type: ignore[arg-type]
+    def __init__(self, config: PointwiseConfig | None = None) -> None:
+        super().__init__(config)
         self.prompt = load_pair_prompt(self.config.prompt, "pointwise")
         self._warned = False
 
@@ -59,7 +59,7 @@ class PointwiseLLM(LLMReranker):
             return ranking
         answers = yield [self._asked(ranking, *one) for one in enumerate(self.cut_passages(ranking))]
         found = [read_yes_no(answer.text, answer.first) for answer in answers]
-        verdicts.update(NEITHER if one is None else "ok" for one in found)
+        verdicts.update(NO_IDS if one is None else "ok" for one in found)
         known = [one for one in found if one is not None]
         scores = [min(known) - 1 if one is None else one for one in found] if known else [0.0] * len(found)
         if known and all(answer.first for answer in answers):

@@ -9,22 +9,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rrarank.data.types import Ranking
-from rrarank.engine.reranker import RerankerConfig
-from rrarank.llm.base import Messages
 from rrarank.llm.choices import read_number
-from rrarank.llm.conversations import Asked, Conversation
+from rrarank.llm.conversations import Asked
+from rrarank.llm.listwise import NO_IDS
 from rrarank.llm.prompts import SETWISE, load_prompt
 from rrarank.llm.questions import PromptedLLM, is_complete
-from rrarank.llm.sorting import SORTS, check_sort
-from rrarank.rerankers.llm_reranker import LLMReranker, LLMRerankerConfig, in_order
-
-NO_CHOICE = "no ids"
-_KNOWN = ("heapsort", "bubblesort")
+from rrarank.llm.sorting import Group
+from rrarank.rerankers.sorting_llm import Choices, SortingConfig, SortingLLM
 
 
 @dataclass(frozen=True)
-class SetwiseConfig(LLMRerankerConfig):
+class SetwiseConfig(SortingConfig):
     """Prompt and sort.
 
     Args:
@@ -35,55 +30,42 @@ class SetwiseConfig(LLMRerankerConfig):
     """
 
     prompt: str = "most-relevant"
-    max_tokens: int = 32
-    sort: str = "heapsort"
     group: int = 4
-    top: int = 10
 
 
-class SetwiseLLM(LLMReranker):
+class SetwiseLLM(SortingLLM):
     """Sort by the best of a group. Where an answer names none, the order stays."""
 
     name = "setwise-llm"
 
     Config = SetwiseConfig
     config: SetwiseConfig
+    sorts = ("heapsort", "bubblesort")
 
-    def __init__(self, config: RerankerConfig | None = None) -> None:
-        super().__init__(config)  # type: ignore[arg-type]
-        check_sort(self.config.sort, self.config.group, self.config.top, _KNOWN)
+    def __init__(self, config: SetwiseConfig | None = None) -> None:
+        super().__init__(config)
         prompt = load_prompt(self.config.prompt, SETWISE)
         self.prompted = PromptedLLM(self.llm, prompt, self.config.prompt, self.passage_tokens, self.config.context)
 
-    def conversation(self, ranking: Ranking, verdicts: Counter[str]) -> Conversation[Ranking]:
-        sort = SORTS[self.config.sort](len(ranking.candidates), self.config.group, self.config.top)
-        best: list[int | None] | None = None
-        while True:
-            try:
-                groups = next(sort) if best is None else sort.send(best)
-            except StopIteration as end:
-                return in_order(ranking, end.value)
-            answers = yield [self._asked(ranking, group) for group in groups]
-            found = [
-                read_number(answer.text, len(group), finished=is_complete(answer))
-                for answer, group in zip(answers, groups, strict=True)
-            ]
-            verdicts.update(NO_CHOICE if place is None else "ok" for place in found)
-            best = [None if place is None else group[place] for place, group in zip(found, groups, strict=True)]
+    @property
+    def group(self) -> int:
+        return self.config.group
 
-    def _asked(self, ranking: Ranking, shown: Sequence[int]) -> Asked:
-        def messages() -> Messages:
-            return self.prompted.question(ranking.query.text, [ranking.candidates[n].text for n in shown])[1]
+    def chosen(self, query: str, passages: Sequence[str], groups: Sequence[Group], verdicts: Counter[str]) -> Choices:
+        answers = yield [self._asked(query, passages, group) for group in groups]
+        found = [
+            read_number(answer.text, len(group), finished=is_complete(answer))
+            for answer, group in zip(answers, groups, strict=True)
+        ]
+        verdicts.update(NO_IDS if place is None else "ok" for place in found)
+        return [None if place is None else group[place] for place, group in zip(found, groups, strict=True)]
 
-        return Asked(messages, shown)
+    def _asked(self, query: str, passages: Sequence[str], shown: Sequence[int]) -> Asked:
+        return Asked(lambda: self.prompted.question(query, [passages[number] for number in shown])[1], shown)
 
     def stand_in(self, asked: Asked, worth: Sequence[float]) -> str:
         best = max(range(len(asked.shown)), key=lambda place: worth[asked.shown[place]])
         return f"[{best + 1}]"
-
-    @property
-    def is_exact(self) -> bool:
-        return self.config.sort != "heapsort"
 
     def fingerprint(self) -> str:
         settings = (self.config.sort, self.config.group, self.config.top, self.config.context)
