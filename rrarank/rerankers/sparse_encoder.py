@@ -100,6 +100,8 @@ class SparseEncoder(Pointwise):
         return [{"input_ids": ids, "query_ids": asked} for ids in found]
 
     def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        if not texts:
+            return []
         settings = {"truncation": True, "padding": False, "max_length": self._longest}
         return [np.array(ids, np.int32) for ids in self._tokenizer(list(texts), **settings)["input_ids"]]
 
@@ -112,14 +114,10 @@ class SparseEncoder(Pointwise):
         texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
         assert self._cache is not None  # `prepare_block` has looked
         kept = dict(zip(texts, self._cache.entries(texts, self._all_weights), strict=True))
-        asked = (
-            [self._terms(ids) for ids in self._ids([self._before[0] + r.query.text for r in queries])]
-            if queries
-            else []
-        )
+        asked = self._ids([self._before[0] + ranking.query.text for ranking in queries])
         return [
-            reorder(ranking, [_inner_product(terms, kept[c.text]) for c in ranking.candidates])
-            for ranking, terms in zip(queries, asked, strict=True)
+            reorder(ranking, _inner_products(self._terms(ids), [kept[c.text] for c in ranking.candidates]))
+            for ranking, ids in zip(queries, asked, strict=True)
         ]
 
     def _all_weights(self, texts: Sequence[str]) -> list[Entry]:
@@ -163,11 +161,14 @@ class SparseEncoder(Pointwise):
         return f"{super().fingerprint()} {self._fingerprint}"
 
 
-def _inner_product(query: Terms, document: Entry) -> float:
-    """Both sides' terms are in ascending order."""
+def _inner_products(query: Terms, documents: Sequence[Entry]) -> list[float]:
+    """Of a query with each document; both sides' terms are in ascending order."""
     asked, weights = query.rows.cpu().numpy(), query.weights.float().cpu().numpy()
-    _, ours, theirs = np.intersect1d(asked, document["terms"], assume_unique=True, return_indices=True)
-    return float(weights[ours] @ document["weights"][theirs])
+    found = []
+    for document in documents:
+        _, ours, theirs = np.intersect1d(asked, document["terms"], assume_unique=True, return_indices=True)
+        found.append(float(weights[ours] @ document["weights"][theirs]))
+    return found
 
 
 def _prompt(folder: Path, config: SparseEncoderConfig, side: str) -> str:
