@@ -13,10 +13,9 @@ import math
 import numpy as np
 
 from benchmarks.common import conclude, show
-from benchmarks.online.crowd import Crowd, World, arm, load, many, parser
+from benchmarks.online.crowd import MEASURES, Crowd, World, arm, load, many, parser
 from rrarank.measures.lifts import Totals, delta_interval, lifts
 
-MEASURES = ("ctr", "click@1", "clicks", "rr-click")
 SIZES = (200,)
 Row = dict[str, object]
 

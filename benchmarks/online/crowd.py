@@ -6,6 +6,7 @@ The lists of a query are put into arrays once; an experiment is then a draw of u
 from __future__ import annotations
 
 import argparse
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from rrarank.data.trec import read_qrels, read_run
 from rrarank.data.types import Qrels, Run
 from rrarank.engine.interleaving import team_draft
-from rrarank.measures.lifts import Totals, sums
+from rrarank.measures.lifts import Totals, delta_interval, sums
 from rrarank.online.users import USERS, UserModel, clicks, leans
 
+MEASURES = ("ctr", "click@1", "clicks", "rr-click")
 PLACES = 10
 DRAFTS = 200  # drafts of each query, from which an impression's list is drawn
 Floats = NDArray[np.float64]
@@ -82,6 +84,13 @@ def arm(world: World, ranker: str, users: int, rng: np.random.Generator, days: i
     lean = leans(users, world.model, rng)[user]
     shown = world.grades[ranker][asked]
     return Crowd(user, clicks(shown, world.highest, world.model, lean, rng), rng.integers(days, size=len(user)), users)
+
+
+def is_gain_found(world: World, first: str, measure: str, users: int, rng: np.random.Generator) -> bool:
+    """Whether an A/B test of the first ranker and `mixed`, with so many users each, shows a gain."""
+    ours, theirs = (arm(world, one, users, rng).totals(measure) for one in ("mixed", first))
+    low, _ = delta_interval(ours.value - theirs.value, math.hypot(ours.error, theirs.error))
+    return low > 0
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,20 @@ import math
 import numpy as np
 
 from benchmarks.common import conclude, show
-from benchmarks.online.crowd import Drafts, World, arm, drafts, interleaved, load, many, mixed, parser
+from benchmarks.online.crowd import (
+    MEASURES,
+    Drafts,
+    World,
+    drafts,
+    interleaved,
+    is_gain_found,
+    load,
+    many,
+    mixed,
+    parser,
+)
 from rrarank.data.types import Run
 from rrarank.measures.lifts import Totals, delta_interval, users_needed
-
-MEASURES = ("ctr", "click@1", "clicks", "rr-click")
 
 
 def main() -> None:
@@ -72,11 +81,7 @@ def _power_shared(world: World, drafted: Drafts, users: int, repetitions: int, r
 def _power_apart(
     world: World, first: str, measure: str, users: int, repetitions: int, rng: np.random.Generator
 ) -> float:
-    found = 0
-    for _ in range(repetitions):
-        ours, theirs = (arm(world, one, max(users, 2), rng).totals(measure) for one in ("mixed", first))
-        found += delta_interval(ours.value - theirs.value, math.hypot(ours.error, theirs.error))[0] > 0
-    return found / repetitions
+    return sum(is_gain_found(world, first, measure, max(users, 2), rng) for _ in range(repetitions)) / repetitions
 
 
 if __name__ == "__main__":

@@ -8,15 +8,11 @@ the planned size.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from benchmarks.common import conclude, show
-from benchmarks.online.crowd import World, arm, load, many, mixed, parser
-from rrarank.measures.lifts import delta_interval, users_needed
-
-MEASURES = ("ctr", "click@1", "clicks", "rr-click")
+from benchmarks.online.crowd import MEASURES, arm, is_gain_found, load, many, mixed, parser
+from rrarank.measures.lifts import users_needed
 
 
 def main() -> None:
@@ -35,7 +31,7 @@ def main() -> None:
             reference = before.totals(measure).value
             effect = after.totals(measure).value - reference
             planned = users_needed(pilot.totals(measure).deviation, effect)
-            found = np.mean([_found(world, first, measure, planned // 2, rng) for _ in range(given.repetitions)])
+            found = np.mean([is_gain_found(world, first, measure, planned // 2, rng) for _ in range(given.repetitions)])
             rows.append(
                 {
                     "queries changed": f"{share:.0%}",
@@ -47,12 +43,6 @@ def main() -> None:
             )
     show(rows, {"users, planned": ",.0f", "power": ".1%", "true lift": "+.1%"})
     conclude(given.output, {"repetitions": given.repetitions, "users": given.users, "seed": given.seed}, rows=rows)
-
-
-def _found(world: World, first: str, measure: str, users: int, rng: np.random.Generator) -> bool:
-    ours, theirs = (arm(world, one, users, rng).totals(measure) for one in ("mixed", first))
-    low, _ = delta_interval(ours.value - theirs.value, math.hypot(ours.error, theirs.error))
-    return low > 0
 
 
 if __name__ == "__main__":

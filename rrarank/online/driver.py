@@ -16,7 +16,7 @@ import numpy as np
 from rrarank.data.types import Qrels, Ranking
 from rrarank.data.ubi import CLICK, DWELL, iso_time
 from rrarank.errors import RrarankError
-from rrarank.online.simulator import Crowd, after, user_name
+from rrarank.online.simulator import Crowd, after, highest_grade, popularity, user_name
 from rrarank.online.users import UserModel, clicks, dwell_times, leans
 
 BUSY = (429, 503)  # asks to try again
@@ -74,14 +74,14 @@ def drive(
     """
     crowd, seen = crowd or Crowd(), seen or Driven()
     asked = [ranking for ranking in rankings if ranking.query.qid in qrels]
-    highest = max((grade for one in asked for grade in qrels[one.query.qid].values()), default=0)
+    highest = highest_grade(qrels, [one.query.qid for one in asked])
     lean = leans(crowd.users, model, np.random.default_rng(crowd.seed))
-    weights = 1 / np.arange(1, len(asked) + 1) ** crowd.rarity
+    likely = popularity(len(asked), crowd)
 
     def visit(user: int) -> None:
         rng = np.random.default_rng((crowd.seed, user))
         session = _Session(server, seen)
-        for number in rng.choice(len(asked), rng.geometric(1 / max(crowd.queries, 1.0)), p=weights / weights.sum()):
+        for number in rng.choice(len(asked), rng.geometric(1 / max(crowd.queries, 1.0)), p=likely):
             _ask(session, user_name(user), asked[number], qrels, _Eyes(model, highest, lean[user], crowd.places, rng))
 
     with ThreadPoolExecutor(at_once) as pool:

@@ -5,7 +5,7 @@ Everything is drawn from the seed and the experiment's own hashes: equal argumen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -115,14 +115,12 @@ def simulate(
     seconds = START + np.sort(rng.uniform(0, crowd.days * 86_400, len(user)))
     qid = np.array(qids)[asked]
     lists = _lists(experiment, runs, [(user_name(one), str(of)) for one, of in zip(user, qid, strict=True)], crowd)
-    highest = max((grade for qid in qids for grade in qrels[qid].values()), default=0)
+    highest = highest_grade(qrels, qids)
     grades = _grades(lists, [qrels[one] for one in qid], crowd.places)
     lean = leans(crowd.users, model, rng)[user]
     clicked = clicks(grades, highest, model, lean, rng)
     dwell = dwell_times(grades, highest, model, rng)
-    return Sample(
-        experiment, user, np.array(qids)[asked], seconds, lists, grades, clicked, after(clicked, dwell, rng), dwell
-    )
+    return Sample(experiment, user, qid, seconds, lists, grades, clicked, after(clicked, dwell, rng), dwell)
 
 
 def _common(experiment: Experiment, runs: Mapping[str, Run], qrels: Qrels) -> list[str]:
@@ -141,10 +139,19 @@ def _asked(
     """(n,) users and (n,) places among the qids, of users in the experiment, in random order."""
     counts = rng.geometric(1 / max(crowd.queries, 1.0), crowd.users)
     user = rng.permutation(np.repeat(np.arange(crowd.users), counts))
-    weights = 1 / np.arange(1, len(qids) + 1) ** crowd.rarity
-    asked = rng.choice(len(qids), len(user), p=weights / weights.sum())
+    asked = rng.choice(len(qids), len(user), p=popularity(len(qids), crowd))
     inside = np.array([experiment.takes(user_name(number)) for number in range(crowd.users)], bool)[user]
     return user[inside], asked[inside]
+
+
+def highest_grade(qrels: Qrels, qids: Iterable[str]) -> int:
+    return max((grade for qid in qids for grade in qrels[qid].values()), default=0)
+
+
+def popularity(queries: int, crowd: Crowd) -> NDArray[np.float64]:
+    """(queries,): how likely each is the one that is asked."""
+    weights = 1 / np.arange(1, queries + 1) ** crowd.rarity
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def _lists(
