@@ -126,12 +126,17 @@ class Kept:
 
     Args:
         left_out: reason -> the users left out for it.
-        capped: clicks whose dwell time was capped.
+        dwell_cap: seconds; longer stays count as so many.
     """
 
     impressions: Sequence[Impression]
     left_out: dict[str, set[str]] = field(default_factory=dict)
-    capped: int = 0
+    dwell_cap: float = Rules.dwell_cap
+
+    @property
+    def capped(self) -> int:
+        """Clicks whose dwell time is capped."""
+        return sum(click.dwell > self.dwell_cap for one in self.impressions for click in one.clicks)
 
 
 def keep(found: Sequence[Impression], rules: Rules) -> Kept:
@@ -145,8 +150,7 @@ def keep(found: Sequence[Impression], rules: Rules) -> Kept:
             left_out[reason].add(user)
     gone = {user for users in left_out.values() for user in users}
     kept = [one for one in found if one.user not in gone]
-    capped = sum(click.dwell > rules.dwell_cap for one in kept for click in one.clicks)
-    return Kept(kept, dict(left_out), capped)
+    return Kept(kept, dict(left_out), rules.dwell_cap)
 
 
 def _reason(user: str, own: Sequence[Impression], rules: Rules) -> str:

@@ -106,7 +106,6 @@ class Question:
         measures: of `clicks.MEASURES`; empty: all that the log can tell.
         looked_at: the measure that is looked at day by day.
         effect: the effect to plan for; 0: none.
-        dwell_cap: seconds; longer stays count as so many.
     """
 
     baseline: str = ""
@@ -114,7 +113,6 @@ class Question:
     measures: Sequence[str] = ()
     looked_at: str = "ctr"
     effect: float = 0.0
-    dwell_cap: float = 600.0
     seed: int = SEED
 
 
@@ -139,7 +137,7 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
     by_arm = {name: [one for one in found if one.query.arm == name] for name in [baseline, *_others(names, baseline)]}
     arms = [_arm(name, own, everyone, kept) for name, own in by_arm.items()]
     measures = list(asked.measures or measured(found))
-    values = {name: totals(own, measures, asked.dwell_cap) for name, own in by_arm.items()}
+    values = {name: totals(own, measures, kept.dwell_cap) for name, own in by_arm.items()}
     days = sorted({one.day for one in found})
     return OnlineResult(
         experiment,
@@ -153,7 +151,10 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
             for name in _others(names, baseline)
         },
         asked.looked_at,
-        {name: _looks(by_arm[name], by_arm[baseline], days, asked) for name in _others(names, baseline)},
+        {
+            name: _looks(by_arm[name], by_arm[baseline], days, asked.looked_at, kept.dwell_cap)
+            for name in _others(names, baseline)
+        },
         plans=_plans(values[baseline], by_arm[baseline], arms, len(days), asked),
         capped=kept.capped,
     )
@@ -177,14 +178,13 @@ def _arm(name: str, own: Sequence[Impression], everyone: Sequence[Impression], k
 
 
 def _looks(
-    ours: Sequence[Impression], theirs: Sequence[Impression], days: Sequence[str], asked: Question
+    ours: Sequence[Impression], theirs: Sequence[Impression], days: Sequence[str], measure: str, cap: float
 ) -> list[Look]:
     """What was known after each day."""
     estimates = []
     for day in days:
         first, second = (
-            totals([one for one in arm if one.day <= day], [asked.looked_at], asked.dwell_cap)[asked.looked_at]
-            for arm in (ours, theirs)
+            totals([one for one in arm if one.day <= day], [measure], cap)[measure] for arm in (ours, theirs)
         )
         if min(first.users, second.users) >= LEAST:
             error = (first.error**2 + second.error**2) ** 0.5

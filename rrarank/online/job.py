@@ -73,7 +73,7 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     name = _experiment(log, job)
     everyone, stray = impressions(log, name)
     kept = keep(everyone, job.rules)
-    found = analyse(name, everyone, kept, replace(job.question, dwell_cap=job.rules.dwell_cap))
+    found = analyse(name, everyone, kept, job.question)
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
     found = _with_estimates(found, kept.impressions, job)
     if found.is_mismatched:
