@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rrarank.measures.significance import ALPHA, SEED, holm
+from rrarank.measures.significance import ALPHA, SEED, holm, reading
 
 Array = NDArray[np.float64]
 
@@ -90,9 +90,7 @@ class Lift:
     @property
     def reading(self) -> str:
         """By the corrected test; `not resolved` does not mean equal."""
-        if not math.isfinite(self.holm):
-            return ""
-        return "not resolved" if not self.holm < ALPHA else "higher" if self.difference > 0 else "lower"
+        return reading(self.holm, self.difference, "higher", "lower")
 
 
 def lifts(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rrarank.measures.lifts import Totals, detectable, percentiles, resampled_ratios, sums
-from rrarank.measures.significance import ALPHA, SEED, fisher_randomisation, holm
+from rrarank.measures.significance import SEED, fisher_randomisation, holm, reading
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,7 @@ class Preference:
 
     @property
     def reading(self) -> str:
-        if not math.isfinite(self.holm):
-            return ""
-        return "not resolved" if not self.holm < ALPHA else "preferred" if self.preference > 0 else "not preferred"
+        return reading(self.holm, self.preference, "preferred", "not preferred")
 
 
 def preference(ranker: str, part: str, users: Sequence[int], credits: Sequence[int], *, seed: int = SEED) -> Preference:

@@ -47,11 +47,16 @@ class Comparison:
     @property
     def reading(self) -> str:
         """By the corrected randomisation test; empty where there was no test. `not resolved` does not mean equal."""
-        if not math.isfinite(self.fisher_holm):
-            return ""
-        if self.mean == self.detectable == 0:
+        if self.mean == self.detectable == 0 and math.isfinite(self.fisher_holm):
             return "equal on every query"
-        return "not resolved" if not self.fisher_holm < ALPHA else "better" if self.mean > 0 else "worse"
+        return reading(self.fisher_holm, self.mean, "better", "worse")
+
+
+def reading(p: float, difference: float, up: str, down: str) -> str:
+    """What a corrected test says, in a word; empty where there was no test."""
+    if not math.isfinite(p):
+        return ""
+    return "not resolved" if not p < ALPHA else up if difference > 0 else down
 
 
 def rests_on(comparisons: Sequence[Comparison], queries: int, *, brief: bool = False) -> str:
