@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 
 from rrarank.measures.figures import looks_svg
-from rrarank.measures.report_page import page_style
+from rrarank.measures.report_page import page_environment, page_part, page_style
 from rrarank.measures.sequential import Look
-from rrarank.measures.tables import Table, html_table, printable
+from rrarank.measures.tables import Table
 
 
 def online_page(
@@ -19,16 +18,13 @@ def online_page(
     Args:
         looks: arm -> its looks at `measure`; none or empty: no figure.
     """
-    from jinja2 import Environment
     from markupsafe import Markup, escape
 
-    source = resources.files("rrarank.measures").joinpath("online_page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
-    page.filters.update(html_table=lambda table: Markup(html_table(table)))
+    page = page_environment()
     plot, caption = "", f"Difference in {measure}, day by day; the band holds at every look at once (95%)."
     if looks and any(looks.values()):
         named = f'<svg role="img" aria-label="{escape(caption)}" '
         plot = Markup(looks_svg(looks, measure).replace("<svg ", named, 1))
-    return page.from_string(source).render(
+    return page.from_string(page_part("online_page.html")).render(
         title=title, style=page_style(), tables=list(tables), plot=plot, plot_caption=caption
     )

@@ -29,6 +29,7 @@ from rrarank.measures.tables import Table, html_table, printable
 from rrarank.storage.files import atomic_write
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 CUT = 180  # characters of a passage that are shown before it is opened
@@ -82,12 +83,9 @@ def write_report(output: str | Path, material: Material, config: PageConfig = Pa
 
 def report_page(found: Evaluation, material: Material, config: PageConfig = PageConfig()) -> str:
     """The page; equal arguments give equal text."""
-    from jinja2 import Environment
-    from markupsafe import Markup
-
-    source = resources.files("rrarank.measures").joinpath("report_page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
-    page.filters.update(figure=figure, shown=shown, label=label, html_table=lambda table: Markup(html_table(table)))
+    source = page_part("report_page.html")
+    page = page_environment()
+    page.filters.update(figure=figure, shown=shown, label=label)
     first, *others = material.runs
     return page.from_string(source).render(
         against=comparisons_table(found) if found.comparisons else None,
@@ -105,11 +103,26 @@ def report_page(found: Evaluation, material: Material, config: PageConfig = Page
     )
 
 
+def page_part(name: str) -> str:
+    """A template or style sheet of this package."""
+    return resources.files("rrarank.measures").joinpath(name).read_text(encoding="utf-8")
+
+
+def page_environment() -> Environment:
+    """What renders a page: every value is escaped, and shows no control characters."""
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
+    page.filters.update(html_table=lambda table: Markup(html_table(table)))
+    return page
+
+
 def page_style() -> Markup:
     """The style sheet of every page, for its `<style>`."""
     from markupsafe import Markup
 
-    return Markup(resources.files("rrarank.measures").joinpath("page.css").read_text(encoding="utf-8"))
+    return Markup(page_part("page.css"))
 
 
 def _script_hash(source: str) -> str:
