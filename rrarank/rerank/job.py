@@ -316,7 +316,9 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
     job, reranker, qids = work.job, work.reranker, work.inputs.run
     verdicts = answers.total(qids)
     counts = {"cut": cut} if cut else {}
-    asked = {"answers": dict(verdicts), "unranked": answers.unranked(qids), "tokens": answers.tokens(qids)}
+    asked: dict[str, object] = {}
+    if verdicts:
+        asked = {"answers": dict(verdicts), "unranked": answers.unranked(qids), "tokens": answers.tokens(qids)}
     more = ({"shard": str(job.shard)} if job.shard else {}) | ({"remove_query": True} if job.remove_query else {})
     write_sidecar(
         Path(job.target),
@@ -327,7 +329,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         precision=reranker.config.precision,
         **({"tried": work.tried} if work.tried else {}),
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
-        **(asked if verdicts else {}),
+        **asked,
         **counts,
         without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
