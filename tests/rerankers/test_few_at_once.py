@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from job_files import write_inputs  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
 from openai_server import Reply, completion, serving  # type: ignore[import-not-found]  # beside this file's folder
 
 from rrarank.data.trec import read_run
@@ -166,14 +167,7 @@ def test_fingerprints_name_what_determines_the_order():
 @pytest.fixture
 def job(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rankings = [ranking(12, qid=qid) for qid in ("q2", "q10", "q1")]
-    rows = [(r.query.qid, f"{r.query.qid}-{c.docid}", c.text) for r in rankings for c in r.candidates]
-    run = (f"{qid} Q0 {docid} 1 {-place} bm25\n" for place, (qid, docid, _) in enumerate(rows))
-    (tmp_path / "bm25.trec").write_text("".join(run))
-    (tmp_path / "topics.tsv").write_text("".join(f"{r.query.qid}\t{r.query.text}\n" for r in rankings))
-    texts = (json.dumps({"id": docid, "contents": text}) + "\n" for _, docid, text in rows)
-    (tmp_path / "texts.jsonl").write_text("".join(texts))
-    return ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl", "--model", "judge"]
+    return [*write_inputs([ranking(12, qid=qid) for qid in ("q2", "q10", "q1")]), "--model", "judge"]
 
 
 @pytest.mark.parametrize("name", ["setwise-llm", "pairwise-llm", "pointwise-llm", "listwise-llm"])

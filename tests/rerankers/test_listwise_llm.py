@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from job_files import write_inputs  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
 from openai_server import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
     BEHAVIOURS,
     Reply,
@@ -207,14 +208,7 @@ def test_the_fingerprint_names_what_determines_the_order_and_no_host():
 def job(tmp_path, monkeypatch):
     """Three queries of 25 candidates."""
     monkeypatch.chdir(tmp_path)
-    rankings = [ranking(25, qid=qid) for qid in ("q2", "q10", "q1")]
-    rows = [(r.query.qid, f"{r.query.qid}-{c.docid}", c.text) for r in rankings for c in r.candidates]
-    run = (f"{qid} Q0 {docid} 1 {-place} bm25\n" for place, (qid, docid, _) in enumerate(rows))
-    (tmp_path / "bm25.trec").write_text("".join(run))
-    (tmp_path / "topics.tsv").write_text("".join(f"{r.query.qid}\t{r.query.text}\n" for r in rankings))
-    texts = (json.dumps({"id": docid, "contents": text}) + "\n" for _, docid, text in rows)
-    (tmp_path / "texts.jsonl").write_text("".join(texts))
-    inputs = ["--run", "bm25.trec", "--topics", "topics.tsv", "--collection", "texts.jsonl"]
+    inputs = write_inputs([ranking(25, qid=qid) for qid in ("q2", "q10", "q1")])
     return [*inputs, "--reranker", "listwise-llm", "--model", "judge"]
 
 
