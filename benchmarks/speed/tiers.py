@@ -90,7 +90,7 @@ def load(kind: str, flags: argparse.Namespace) -> dict[str, Side]:
 
     shared: dict[str, Any] = {"device": "cpu", "threads": flags.threads}
     if kind == "predict":
-        return {f"predict on {MINI}": predict()}
+        return {"predict on mini": predict()}  # 20 letters at most make a run's tag
     if kind == "cascade":
         return {f"cascade {keep}": ours(load_reranker(kind, keep=keep, **shared)) for keep in flags.keep}
     names = {TINY: "sparse-encoder", MINI: "rra-bert"}
