@@ -26,7 +26,7 @@ from rrarank.measures.measure import label, level_note, measure_names
 from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs
 from rrarank.measures.significance import SEED
 from rrarank.measures.tables import html, markdown, plain, print_tables
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_judgments
 from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, stem
 from rrarank.storage.sidecar import check_output, read_sidecar
@@ -127,7 +127,7 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
         RrarankError: an output exists, a file is malformed, or as `evaluate_runs` does.
     """
     job = replace(job, measures=measure_names(job.measures))
-    qrels = file_or_id(job.qrels, TOPICS, "qrels")
+    qrels = file_or_id(job.qrels, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     by_llm = [find(path, "qrels") for path in job.llm_qrels]
     for output in job.output:

@@ -25,7 +25,7 @@ from rrarank.measures.measure import parse_measures
 from rrarank.measures.numbers import comparison_lines
 from rrarank.measures.scores import per_query_scores
 from rrarank.measures.tuning import tune_settings
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find, is_file, stem
 from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, write_sidecar
@@ -106,7 +106,7 @@ def fuse_job(job: FuseJob) -> Run:
     settings = {name: getattr(job, name) for name in ("norm", "k", "phi", "weights", "hits")}
     found: dict[str, object] = {}
     if grid:
-        place = file_or_id(job.qrels, TOPICS, "qrels")
+        place = file_or_id(job.qrels, "qrels")
         settings["weights"], found = _tune(job, runs, grid, load_qrels(place))
         common["qrels"] = place
     fused = fuse_runs(runs, job.method, **settings)
