@@ -19,11 +19,11 @@ from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError, printable, shown
 from rrarank.measures.conclusions import by_two
-from rrarank.measures.evaluation import query_records
+from rrarank.measures.evaluation import Evaluation, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
 from rrarank.measures.measure import label, level_note, measure_names
-from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs
+from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED
 from rrarank.measures.tables import html, markdown, plain, print_tables
 from rrarank.sources.names import file_or_id

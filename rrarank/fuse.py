@@ -23,8 +23,8 @@ from rrarank.errors import RrarankError
 from rrarank.measures.fusion import METHODS, NORMS, fuse_checked, fuse_runs
 from rrarank.measures.measure import parse_measures
 from rrarank.measures.numbers import comparison_lines
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.tuning import tune_settings
+from rrarank.measures.values import per_query_scores
 from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find, is_file, stem

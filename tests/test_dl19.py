@@ -10,7 +10,7 @@ import pytest
 
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels, read_run, write_run
-from rrarank.measures.scores import per_query_scores
+from rrarank.measures.values import per_query_scores
 from rrarank.rerank.__main__ import main
 from rrarank.sources import lucene
 from rrarank.sources.lucene import LuceneIndex, build_index

@@ -47,7 +47,8 @@ from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import reorder
 from rrarank.errors import RrarankError
 from rrarank.label import __main__ as label
-from rrarank.measures.scores import judged_at, per_query_scores, random_floor
+from rrarank.measures.scores import random_floor
+from rrarank.measures.values import judged_at, per_query_scores
 from rrarank.sets.statistics import statistics
 from rrarank.sources.inputs import Origins, load_inputs
 from rrarank.sources.texts import Collection, gather, load_qrels

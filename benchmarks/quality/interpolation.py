@@ -27,8 +27,8 @@ from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Qrels
 from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreement
 from rrarank.engine.interpolation_files import read_interpolation
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import Comparison, compare, holm
+from rrarank.measures.values import per_query_scores
 from rrarank.rerank.first_stage import kind_of
 from rrarank.rerank.weights import AUTO, carried_by
 from rrarank.storage.files import stem

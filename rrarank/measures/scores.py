@@ -17,9 +17,7 @@ from rrarank.data.shapes import QrelsLike, RunLike, as_runs
 from rrarank.data.trec import MAX_GRADE
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
-from rrarank.measures.evaluation import Evaluation as Evaluation
-from rrarank.measures.evaluation import Row as Row
-from rrarank.measures.evaluation import tukey_hsd as tukey_hsd
+from rrarank.measures.evaluation import Evaluation, Row
 from rrarank.measures.measure import (
     ByMeasure,
     at_level,
@@ -30,8 +28,7 @@ from rrarank.measures.measure import (
     parse_measures,
 )
 from rrarank.measures.significance import SEED, Comparison, compare, holm
-from rrarank.measures.values import judged_at as judged_at
-from rrarank.measures.values import per_query_scores as per_query_scores
+from rrarank.measures.values import judged_at, per_query_scores
 from rrarank.sources.texts import any_qrels
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")

@@ -11,9 +11,9 @@ from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
 from rrarank.extras import check_installed
+from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.measure import at_level, level_note
 from rrarank.measures.report_page import Material, PageConfig, write_report
-from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import SEED
 from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
 from rrarank.sources.names import file_or_id

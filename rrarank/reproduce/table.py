@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
+from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.online_file import OnlineLifts
-from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import Comparison
 from rrarank.reproduce.config import ColumnConfig, TableConfig
 

@@ -17,9 +17,9 @@ from rrarank.errors import RrarankError
 from rrarank.measures.figures import SUFFIXES, Estimate, plot_weights
 from rrarank.measures.measure import at_level, parse_measures
 from rrarank.measures.numbers import comparison_lines, interval
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import SEED, Comparison
 from rrarank.measures.tuning import FOLDS, REPEATS, Tuned, tune_settings
+from rrarank.measures.values import per_query_scores
 from rrarank.sources.inputs import Origins
 from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
