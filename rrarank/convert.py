@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, locked_output, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_output, run_verb
 from rrarank.data.beir import write_beir
 from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
 from rrarank.data.trec import check_tag
 from rrarank.data.types import Run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.inputs import Origins, load_inputs, load_run
 from rrarank.sources.names import file_or_id

@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rrarank.cli.flags import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.parser import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.judges import Judgments, joined, model_of, read_llm_qrels
 from rrarank.data.own_documents import REMOVE_QUERY, finding_themselves, own_documents_note
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
-from rrarank.errors import RrarankError, printable, shown
+from rrarank.errors import RrarankError, printable, say, shown
 from rrarank.measures.conclusions import by_two
 from rrarank.measures.evaluation import Evaluation, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-from rrarank.cli.flags import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.parser import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.run_files import read_run_file
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Qrels, Run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.fusion import METHODS, NORMS, fuse_checked, fuse_runs
 from rrarank.measures.measure import parse_measures
 from rrarank.measures.numbers import comparison_lines

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.submission import check_submission
+from rrarank.errors import say
 from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels, load_topics
 from rrarank.storage.files import find

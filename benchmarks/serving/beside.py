@@ -26,12 +26,12 @@ import httpx
 from benchmarks.common import conclude, machine, percentile, show
 from benchmarks.serving.load import measure
 from benchmarks.serving.servers import PATH, Server, cross_encoder, infinity, ours, started
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
+from rrarank.cli.parser import positive
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine.blocks import rank_block
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import Pointwise
+from rrarank.errors import say
 from rrarank.sources.sample import sample_rankings
 
 PASSAGES, TOKENS = 100, 95

@@ -14,13 +14,13 @@ from typing import Any
 from tqdm import tqdm
 
 from rrarank.calibrate.judged import JudgedRun, Pairs, gather, together
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.calibration import FORMAT, MAPS, Platt, RelevanceMap, read_calibration
 from rrarank.data.types import Hit
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, rerank_queries
 from rrarank.engine.reranker import Pointwise
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.calibration import (
     METHODS,
     JudgedScores,

@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rrarank.cli.parser import Parser as Parser
-from rrarank.cli.parser import positive as positive
+from rrarank.cli.parser import positive
 from rrarank.data.topics import FIELDS
 from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer

@@ -11,7 +11,7 @@ from rrarank.llm.base import LLM, Answer, Failure, Messages
 from rrarank.llm.prompts import cut, estimate_tokens, neutralise
 from rrarank.llm.questions import ask_unrecorded, recorded_answer
 from rrarank.llm.text_prompt import TextPrompt, load_text_prompt
-from rrarank.sources.texts import Collection
+from rrarank.sources.collection import Collection
 from rrarank.storage.files import read_lines
 from rrarank.storage.journal import Journal, work_key
 

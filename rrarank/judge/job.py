@@ -14,9 +14,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.judges import judge_mark, write_llm_qrels
-from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
+from rrarank.errors import MissingResource, PartialSuccess, RrarankError, say, shown
 from rrarank.judge.inputs import JudgeInputs, Pooling, load_judge_inputs
 from rrarank.judge.pool import Pair
 from rrarank.llm.base import Answer, Failure, LLMConfig, public_name

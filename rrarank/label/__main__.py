@@ -14,8 +14,9 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.distillation_set import read_set
 from rrarank.errors import RrarankError
 from rrarank.label.audit import audit, table
+from rrarank.label.config import LabelJob, LLMTeacherConfig
 from rrarank.label.ensemble import EnsembleConfig
-from rrarank.label.job import LabelJob, LLMTeacherConfig, label_run
+from rrarank.label.job import label_run
 from rrarank.label.selection import Selection
 from rrarank.label.teacher import ScorerConfig
 from rrarank.sources.names import file_or_id

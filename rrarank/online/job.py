@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.click_logs import ClickColumns, open_log
 from rrarank.data.impressions import Impression, Rules, impressions, keep
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import RrarankError, did_you_mean, say
 from rrarank.measures.click_models import fit
 from rrarank.measures.clicks import MEASURES
 from rrarank.measures.counterfactual import CLIP, estimate

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.types import Qrels
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.measure import at_level, level_note

@@ -20,11 +20,12 @@ from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError
 from rrarank.reproduce.config import BM25Config, ColumnConfig
 from rrarank.reproduce.folder import claim
+from rrarank.sources.collection import Collection
 from rrarank.sources.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
 from rrarank.sources.ir_datasets import IrDatasetsTexts
 from rrarank.sources.lucene import BM25, LuceneIndex, build_index
 from rrarank.sources.names import file_or_id
-from rrarank.sources.texts import Collection, gather, load_qrels
+from rrarank.sources.texts import gather, load_qrels
 from rrarank.storage.sidecar import fingerprint, read_sidecar, write_sidecar
 
 EXCLUDED = -100  # a grade from which on a document is not judged but must be left out (BRIGHT)

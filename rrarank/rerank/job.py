@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli.answers import AnswerCounts, described, described_tokens
-from rrarank.cli.verbs import let_go, locked_journal, say
+from rrarank.cli.verbs import let_go, locked_journal
 from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
@@ -26,8 +26,8 @@ from rrarank.engine.interpolation import Interpolation, check_first_stage
 from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError
-from rrarank.rerank.pairs import pairs_of as pairs_of
+from rrarank.errors import RrarankError, say
+from rrarank.rerank.pairs import pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored

@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rrarank.cli.verbs import locked_output, say
+from rrarank.cli.verbs import locked_output
 from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Run, is_blank
-from rrarank.errors import MissingResource, RrarankError, shown
+from rrarank.errors import MissingResource, RrarankError, say, shown
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.lucene import BM25

@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from rrarank.cli.llm import FREE, follow, is_partial, unanswered
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.distillation_set import find_faults, read_set, split, teacher_name, write_rows, write_set
 from rrarank.data.run_files import write_qrels
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import LabelledRanking
-from rrarank.errors import PartialSuccess, RrarankError
+from rrarank.errors import PartialSuccess, RrarankError, say
 from rrarank.llm.base import LLMConfig, public_name
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt

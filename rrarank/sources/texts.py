@@ -20,7 +20,6 @@ from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels
 from rrarank.data.types import QrelsRead
 from rrarank.errors import RrarankError
-from rrarank.sources.collection import Collection as Collection
 from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics, is_id
 from rrarank.sources.names import file_or_id
 from rrarank.storage.packed import unpacked

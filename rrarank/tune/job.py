@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.types import Qrels, Run
 from rrarank.engine import registry
 from rrarank.engine.interpolation import Interpolation, check_first_stage, interpolate
 from rrarank.engine.interpolation_files import FORMAT
 from rrarank.engine.tail import with_tail
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.figures import SUFFIXES, Estimate, plot_weights
 from rrarank.measures.measure import at_level, parse_measures
 from rrarank.measures.numbers import comparison_lines, interval

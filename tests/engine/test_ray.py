@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.cli.flags import Parser, add_engine, check_engine_flags, remote_scorer
+from rrarank.cli.flags import add_engine, check_engine_flags, remote_scorer
+from rrarank.cli.parser import Parser
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine.ray import _packed, _unpacked
 from rrarank.errors import MissingPrerequisite, RrarankError
