@@ -23,6 +23,7 @@ from rrarank.measures.evaluation import Evaluation, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
 from rrarank.measures.measure import label, level_note, measure_names
+from rrarank.measures.numbers import json_values
 from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED
 from rrarank.measures.tables import html, markdown, plain, print_tables
@@ -224,8 +225,7 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
     if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
         return print_tables(tables)
     if suffix == ".json":
-        plain_values = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)  # JSON has no NaN
-        text = json.dumps(plain_values, indent=2) + "\n"
+        text = json.dumps(json_values(asdict(found)), indent=2) + "\n"
     elif suffix == ".csv":
         text = _long(found) if str(output).endswith(LONG) else _wide(found)
     elif suffix == ".tex":

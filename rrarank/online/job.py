@@ -19,6 +19,7 @@ from rrarank.measures.counterfactual import CLIP, estimate
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_looks
 from rrarank.measures.latex import latex
+from rrarank.measures.numbers import json_values
 from rrarank.measures.online_file import FORMAT
 from rrarank.measures.online_page import online_page
 from rrarank.measures.tables import Table, markdown, plain, print_tables
@@ -164,6 +165,4 @@ def _marked(table: Table, simulated: bool) -> Table:
 
 
 def as_json(found: OnlineResult) -> Mapping[str, object]:
-    """JSON values; what is not finite is null."""
-    values: dict[str, object] = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)
-    return {"format": FORMAT, **values}
+    return {"format": FORMAT, **json_values(asdict(found))}
