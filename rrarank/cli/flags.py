@@ -8,8 +8,9 @@ import os
 from rrarank.cli.parser import positive
 from rrarank.data.topics import FIELDS
 from rrarank.engine import registry
-from rrarank.engine.ray import RayConfig, check_ray
+from rrarank.engine.ray import RayConfig
 from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.sources.inputs import Origins
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
@@ -99,7 +100,7 @@ def check_engine_flags(flags: argparse.Namespace) -> None:
     if odd and flags.engine != "ray":
         raise RrarankError(f"--{odd} without --engine ray: give both or neither")
     if flags.engine == "ray":
-        check_ray()
+        check_installed("ray")
 
 
 def ray_config(flags: argparse.Namespace) -> RayConfig | None:

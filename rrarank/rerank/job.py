@@ -23,10 +23,11 @@ from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
 from rrarank.engine.interpolation import Interpolation, check_first_stage
-from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
+from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
 from rrarank.errors import RrarankError, say
+from rrarank.extras import check_installed
 from rrarank.rerank.pairs import pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
@@ -187,7 +188,7 @@ def _check_shard(job: RerankJob) -> None:
 
 
 def _check_ray(job: RerankJob) -> None:
-    check_ray()
+    check_installed("ray")
     if issubclass(registry.find_reranker(job.reranker), AsksLLM):
         raise RrarankError(f"--engine ray: {job.reranker} asks its LLM concurrently anyway; leave it out")
     if job.config.budget_ms:
