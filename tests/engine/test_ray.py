@@ -16,7 +16,7 @@ import pytest
 from rrarank.cli.flags import add_engine, check_engine_flags, ray_config
 from rrarank.cli.parser import Parser
 from rrarank.data.types import Candidate, Query, Ranking
-from rrarank.engine.ray import RayBlocks, _packed, _unpacked
+from rrarank.engine.ray import RayBlocks, RayConfig, _packed, _unpacked
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.label.__main__ import main as label
 from rrarank.rerank.__main__ import main
@@ -56,11 +56,9 @@ def test_each_worker_has_threads_of_its_own(monkeypatch):
 
 
 def test_a_worker_sees_one_gpu_whichever_was_named():
-    config = ray_config(flags_of("--engine", "ray", "--device", "cuda:1"))
-    assert config.gpus == 1.0
-    assert RayBlocks("bm25", {"device": "cuda:1"}, config)._settings["device"] == "cuda"
-    config = ray_config(flags_of("--engine", "ray"))
-    assert RayBlocks("bm25", {"device": "cpu"}, config)._settings["device"] == "cpu"
+    for device, gpus, seen in (("cuda:1", 1.0, "cuda"), ("cpu", 0.0, "cpu")):
+        assert ray_config(flags_of("--engine", "ray", "--device", device)).gpus == gpus
+        assert RayBlocks("bm25", {"device": device}, RayConfig(gpus=gpus))._settings["device"] == seen
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
