@@ -19,7 +19,7 @@ from rrarank.llm.conversations import Asked, Conversation, Forecast, Unanswered,
 from rrarank.llm.keys import check_key_name
 from rrarank.llm.listwise import NO_ORDER
 from rrarank.llm.load import load_llm
-from rrarank.llm.prompts import cut, estimate_tokens, neutralise
+from rrarank.llm.questions import cut_passage
 
 _LOG = logging.getLogger(__name__)
 PASSAGE_TOKENS = 300  # of a passage in a prompt, where no max_length says otherwise (rank_llm: 300 words)
@@ -121,8 +121,7 @@ class LLMReranker(Reranker, AsksLLM):
 
     def cut_passages(self, ranking: Ranking) -> list[str]:
         """The candidates' texts, neutralised and cut, for prompts that show a few of them."""
-        count = self.llm.count_tokens or estimate_tokens
-        return [cut(neutralise(candidate.text), self.passage_tokens, count) for candidate in ranking.candidates]
+        return [cut_passage(self.llm, candidate.text, self.passage_tokens) for candidate in ranking.candidates]
 
     def fingerprint_with(self, prompt: str, *settings: object) -> str:
         """The fingerprint: the model, the prompt's hash and what else determines the order."""
