@@ -137,10 +137,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         if journal is not None:
             _describe(work, seconds, pace, answers, counts["cut"])
             let_go(journal)
-    rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
-    done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
-    cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
-    say(f"{done}, {len(inputs.missing):,} without text{cut}")
+    say(_done(work, seconds, counts["cut"], is_pace=not (resumed or pace)))
     if verdicts := answers.total(inputs.run):
         say(f"{verdicts.total():,} answers ({described(verdicts)}){described_tokens(answers.tokens(inputs.run))}")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
@@ -335,6 +332,14 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
+
+
+def _done(work: _Work, seconds: float, cut: int, *, is_pace: bool) -> str:
+    """What was done; with pairs per second if `is_pace`: the seconds are those of scoring every pair."""
+    queries, pairs = len(work.inputs.run), sum(work.pairs.values())
+    rate = f", {pairs / seconds:,.0f} pairs/s" if is_pace and work.pairs else ""
+    done = f"{queries:,} queries, {pairs:,} pairs in {seconds:.1f} s{rate}, {len(work.inputs.missing):,} without text"
+    return f"{done}, {cut:,} cut at the maximum length" if cut else done
 
 
 def _part(job: RerankJob, run: Run) -> Run:
