@@ -27,10 +27,7 @@ LONG = "ten words are enough for a passage to be drawn"
 TEA = "Tea is a drink made of leaves. It was first brewed in China, and is now drunk in all the world."
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 @pytest.fixture
