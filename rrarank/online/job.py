@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,16 +18,15 @@ from rrarank.measures.clicks import MEASURES
 from rrarank.measures.counterfactual import CLIP, estimate
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_looks
-from rrarank.measures.latex import latex
 from rrarank.measures.online_file import FORMAT
-from rrarank.measures.online_page import online_page
-from rrarank.measures.tables import Table, markdown, plain, print_tables
+from rrarank.measures.tables import Table
 from rrarank.online.analysis import OnlineResult, Question, analyse
+from rrarank.online.outputs import TABLES, write_tables
 from rrarank.online.result_tables import result_tables
-from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, is_file, stem
-from rrarank.storage.sidecar import check_output, write_sidecar
+from rrarank.storage.files import check_suffix, find, stem
+from rrarank.storage.sidecar import check_output
 
-SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", *FIGURES)
+SUFFIXES = (*TABLES, *FIGURES)
 
 
 @dataclass(frozen=True)
@@ -137,27 +135,16 @@ def _write(output: str | Path, found: OnlineResult, job: OnlineJob) -> None:
     if suffix in FIGURES:
         return plot_looks(found.looks, MEASURES[job.question.looked_at].title, Path(output))
     tables = {name: _marked(table, job.simulated) for name, table in result_tables(found).items()}
-    if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
-        return print_tables(tables.values())
-    if suffix == ".json":
-        text = json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    elif suffix == ".tex":
-        text = latex(tables)
-    elif suffix == ".html":
-        text = online_page(
-            found.experiment or "Online experiment",
-            tables.values(),
-            found.looks,
-            MEASURES[job.question.looked_at].title,
-        )
-    else:
-        text = {".md": markdown}.get(suffix, plain)(tables.values())
-    with atomic_write(output) as file:
-        file.write(text)
-    if suffix == ".json" and is_file(output):
-        config = {"question": asdict(job.question), "rules": asdict(job.rules), "simulated": job.simulated}
-        inputs = {} if Path(job.log).is_dir() else {"log": job.log}
-        write_sidecar(Path(output), inputs=inputs, config=config)
+    write_tables(
+        output,
+        tables,
+        as_json(found),
+        found.experiment or "Online experiment",
+        config={"question": asdict(job.question), "rules": asdict(job.rules), "simulated": job.simulated},
+        inputs={} if Path(job.log).is_dir() else {"log": job.log},
+        looks=found.looks,
+        measure=MEASURES[job.question.looked_at].title,
+    )
 
 
 def _marked(table: Table, simulated: bool) -> Table:
