@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rrarank.cli.verbs import say
 from rrarank.data.click_logs import ClickColumns, open_log
-from rrarank.data.impressions import Impression, Rules, impressions, keep
+from rrarank.data.impressions import Impression, Kept, Rules, impressions, keep
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
 from rrarank.errors import RrarankError, did_you_mean
@@ -71,6 +71,7 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     name = _experiment(log, job)
     everyone, stray = impressions(log, name)
     kept = keep(everyone, job.rules)
+    _check_clicks(job, everyone, kept, stray)
     found = analyse(name, everyone, kept, job.question)
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
     found = _with_estimates(found, kept.impressions, job)
@@ -79,6 +80,18 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     for output in job.output:
         _write(output, found, job)
     return found
+
+
+def _check_clicks(job: OnlineJob, everyone: Sequence[Impression], kept: Kept, stray: int) -> None:
+    """Refuse a log that says nothing of what users liked; say if the rules leave out most users."""
+    gone = {reason: len(users) for reason, users in kept.left_out.items()}
+    users = len({one.user for one in everyone})
+    if sum(gone.values()) * 2 > users:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in gone.items())
+        say(f"{sum(gone.values()):,} of {users:,} users are left out ({reasons}); find out why before you read on")
+    if kept.impressions and not any(one.clicks for one in kept.impressions):
+        fault = f"; {stray:,} events are of no logged query or no shown document" if stray else ""
+        raise RrarankError(f"{job.log}: no click on a shown document in {len(kept.impressions):,} queries{fault}")
 
 
 def _with_estimates(found: OnlineResult, impressions: Sequence[Impression], job: OnlineJob) -> OnlineResult:
