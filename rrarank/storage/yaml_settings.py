@@ -104,7 +104,9 @@ def _loader(yaml: Any, path: str | Path) -> Any:  # yaml is untyped
             seen = set()
             for key, _ in found.value:
                 if isinstance(key.value, str) and key.value in seen:
-                    raise RrarankError(f"{path}:{key.start_mark.line + 1}: {key.value} stands twice; keep one of the two")
+                    raise RrarankError(
+                        f"{path}:{key.start_mark.line + 1}: {key.value} stands twice; keep one of the two"
+                    )
                 seen.add(str(key.value))
             return found
 
