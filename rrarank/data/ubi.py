@@ -140,8 +140,9 @@ class LoggedEvent:
     def dwell_s(self) -> float | None:
         """Seconds spent on the document; None if none are logged, or a number below 0."""
         seconds = self.event_attributes.get("dwell_time")
-        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        return float(seconds) if is_number and seconds >= 0 else None
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            return None
+        return float(seconds) if seconds >= 0 else None
 
     @property
     def is_conversion(self) -> bool:

@@ -124,7 +124,7 @@ def test_a_log_without_a_click_is_refused(logs, capsys):
 
 def test_it_is_said_when_most_users_are_left_out(logs, capsys):
     log = read_log(logs / "ab")
-    arms = [query.query_attributes | {"arm": "bm25" if n % 2 else "rra"} for n, query in enumerate(log.queries)]
+    arms = [{**query.query_attributes, "arm": "bm25" if n % 2 else "rra"} for n, query in enumerate(log.queries)]
     queries = [replace(query, query_attributes=own) for query, own in zip(log.queries, arms, strict=True)]
     write_log("both", queries, log.events)
     assert main(["--log", "both"]) == 0
