@@ -78,6 +78,8 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.online.analysis import Question as Question
     from rrarank.online.job import OnlineJob as OnlineJob
     from rrarank.online.job import analyse_experiment as analyse_experiment
+    from rrarank.online.plan import PlanJob as PlanJob
+    from rrarank.online.plan import plan_traffic as plan_traffic
     from rrarank.report.job import ReportJob as ReportJob
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
@@ -145,6 +147,7 @@ _HOMES = {
     "merge": ("merge_parts",),
     "online.analysis": ("Question",),
     "online.job": ("OnlineJob", "analyse_experiment"),
+    "online.plan": ("PlanJob", "plan_traffic"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
     "rerank.job": ("RerankJob", "rerank_job"),
