@@ -34,7 +34,7 @@ THINKING = CHATML.removesuffix("{% endif %}") + (
 OWN_CODE = "raise SystemExit('code of a model was run')\n"
 
 
-def spread(model: torch.nn.Module) -> torch.nn.Module:
+def spread(model: Any) -> Any:
     """Draw weights so large that scores differ well beyond rounding."""
     with torch.no_grad():
         for name, weights in model.named_parameters():
