@@ -11,6 +11,7 @@ COMMANDS = {
     "speed engine": "pairs a second and milliseconds a query, beside other tools",
     "speed growth": "how time grows with queries, candidates and tokens",
     "speed budget": "nDCG@10 within a time per query",
+    "speed tiers": "nDCG@10 against time: the models that ship, cascades, predict",
     "speed gpu": "pairs a second on one GPU",
     "speed many": "rank_many beside a loop of rank",
     "speed prefix": "what sharing the beginning of a query's prompts saves",
@@ -45,6 +46,7 @@ COMMANDS = {
     "quality long_tail": "gains by length and rarity of the query",
     "quality interval_coverage": "how often 95% intervals cover the true mean, by simulation",
     "quality recorded_answers": "what recorded list-wise answers are worth",
+    "quality cascade": "runs of cascades, from the runs of their two parts",
     "quality judge_answers": "record an LLM's answers about judged documents",
     "quality smollm2": "SmolLM2-135M-Instruct as a folder, from its pip package",
 }

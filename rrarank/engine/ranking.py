@@ -15,6 +15,7 @@ from rrarank.engine.ranked import RankedDocuments, RankedLists
 from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import MissingResource, RrarankError, did_you_mean
+from rrarank.storage.model_folders import READERS
 
 _LOADING = threading.Lock()
 
@@ -147,7 +148,7 @@ def _load(model: str) -> Reranker:
     if model in registry.names():
         return registry.load_reranker(model)
     try:
-        return registry.load_reranker("cross-encoder", model=model)
+        return registry.load_reranker(READERS.get(model, "cross-encoder"), model=model)
     except MissingResource as error:
         hint = did_you_mean(model, registry.names()) if "/" not in model and "did you mean" not in str(error) else ""
         raise MissingResource(f"{error}{hint}") from None

@@ -28,7 +28,7 @@ class CascadeConfig(RRABERTConfig):
         keep: documents per query that the cross-encoder re-ranks.
     """
 
-    first: str = "bi-encoder"
+    first: str = "sparse-encoder"
     first_model: str = ""
     keep: int = 30
 

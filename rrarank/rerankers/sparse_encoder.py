@@ -25,7 +25,7 @@ from rrarank.rerankers.backends.language_heads import load_language_head
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.storage.document_cache import DocumentCache, Entry
-from rrarank.storage.model_folders import fingerprint, loading, locate, read_json, read_modules
+from rrarank.storage.model_folders import TINY, fingerprint, loading, locate, read_json, read_modules
 
 KEPT_QUERIES = 1024  # whose terms are remembered
 _ACTIVATIONS = {"relu": 1, "log1p_relu": 2}  # how often log(1 + x) is taken; twice in OpenSearch's models
@@ -40,6 +40,7 @@ class SparseEncoderConfig(RerankerConfig):
         cache: folder where documents' weights are kept for the next query, run and job; empty to keep none.
     """
 
+    model: str = TINY
     batch_tokens: int = 0
     cache: str = ""
 
@@ -56,7 +57,7 @@ class SparseEncoder(Pointwise):
     """A sentence-transformers `SparseEncoder` with SPLADE's max pooling, or a plain `…ForMaskedLM` folder.
 
     Raises:
-        RrarankError: no model given, another kind of sparse encoder, or a checkpoint without a language-model head.
+        RrarankError: another kind of sparse encoder, or a checkpoint without a language-model head.
     """
 
     name = "sparse-encoder"
@@ -68,8 +69,6 @@ class SparseEncoder(Pointwise):
 
     def __init__(self, config: SparseEncoderConfig | None = None) -> None:
         super().__init__(config)
-        if not self.config.model:
-            raise RrarankError("sparse-encoder: no model; give --model, a folder or hub id of a SPLADE model")
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         self._logarithms = _logarithms(folder, self.config.model)
         with loading(self.config.model, self.config.device, self.config.threads):

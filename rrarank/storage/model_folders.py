@@ -28,8 +28,10 @@ _PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 
 FORMAT = "rrarank.model/1"  # of models saved by `rrarank.train`
 LANGUAGE_HEAD = "language_head.safetensors"  # the untied output matrix of a decoder that explains
-SHIPPED = "rra-bert-mini"  # ships with the package; made by `recipes/rra-bert-mini`
-_SHIPPED_OF = {"rra-bert": SHIPPED}  # reranker -> its model that ships
+SHIPPED = "rra-bert-mini"  # ships with the package, as does TINY; `recipes` makes them
+TINY = "rra-bert-tiny"
+READERS = {SHIPPED: "cross-encoder", TINY: "sparse-encoder"}  # model that ships -> the reranker that loads it
+_SHIPPED_OF = {"rra-bert": SHIPPED, "sparse-encoder": TINY}  # reranker -> its model that ships
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EXPORT_MANIFEST = "rrarank-export.json"
 INTERPOLATION = "interpolation.json"  # in a model folder: the rule of `rrarank.rerank --interpolate auto`
@@ -50,7 +52,7 @@ def locate(model: str | Path, *, allow_pickle: bool = False) -> Path:
         RrarankError: a file is missing from the folder.
     """
     if not isinstance(model, str | Path) or not str(model).strip():
-        raise RrarankError(f"model {model!r}: expected a folder, a hub id, or a model that ships: {SHIPPED}")
+        raise RrarankError(f"model {model!r}: expected a folder, a hub id, or a model that ships: {', '.join(READERS)}")
     model = str(model)
     path = Path(model).expanduser()
     folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
@@ -259,7 +261,7 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
 
 def _hint(model: str) -> str:
-    return "" if "/" in model else did_you_mean(model, [SHIPPED, *_SHIPPED_OF], 0.8)
+    return "" if "/" in model else did_you_mean(model, [*READERS, *_SHIPPED_OF], 0.8)
 
 
 def fingerprint(folder: Path, *, weights: bool = True) -> str:

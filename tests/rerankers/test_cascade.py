@@ -19,7 +19,9 @@ def test_the_second_orders_what_the_first_puts_on_top_and_the_rest_follows(cross
     second = CrossEncoder(CrossEncoderConfig(model=str(cross_encoder_folder), device="cpu"))
     [ordered] = first.rerank_block([ASKED])
     [best] = second.rerank_block([Ranking(ASKED.query, ordered.candidates[:4])])
-    config = CascadeConfig(model=str(cross_encoder_folder), first_model=str(bi_encoder_folder), keep=4, device="cpu")
+    config = CascadeConfig(
+        model=str(cross_encoder_folder), first="bi-encoder", first_model=str(bi_encoder_folder), keep=4, device="cpu"
+    )
     [found] = Cascade(config).rerank_block([ASKED])
     assert docids(found) == [*docids(best), *docids(ordered)[4:]]
     assert [c.score for c in found.candidates[:4]] == [c.score for c in best.candidates]

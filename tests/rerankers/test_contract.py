@@ -82,7 +82,7 @@ def build(
         if models[name] == "judge":
             config["base_url"] = server.url
         if name == "cascade":
-            config |= {"first_model": str(bi_encoder_folder), "keep": 3}
+            config |= {"first": "bi-encoder", "first_model": str(bi_encoder_folder), "keep": 3}
         return load_reranker(name, model=str(models[name]) if models[name] else None, device="cpu", **config)
 
     return load

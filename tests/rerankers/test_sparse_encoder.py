@@ -78,11 +78,6 @@ def test_an_embedding_model_is_refused(bi_encoder_folder, cross_encoder_folder):
         load_reranker("sparse-encoder", model=str(cross_encoder_folder))
 
 
-def test_a_model_must_be_named():
-    with pytest.raises(RrarankError, match="no model; give --model"):
-        load_reranker("sparse-encoder")
-
-
 def test_a_cache_changes_no_score_and_is_read_by_the_next_job(sparse_encoder_folder, tmp_path, monkeypatch):
     queries = ["why cats", "how long is the tea", ""]
     plain = scores(sparse_encoder_folder, queries)

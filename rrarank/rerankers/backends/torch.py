@@ -125,6 +125,8 @@ def _other_use(config: Any) -> str:
         return "use a language model with --reranker gpt"
     if "ConditionalGeneration" in kinds and config.model_type == "t5":
         return "use a MonoT5 with --reranker monot5"
+    if "MaskedLM" in kinds:
+        return "use a SPLADE model with --reranker sparse-encoder, an embedding model with --reranker bi-encoder"
     return "use an embedding model with --reranker bi-encoder"
 
 
