@@ -12,7 +12,7 @@ from rrarank.data.types import Run, is_blank
 from rrarank.errors import RrarankError, say, shown
 from rrarank.judge.pool import Pair, judged, pool, sample, unjudged
 from rrarank.sources.inputs import Origins, load_run, places_of, sources_of, topics_of
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import InlineTexts, gather, load_judgments
 from rrarank.storage.files import stem
 
@@ -68,7 +68,7 @@ def load_judge_inputs(
     Raises:
         RrarankError: a file is malformed, topics or texts are unknown or missing, or nothing is left to grade.
     """
-    place = file_or_id(qrels, TOPICS, "qrels") if qrels else ""
+    place = file_or_id(qrels, "qrels") if qrels else ""
     judgments = load_judgments(place) if place else Judgments({}, {})
     _check(pooling, runs, judgments, qrels)
     loaded = {run: load_run(run, origins) for run in runs}

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
-from rrarank.measures.evaluation import comparisons_table, systems_table
+from rrarank.measures.evaluation import Evaluation, Row, comparisons_table, systems_table
 from rrarank.measures.figures import differences_svg
 from rrarank.measures.measure import label
 from rrarank.measures.numbers import figure, interval
-from rrarank.measures.scores import MEASURES, Evaluation, Row, evaluate_runs
+from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED, interval_method, interval_of_values
 from rrarank.measures.tables import Table, html_table, printable
 from rrarank.storage.files import atomic_write

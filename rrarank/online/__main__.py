@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 
 from rrarank.cli.clicks import click_columns, pairs_of
-from rrarank.cli.flags import Parser
+from rrarank.cli.parser import Parser
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.click_logs import ClickColumns
 from rrarank.data.impressions import Rules

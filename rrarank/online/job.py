@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.click_logs import ClickColumns, open_log
 from rrarank.data.impressions import Impression, Rules, impressions, keep
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import RrarankError, did_you_mean, say
 from rrarank.measures.click_models import fit
 from rrarank.measures.clicks import MEASURES
 from rrarank.measures.counterfactual import CLIP, estimate
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_looks
 from rrarank.measures.latex import latex
+from rrarank.measures.numbers import json_values
 from rrarank.measures.online_file import FORMAT
 from rrarank.measures.online_page import online_page
 from rrarank.measures.tables import Table, markdown, plain, print_tables
@@ -165,6 +165,4 @@ def _marked(table: Table, simulated: bool) -> Table:
 
 
 def as_json(found: OnlineResult) -> Mapping[str, object]:
-    """JSON values; what is not finite is null."""
-    values: dict[str, object] = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)
-    return {"format": FORMAT, **values}
+    return {"format": FORMAT, **json_values(asdict(found))}

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli.answers import AnswerCounts, described, described_tokens
-from rrarank.cli.verbs import let_go, locked_journal, say
+from rrarank.cli.verbs import let_go, locked_journal
 from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
@@ -23,11 +23,12 @@ from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
 from rrarank.engine.interpolation import Interpolation, check_first_stage
-from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
+from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError
-from rrarank.rerank.pairs import pairs_of as pairs_of
+from rrarank.errors import RrarankError, say
+from rrarank.extras import check_installed
+from rrarank.rerank.pairs import pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored
@@ -187,7 +188,7 @@ def _check_shard(job: RerankJob) -> None:
 
 
 def _check_ray(job: RerankJob) -> None:
-    check_ray()
+    check_installed("ray")
     if issubclass(registry.find_reranker(job.reranker), AsksLLM):
         raise RrarankError(f"--engine ray: {job.reranker} asks its LLM concurrently anyway; leave it out")
     if job.config.budget_ms:

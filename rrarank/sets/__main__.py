@@ -10,9 +10,9 @@ from rrarank.cli.clicks import click_columns
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.llm import FREE, add_llm, llm_config
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.distillation_set import one_line, read_set
-from rrarank.errors import printable
+from rrarank.errors import printable, say
 from rrarank.measures.click_models import MODELS as CLICK_MODELS
 from rrarank.measures.significance import SEED
 from rrarank.sets.acts import (

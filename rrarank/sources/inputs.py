@@ -16,7 +16,7 @@ from rrarank.errors import RrarankError, say, shown
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts, is_id
 from rrarank.sources.lucene import LuceneTexts
-from rrarank.sources.names import TEXTS, TOPICS, ids_by_name
+from rrarank.sources.names import TEXTS, ids_by_name
 from rrarank.sources.texts import InlineTexts, Source, gather, load_topics, place_or_id
 from rrarank.storage.files import STDIO, find
 from rrarank.storage.packed import is_stream
@@ -146,7 +146,7 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
     places: dict[str, str | Path] = {}
     folder = origins.dataset if is_beir(origins.dataset) else ""
     if topics := origins.topics or folder:
-        places["topics"] = place_or_id(_path(topics), TOPICS)
+        places["topics"] = place_or_id(_path(topics))
     if collection := origins.collection or folder:
         places |= _place_of_texts(_path(collection))
     if origins.index:

@@ -19,8 +19,8 @@ from rrarank.generate.writer import Example, QueryWriter, load_query_prompt, rea
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig
 from rrarank.llm.load import load_llm
 from rrarank.llm.text_prompt import TextPrompt
+from rrarank.sources.collection import Collection
 from rrarank.sources.lucene import LuceneIndex, build_index
-from rrarank.sources.texts import Collection
 from rrarank.storage.journal import Journal
 
 LONG = "ten words are enough for a passage to be drawn"
