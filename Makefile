@@ -23,7 +23,7 @@ test: $(READY) lint  ## lint, types, and the default suite
 	wait $$first; first=$$?; cat .first-half.log; exit $$((first + second))
 
 test-slow: $(READY)  ## what takes minutes: real data, kill loops
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations 40
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -20,8 +20,8 @@ from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import IO, Any, TypeVar
 
-from rrarank.cli.verbs import say
 from rrarank.data.types import Ranking, ranking_of
+from rrarank.errors import say
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

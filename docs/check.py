@@ -183,7 +183,7 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
 @cache
 def all_flags() -> set[str]:
     """Those of every verb, its acts and `rrarank` itself."""
-    parsers = [import_module("rrarank.__main__").parser(), *map(parser_of, import_module("rrarank.cli.verbs").VERBS)]
+    parsers = [import_module("rrarank.__main__").parser(), *map(parser_of, import_module("rrarank.cli").VERBS)]
     every = [act for parser in parsers for act in (parser, *_acts(parser))]
     return {name for parser in every for action in parser._actions for name in action.option_strings}
 

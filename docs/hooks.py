@@ -13,7 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import rrarank
-from rrarank.cli.verbs import VERBS
+from rrarank.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 JOBS = "Commands from Python"

@@ -70,14 +70,16 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.llm.base import LLMConfig as LLMConfig
     from rrarank.mcp.job import McpJob as McpJob
     from rrarank.mcp.job import serve_tools as serve_tools
+    from rrarank.measures.evaluation import Evaluation as Evaluation
     from rrarank.measures.fusion import fuse_runs as fuse_runs
-    from rrarank.measures.scores import Evaluation as Evaluation
     from rrarank.measures.scores import evaluate_runs as evaluate_runs
     from rrarank.merge import merge_parts as merge_parts
     from rrarank.models import pull_model as pull_model
     from rrarank.online.analysis import Question as Question
     from rrarank.online.job import OnlineJob as OnlineJob
     from rrarank.online.job import analyse_experiment as analyse_experiment
+    from rrarank.online.plan import PlanJob as PlanJob
+    from rrarank.online.plan import plan_traffic as plan_traffic
     from rrarank.report.job import ReportJob as ReportJob
     from rrarank.report.job import make_report as make_report
     from rrarank.reproduce.job import ReproduceJob as ReproduceJob
@@ -140,10 +142,12 @@ _HOMES = {
     "llm.base": ("LLMConfig",),
     "mcp.job": ("McpJob", "serve_tools"),
     "measures.fusion": ("fuse_runs",),
-    "measures.scores": ("Evaluation", "evaluate_runs"),
+    "measures.evaluation": ("Evaluation",),
+    "measures.scores": ("evaluate_runs",),
     "merge": ("merge_parts",),
     "online.analysis": ("Question",),
     "online.job": ("OnlineJob", "analyse_experiment"),
+    "online.plan": ("PlanJob", "plan_traffic"),
     "report.job": ("ReportJob", "make_report"),
     "reproduce.job": ("ReproduceJob", "reproduce_table"),
     "rerank.job": ("RerankJob", "rerank_job"),

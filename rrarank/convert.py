@@ -11,15 +11,15 @@ from pathlib import Path
 
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, locked_output, run_verb, say
+from rrarank.cli.verbs import Arguments, locked_output, run_verb
 from rrarank.data.beir import write_beir
 from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, suffix_of, write_qrels, write_run_file
 from rrarank.data.trec import check_tag
 from rrarank.data.types import Run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.inputs import Origins, load_inputs, load_run
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels, load_topics
 from rrarank.storage.files import STDIO, is_file
 from rrarank.storage.sidecar import check_output, read_sidecar, write_sidecar
@@ -158,7 +158,7 @@ def _with_texts(job: ConvertJob, to: str) -> tuple[RunFile, Mapping[str, str | P
 
 def convert_qrels(qrels: str | Path, output: str, *, overwrite: bool = False) -> None:
     """Write judgments in the format of the output's suffix (`.json` ranx, `.tsv` BEIR, else TREC), with a sidecar."""
-    place = file_or_id(qrels, TOPICS, "qrels")
+    place = file_or_id(qrels, "qrels")
     check_output(output, overwrite, [place])
     teacher = _teacher(place)
     judged = load_qrels(place)
@@ -180,8 +180,8 @@ def convert_collection(
 ) -> None:
     """Write a test collection as a BEIR folder, which appears whole or not at all."""
     documents = Collection(find_collection(collection))
-    judgments = load_qrels(file_or_id(qrels, TOPICS, "qrels"))
-    write_beir(Path(folder), documents, load_topics(file_or_id(topics, TOPICS), topic_field), judgments, split)
+    judgments = load_qrels(file_or_id(qrels, "qrels"))
+    write_beir(Path(folder), documents, load_topics(file_or_id(topics), topic_field), judgments, split)
 
 
 def _teacher(source: str | Path | None) -> dict[str, str]:

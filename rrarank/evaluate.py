@@ -11,22 +11,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rrarank.cli.flags import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.parser import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.judges import Judgments, joined, model_of, read_llm_qrels
 from rrarank.data.own_documents import REMOVE_QUERY, finding_themselves, own_documents_note
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
-from rrarank.errors import RrarankError, printable, shown
+from rrarank.errors import RrarankError, printable, say, shown
 from rrarank.measures.conclusions import by_two
-from rrarank.measures.evaluation import query_records
+from rrarank.measures.evaluation import Evaluation, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
 from rrarank.measures.measure import label, level_note, measure_names
-from rrarank.measures.scores import MEASURES, Evaluation, evaluate_runs
+from rrarank.measures.numbers import json_values
+from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED
 from rrarank.measures.tables import html, markdown, plain, print_tables
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_judgments
 from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, stem
 from rrarank.storage.sidecar import check_output, read_sidecar
@@ -127,7 +128,7 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
         RrarankError: an output exists, a file is malformed, or as `evaluate_runs` does.
     """
     job = replace(job, measures=measure_names(job.measures))
-    qrels = file_or_id(job.qrels, TOPICS, "qrels")
+    qrels = file_or_id(job.qrels, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     by_llm = [find(path, "qrels") for path in job.llm_qrels]
     for output in job.output:
@@ -224,8 +225,7 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
     if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
         return print_tables(tables)
     if suffix == ".json":
-        plain_values = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)  # JSON has no NaN
-        text = json.dumps(plain_values, indent=2) + "\n"
+        text = json.dumps(json_values(asdict(found)), indent=2) + "\n"
     elif suffix == ".csv":
         text = _long(found) if str(output).endswith(LONG) else _wide(found)
     elif suffix == ".tex":

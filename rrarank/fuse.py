@@ -14,18 +14,18 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-from rrarank.cli.flags import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.parser import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.run_files import read_run_file
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Qrels, Run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.fusion import METHODS, NORMS, fuse_checked, fuse_runs
 from rrarank.measures.measure import parse_measures
 from rrarank.measures.numbers import comparison_lines
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.tuning import tune_settings
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.measures.values import per_query_scores
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find, is_file, stem
 from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, write_sidecar
@@ -106,7 +106,7 @@ def fuse_job(job: FuseJob) -> Run:
     settings = {name: getattr(job, name) for name in ("norm", "k", "phi", "weights", "hits")}
     found: dict[str, object] = {}
     if grid:
-        place = file_or_id(job.qrels, TOPICS, "qrels")
+        place = file_or_id(job.qrels, "qrels")
         settings["weights"], found = _tune(job, runs, grid, load_qrels(place))
         common["qrels"] = place
     fused = fuse_runs(runs, job.method, **settings)

@@ -13,9 +13,9 @@ from typing import Any
 
 from rrarank.cli.answers import described, none_ranked, not_ranked
 from rrarank.cli.parser import Parser
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError, say, shown
 from rrarank.llm.listwise import NO_ORDER
 from rrarank.storage.files import atomic_write, is_file, read_lines
 from rrarank.storage.journal import output_lock

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from rrarank.cli.parser import Parser
-from rrarank.cli.verbs import Arguments, run_verb, say
-from rrarank.errors import RrarankError
+from rrarank.cli.verbs import Arguments, run_verb
+from rrarank.errors import RrarankError, say
 from rrarank.storage.model_folders import fingerprint, locate
 from rrarank.storage.weights import verify_weights
 

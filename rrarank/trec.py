@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.submission import check_submission
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.errors import say
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels, load_topics
 from rrarank.storage.files import find
 
@@ -39,9 +40,9 @@ def check_run(run: str | Path, topics: str | Path, qrels: str | Path = "", *, ma
     Raises:
         RrarankError: naming each rule that the run breaks, and the line.
     """
-    wanted = set(load_topics(file_or_id(topics, TOPICS)))
+    wanted = set(load_topics(file_or_id(topics)))
     if qrels:
-        wanted |= load_qrels(file_or_id(qrels, TOPICS, "qrels")).keys()
+        wanted |= load_qrels(file_or_id(qrels, "qrels")).keys()
     check_submission(find(run, "runs"), wanted, max_hits)
     return len(wanted)
 

@@ -24,6 +24,13 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def no_endpoint(monkeypatch):
+    """No variable names an LLM's endpoint, its key, or a proxy."""
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory):
     from transformers import BertTokenizerFast

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import rrarank
-from rrarank.cli.verbs import VERBS
+from rrarank.cli import VERBS
 
 ROOT = Path(rrarank.__file__).parent
 ORDER = [  # low to high: a room imports from itself and from rooms of lower lines

@@ -10,11 +10,11 @@ import pytest
 
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels, read_run, write_run
-from rrarank.measures.scores import per_query_scores
+from rrarank.measures.values import per_query_scores
 from rrarank.rerank.__main__ import main
 from rrarank.sources import lucene
+from rrarank.sources.collection import Collection
 from rrarank.sources.lucene import LuceneIndex, build_index
-from rrarank.sources.texts import Collection
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from rrarank.rerank import job as rerank_job
 from rrarank.rerank.__main__ import main
+from rrarank.rerank.pairs import pairs_of
 
 SLOW = """
 import sys, time
@@ -118,9 +119,8 @@ def test_a_job_stopped_between_its_run_and_its_sidecar_goes_on_by_the_same_comma
 def test_what_another_job_wrote_meanwhile_is_not_replaced(job, whole, monkeypatch, capsys):
     def meanwhile(inputs, depth):
         Path("out.trec").write_text("precious\n")
-        return pairs(inputs, depth)
+        return pairs_of(inputs, depth)
 
-    pairs = rerank_job.pairs_of
     monkeypatch.setattr(rerank_job, "pairs_of", meanwhile)
     assert main([*job, "--output", "out.trec"]) == 2
     assert "out.trec: exists already" in capsys.readouterr().err

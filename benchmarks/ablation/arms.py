@@ -38,19 +38,21 @@ from benchmarks.ablation.tables import (
     markdown,
     pooled,
 )
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import run_verb, say
+from rrarank.cli.parser import positive
+from rrarank.cli.verbs import run_verb
 from rrarank.data.distillation_set import pairs, read_set, teacher_name, write_set
 from rrarank.data.types import Hit, LabelledRanking, Qrels, Ranking, Run, ranking_of
 from rrarank.engine.blocks import RerankConfig, rerank_queries
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import reorder
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.label import __main__ as label
-from rrarank.measures.scores import judged_at, per_query_scores, random_floor
+from rrarank.measures.scores import random_floor
+from rrarank.measures.values import judged_at, per_query_scores
 from rrarank.sets.statistics import statistics
+from rrarank.sources.collection import Collection
 from rrarank.sources.inputs import Origins, load_inputs
-from rrarank.sources.texts import Collection, gather, load_qrels
+from rrarank.sources.texts import gather, load_qrels
 from rrarank.storage.files import atomic_write
 from rrarank.storage.journal import Journal, work_key
 from rrarank.storage.model_folders import locate, quiet

@@ -20,7 +20,7 @@ from benchmarks.ablation.tables import difference, reading
 from rrarank.cli.verbs import run_verb
 from rrarank.data.run_files import read_run_file
 from rrarank.errors import RrarankError
-from rrarank.measures.scores import per_query_scores
+from rrarank.measures.values import per_query_scores
 from rrarank.sources.texts import load_qrels
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from rrarank.measures.numbers import json_values
 from rrarank.measures.significance import ALPHA, RESAMPLES, SEED, Comparison, compare
 
 DIFFERENCES = (("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"))
@@ -199,8 +200,7 @@ def _row(arm: str, seeds: Mapping[int, Measured]) -> Report:
 
 
 def as_json(found: Report) -> str:
-    plain = json.loads(json.dumps(found), parse_constant=lambda _: None)  # JSON has no NaN
-    return json.dumps(plain, indent=1) + "\n"
+    return json.dumps(json_values(found), indent=1) + "\n"
 
 
 # -- as Markdown ------------------------------------------------------------------------------------------------------

@@ -22,13 +22,13 @@ from typing import Any
 
 from benchmarks.common import machine, show
 from rrarank import Origins, RerankConfig, Reranker, Run, load_inputs, load_reranker, read_qrels, read_run, rerank_run
-from rrarank.cli.verbs import say
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Qrels
 from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreement
 from rrarank.engine.interpolation_files import read_interpolation
-from rrarank.measures.scores import per_query_scores
+from rrarank.errors import say
 from rrarank.measures.significance import Comparison, compare, holm
+from rrarank.measures.values import per_query_scores
 from rrarank.rerank.first_stage import kind_of
 from rrarank.rerank.weights import AUTO, carried_by
 from rrarank.storage.files import stem

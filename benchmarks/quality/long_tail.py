@@ -24,8 +24,8 @@ from rrarank.cli.verbs import run_verb
 from rrarank.data.run_files import read_run_file
 from rrarank.data.topics import read_topics
 from rrarank.errors import RrarankError
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import RESAMPLES
+from rrarank.measures.values import per_query_scores
 from rrarank.sources.lucene import LuceneIndex
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import STDIO, atomic_write

@@ -33,8 +33,8 @@ from rrarank.data.types import LabelledRanking, Qrels
 from rrarank.errors import RrarankError
 from rrarank.label.audit import audit, table
 from rrarank.label.llm_teacher import read_answer
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import ALPHA, SEED, bootstrap
+from rrarank.measures.values import per_query_scores
 from rrarank.sets.grades import Steps, grade
 
 MODEL = "output_v2_aug_vicuna_7b"

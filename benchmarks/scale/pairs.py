@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import conclude, interleaved, machine, make_bert, random_texts, show, vocabulary
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 
 WORDS, TOKENS = 500, 40  # different words; most tokens of a pair
 RERANKERS = {"cross-encoder": ["--model", "model"], "bm25": []}

@@ -19,7 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.common import conclude, machine
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.data.trec import read_run, write_run
 from rrarank.data.types import Run
 

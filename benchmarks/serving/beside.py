@@ -26,12 +26,12 @@ import httpx
 from benchmarks.common import conclude, machine, percentile, show
 from benchmarks.serving.load import measure
 from benchmarks.serving.servers import PATH, Server, cross_encoder, infinity, ours, started
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
+from rrarank.cli.parser import positive
 from rrarank.data.types import Candidate, Query, Ranking
-from rrarank.engine.blocks import rank_block
+from rrarank.engine.blocks import score_block
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import Pointwise
+from rrarank.errors import say
 from rrarank.sources.sample import sample_rankings
 
 PASSAGES, TOKENS = 100, 95
@@ -84,7 +84,7 @@ def beside_engine(server: Server, requests: int, threads: int) -> dict[str, floa
         for number, (query, texts) in enumerate(questions(reranker, requests + 3)):
             candidates = tuple(Candidate(str(place), text, 0.0) for place, text in enumerate(texts))
             begin = time.perf_counter()
-            rank_block([Ranking(Query("q", query), candidates)], reranker)
+            score_block([Ranking(Query("q", query), candidates)], reranker)
             between = time.perf_counter()
             client.post(PATH, json={"query": query, "documents": texts}).raise_for_status()
             end = time.perf_counter()

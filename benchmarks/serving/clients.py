@@ -30,7 +30,7 @@ from server_process import serving  # type: ignore[import-not-found]  # noqa: E4
 from benchmarks.serving.calls import CALLS, Found  # noqa: E402
 from rrarank.data.calibration import sigmoid  # noqa: E402
 from rrarank.data.types import Candidate, Query, Ranking  # noqa: E402
-from rrarank.engine.blocks import rank_block  # noqa: E402
+from rrarank.engine.blocks import score_block  # noqa: E402
 from rrarank.engine.registry import load_reranker  # noqa: E402
 from rrarank.sources.sample import sample_rankings  # noqa: E402
 
@@ -161,7 +161,7 @@ def expected(query: str, texts: Sequence[str]) -> dict[str, Found]:
     """What the engine gives, in its order."""
     reranker = load_reranker()
     candidates = tuple(Candidate(str(place), text, 0.0) for place, text in enumerate(texts))
-    [hits] = rank_block([Ranking(Query("q", query), candidates)], reranker)
+    [hits] = score_block([Ranking(Query("q", query), candidates)], reranker).hits
     relevance = reranker.relevance
     assert relevance is not None
     order = sorted(hits, key=lambda hit: (-hit.score, int(hit.docid)))

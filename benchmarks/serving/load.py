@@ -34,8 +34,8 @@ from tabulate import tabulate
 
 from benchmarks.common import conclude, machine
 from benchmarks.serving.servers import PATH, Server, ours, started
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
+from rrarank.cli.parser import positive
+from rrarank.errors import say
 from rrarank.sources.sample import sample_rankings
 
 SHORT_QUEUE = 2

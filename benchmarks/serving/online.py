@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.common import conclude, load_rankings, machine
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
+from rrarank.cli.parser import positive
 from rrarank.data.trec import read_qrels
 from rrarank.data.types import Hit, Qrels, Ranking, Run
 from rrarank.data.ubi_files import read_log
 from rrarank.engine.registry import load_reranker
+from rrarank.errors import say
 from rrarank.measures.scores import evaluate_runs
 from rrarank.online.analysis import OnlineResult
 from rrarank.online.driver import Driven, Endpoint, drive

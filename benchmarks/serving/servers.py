@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from rrarank.cli.verbs import say
+from rrarank.errors import say
 
 MODEL = Path(__file__).resolve().parents[2] / "prebuilt" / "rra-bert-mini"
 PATH = "/v1/rerank"

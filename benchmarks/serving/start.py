@@ -16,7 +16,7 @@ from statistics import median
 
 from benchmarks.common import conclude, interleaved, machine, show
 from benchmarks.serving.servers import cross_encoder, ours, started
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 
 
 def main() -> None:

@@ -36,10 +36,10 @@ from benchmarks.speed.sides import (
     load_cascade,
     load_ours,
 )
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import run_verb, say
+from rrarank.cli.parser import positive
+from rrarank.cli.verbs import run_verb
 from rrarank.data.types import Ranking
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 
 if TYPE_CHECKING:
     from rrarank.engine.budget import Pace

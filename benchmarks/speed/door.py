@@ -31,7 +31,7 @@ from packaging.requirements import Requirement
 
 from benchmarks.common import conclude, interleaved, machine, show
 from benchmarks.speed.install import ROOT, closure, requirements, size
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.errors import RrarankError
 from rrarank.storage.model_folders import model_path
 

@@ -49,10 +49,9 @@ from benchmarks.common import (
 from benchmarks.speed import fidelity
 from benchmarks.speed.flops import Shape, ceiling
 from benchmarks.speed.sides import NAMES, OURS, Predict, Setting, Side, load_side, seconds, token_counts
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
+from rrarank.cli.parser import positive
 from rrarank.data.types import Ranking
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 
 REFERENCE = "one-by-one"
 BATCH_SIZES = (8, 16, 32, 64, 128)

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import conclude, interleaved, machine, show
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 
 QUERIES, HITS, JUDGED = 43, 1000, 200
 MEASURES = {"nDCG@5": "ndcg@5", "nDCG@10": "ndcg@10", "AP": "map", "RR": "mrr", "R@100": "recall@100"}

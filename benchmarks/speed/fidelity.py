@@ -70,7 +70,7 @@ def ndcg(scores: Sequence[Sequence[float]], rankings: Sequence[Ranking], qrels: 
     """qid -> nDCG@10, of the queries that have judgments."""
     from rrarank.data.trec import best_first, read_qrels
     from rrarank.data.types import Run
-    from rrarank.measures.scores import per_query_scores
+    from rrarank.measures.values import per_query_scores
 
     run = {
         ranking.query.qid: best_first(Hit(c.docid, score) for c, score in zip(ranking.candidates, values, strict=True))

@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import conclude, interleaved, machine, show
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.storage.model_folders import ENCODER
 
 PASSAGES = 20

@@ -34,7 +34,7 @@ from benchmarks.common import (
 )
 from benchmarks.speed.flops import Shape, ceiling
 from benchmarks.speed.sides import Ours, Predict, Setting, load_ours, seconds, token_counts
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.data.types import Candidate, Query, Ranking
 
 SIZES = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "max_position_embeddings": 512}

@@ -22,10 +22,10 @@ from typing import Any
 
 from benchmarks.common import conclude, interleaved, load_rankings, machine, show, without_repeats
 from benchmarks.speed.sides import Setting, load_side, seconds, token_counts
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.cli.verbs import run_verb
 from rrarank.data.types import Candidate, Query, Ranking
-from rrarank.sources.texts import Collection
+from rrarank.sources.collection import Collection
 
 SIDES = {"rrarank": "rrarank-torch-fp32", "predict": "predict-default"}
 QUERIES, DEPTHS, LENGTHS = (1, 2, 4), (10, 100, 1000), (32, 64, 128, 256, 512)

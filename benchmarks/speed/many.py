@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import conclude, interleaved, machine, show
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.engine.ranked import RankedDocuments
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import Reranker

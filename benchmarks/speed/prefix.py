@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.common import conclude, interleaved, load_rankings, machine, show, without_repeats
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.cli.verbs import run_verb
 from rrarank.data.types import Ranking
 from rrarank.engine.registry import load_reranker

@@ -20,7 +20,7 @@ from statistics import median
 
 from benchmarks.common import conclude, interleaved, machine
 from benchmarks.speed.sides import seconds
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {

@@ -29,7 +29,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import processor
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 
 if TYPE_CHECKING:
     from rrarank.train.config import StageConfig

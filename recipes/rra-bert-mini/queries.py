@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from rrarank.data.topics import read_topics
-from rrarank.sources.texts import Collection
+from rrarank.sources.collection import Collection
 from rrarank.storage.files import atomic_write
 
 OPENING = re.compile(r"(what|whats|who|how|when|where|why|which|is|are|can|does|do|did|was|were|will|should)\b", re.I)

@@ -50,10 +50,13 @@ def main() -> None:
     started, total = time.perf_counter(), 0.0
     while step < flags.steps:
         groups = data.batch(step)
-        queries, passages, targets = zip(*groups, strict=True)
-        scores = student.scores(queries, passages)  # (groups, queries, passages)
-        targets = torch.stack(targets)
-        loss = LOSSES[flags.loss](scores, targets, flags)
+        losses, size = [], 0
+        for alike in same_shape(groups):  # lists of clicks or labels may be shorter than --passages
+            queries, passages, targets = zip(*alike, strict=True)
+            scores = student.scores(queries, passages)  # (groups, queries, passages)
+            losses.append(LOSSES[flags.loss](scores, torch.stack(targets), flags) * len(alike) / len(groups))
+            size += scores.numel()
+        loss = sum(losses)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -61,7 +64,7 @@ def main() -> None:
         schedule.step()
         step, total = step + 1, total + loss.item()
         if step % flags.log == 0:
-            pairs = flags.log * scores.numel() / (time.perf_counter() - started)
+            pairs = flags.log * size / (time.perf_counter() - started)
             line = {"step": step, "loss": round(total / flags.log, 4), "pairs_s": round(pairs, 1)}
             with open(flags.output / "training.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -73,6 +76,17 @@ def main() -> None:
             tokenizer.save_pretrained(flags.output / "model")
             if flags.keep:
                 torch.save(model.state_dict(), flags.output / f"step-{step}.pt")
+
+
+Group = tuple[list[Ids], list[Ids], Tensor]
+
+
+def same_shape(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups, those with targets of one shape together."""
+    found: dict[torch.Size, list[Group]] = {}
+    for group in groups:
+        found.setdefault(group[2].shape, []).append(group)
+    return list(found.values())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,13 +14,13 @@ from typing import Any
 from tqdm import tqdm
 
 from rrarank.calibrate.judged import JudgedRun, Pairs, gather, together
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.calibration import FORMAT, MAPS, Platt, RelevanceMap, read_calibration
 from rrarank.data.types import Hit
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, rerank_queries
 from rrarank.engine.reranker import Pointwise
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.calibration import (
     METHODS,
     JudgedScores,
@@ -31,6 +31,7 @@ from rrarank.measures.calibration import (
     relevance_of,
 )
 from rrarank.measures.figures import SUFFIXES, plot_reliability
+from rrarank.measures.numbers import json_values
 from rrarank.measures.significance import FEW, SEED
 from rrarank.measures.thresholds import Threshold, apply_thresholds, choose_thresholds
 from rrarank.sources.inputs import Origins, load_inputs
@@ -228,7 +229,7 @@ def _checked(job: CalibrateJob, judged: JudgedScores, sha256: str) -> Calibrated
 
 
 def _content(job: CalibrateJob, found: Calibrated, parts: Sequence[Pairs], sha256: str) -> Mapping[str, Any]:
-    """The calibration file; JSON has no infinity, so what is not finite is null."""
+    """The calibration file."""
     [method] = [name for name, kind in MAPS.items() if isinstance(found.map, kind)]
     folder = Path(job.model).expanduser()
     content = {
@@ -242,8 +243,7 @@ def _content(job: CalibrateJob, found: Calibrated, parts: Sequence[Pairs], sha25
         "seed": job.seed,
         "versions": versions(),
     }
-    plain = json.dumps(content)
-    return dict(json.loads(plain, parse_constant=lambda _: None))
+    return dict(json_values(content))
 
 
 def formula(by: RelevanceMap) -> str:

@@ -11,7 +11,7 @@ from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError
 from rrarank.measures.calibration import JudgedScores
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find
 from rrarank.storage.sidecar import fingerprint, read_sidecar
@@ -77,7 +77,7 @@ def gather(one: JudgedRun, score: Score, sha256: str, depth: int) -> Pairs:
     Raises:
         RrarankError: no query has judgments, or all judged candidates are alike.
     """
-    qrels = load_qrels(place := file_or_id(one.qrels, TOPICS, "qrels"))
+    qrels = load_qrels(place := file_or_id(one.qrels, "qrels"))
     run = scored_by(one.run, sha256, depth)
     already = run is not None
     hits = run if run is not None else score(one)

@@ -23,6 +23,8 @@ def pairs_of(given: Sequence[str], flag: str) -> dict[str, str]:
     found = {}
     for text in given:
         name, _, value = text.partition("=")
+        if name in found:
+            raise RrarankError(f"{flag} {name}: given twice")
         found[name] = value
     if odd := [name for name, value in found.items() if not (name and value)]:
         raise RrarankError(f"{flag} {odd[0]}: expected NAME=VALUE")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
-from typing import Any
 
-from rrarank.cli.parser import Parser as Parser
-from rrarank.cli.parser import positive as positive
+from rrarank.cli.parser import positive
 from rrarank.data.topics import FIELDS
 from rrarank.engine import registry
-from rrarank.engine.blocks import RemoteScorer
-from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
+from rrarank.engine.ray import RayConfig
 from rrarank.errors import RrarankError
+from rrarank.extras import check_installed
 from rrarank.sources.inputs import Origins
 
 BACKENDS = ("torch", "onnx", "openvino", "auto")
@@ -90,7 +87,7 @@ def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
 
 
 def add_engine(parser: argparse._ActionsContainer) -> None:
-    """The flags that `remote_scorer` reads, except --threads and --device."""
+    """The flags that `ray_config` reads, except --threads and --device."""
     add = parser.add_argument
     add("--engine", choices=("local", "ray"), default="local", help="ray: workers of Ray Data, each with its own model")
     add("--workers", type=positive, metavar="N", help="Ray workers, each with --threads (default: 2)")
@@ -103,7 +100,7 @@ def check_engine_flags(flags: argparse.Namespace) -> None:
     if odd and flags.engine != "ray":
         raise RrarankError(f"--{odd} without --engine ray: give both or neither")
     if flags.engine == "ray":
-        check_ray()
+        check_installed("ray")
 
 
 def ray_config(flags: argparse.Namespace) -> RayConfig | None:
@@ -114,13 +111,3 @@ def ray_config(flags: argparse.Namespace) -> RayConfig | None:
     threads = flags.threads or (1 if flags.address else max(1, (os.cpu_count() or 1) // workers))
     gpus = 1.0 if str(flags.device or "").startswith("cuda") else 0.0
     return RayConfig(workers, threads, flags.address, gpus)
-
-
-def remote_scorer(flags: argparse.Namespace, settings: Mapping[str, object], **more: Any) -> RemoteScorer | None:
-    """The scorer that --engine asks for; None: this process scores.
-
-    Args:
-        settings: of the reranker, as `registry.load_reranker` takes them; `more` names it.
-    """
-    config = ray_config(flags)
-    return RayBlocks(settings=settings, config=config, **more) if config else None

@@ -11,9 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
-from rrarank.errors import is_shown, shown
+from rrarank.cli.parser import positive
+from rrarank.errors import is_shown, say, shown
 from rrarank.llm.base import Answer, Failure, LLMConfig, Messages
 from rrarank.storage.files import is_file
 from rrarank.storage.journal import journal_path

@@ -15,9 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from rrarank.cli import VERBS as VERBS
-from rrarank.errors import PartialSuccess, RrarankError, is_out_of_memory
-from rrarank.errors import say as say
+from rrarank.errors import PartialSuccess, RrarankError, is_out_of_memory, say
 from rrarank.storage.files import FULL, is_file
 from rrarank.storage.journal import Journal, journal_path
 from rrarank.storage.leftovers import remove_leftovers

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import jsonlines
 
 from rrarank.data.documents import json_object
-from rrarank.data.trec import columns
+from rrarank.data.trec import fits_run
 from rrarank.data.types import Candidate, LabelledRanking, Query, is_blank
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import atomic_write, read_lines
@@ -205,7 +205,7 @@ def _faulty(label: LabelledRanking) -> Iterator[tuple[str, Iterable[str]]]:
     places = Counter(candidate.docid for candidate in label.shown)
     stands = Counter([*label.listed, *label.missing, *label.unknown])
     ids = (label.query.qid, *places, *label.not_shown)
-    yield "an id that a run cannot hold: empty, or with a space", (i for i in ids if columns(i) != [i])
+    yield "an id that a run cannot hold: empty, or with a space", (i for i in ids if not fits_run(i))
     yield "shown twice; keep one", (i for i in places if places[i] > 1)
     yield "more than once among listed, missing and unknown; keep one", (i for i in stands if stands[i] > 1)
     yield "listed, missing or unknown, but not shown", (i for i in stands if i not in places)

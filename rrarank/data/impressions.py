@@ -16,7 +16,8 @@ class Click:
 
     Args:
         place: of the document, from 1.
-        after: seconds from the query to the click; NaN if the log has no times, or two clocks that disagree.
+        after: seconds from the query to the click; NaN if the log has no times, one for both, or two clocks that
+            disagree.
         dwell: seconds spent on the document; NaN if unknown.
     """
 
@@ -90,7 +91,7 @@ def _impression(query: LoggedQuery, events: Sequence[LoggedEvent]) -> Impression
     for event in sorted((one for one in events if one.action_name == CLICK), key=lambda one: one.seconds):
         if place := _place(event, query):
             docid = query.shown[place - 1]
-            after = event.seconds - start if 0 < start <= event.seconds else math.nan
+            after = event.seconds - start if 0 < start < event.seconds else math.nan
             clicks.setdefault(docid, Click(docid, place, after, dwell.get(docid, math.nan)))
     return Impression(query, tuple(clicks.values()), any(event.is_conversion for event in events))
 

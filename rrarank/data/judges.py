@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rrarank.data.trec import columns, parse_qrels
+from rrarank.data.trec import columns, fits_run, parse_qrels
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
 from rrarank.storage.files import atomic_write, read_lines
@@ -66,7 +66,7 @@ def write_llm_qrels(path: str | Path, qrels: Qrels, mark: str) -> None:
     with atomic_write(path) as file:
         for qid, grades in qrels.items():
             for docid, grade in grades.items():
-                if columns(qid) != [qid] or columns(docid) != [docid]:
+                if not (fits_run(qid) and fits_run(docid)):
                     raise RrarankError(f"query {qid!r}, docid {docid!r}: ids in qrels cannot be empty or hold spaces")
                 file.write(f"{qid} {mark} {docid} {grade}\n")
 

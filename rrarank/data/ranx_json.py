@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rrarank.data.documents import check_surrogates, each_key_once
-from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, columns
+from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, fits_run
 from rrarank.data.types import Hit, QrelsRead, Run
 from rrarank.errors import RrarankError
 from rrarank.storage.files import read_text
@@ -53,7 +53,7 @@ def _tables(content: object, where: str | Path, expected: str) -> Mapping[str, M
         if not isinstance(table, dict):
             raise RrarankError(f"{where}: query {qid!r} holds {_seen(table)}, expected {expected}")
         for name in (qid, *table):
-            if columns(name) != [name]:
+            if not fits_run(name):
                 raise RrarankError(f"{where}: the id {name!r} is empty or contains a space, which a run cannot hold")
     return content
 

@@ -125,7 +125,7 @@ def _request(request: object, where: str, unnamed: str = "") -> Ranking:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RrarankError(f"{where}: {type(error).__name__} {error}; expected {_EXPECTED}") from None
     docids = [candidate.docid for candidate in candidates]
-    if any(trec.columns(name) != [name] for name in (qid, *docids)):
+    if not all(trec.fits_run(name) for name in (qid, *docids)):
         raise RrarankError(f"{where}: an id that is empty or contains a space, which a run cannot hold")
     if not text:
         raise RrarankError(f"{where}: an empty query; expected {_EXPECTED}")
@@ -230,6 +230,6 @@ def _judgments(qrels: Qrels) -> Iterator[tuple[str, str, int]]:
     for qid, grades in qrels.items():
         for docid, grade in grades.items():
             for name in (qid, docid):
-                if trec.columns(name) != [name] or name.startswith('"'):  # BEIR's loader would read CSV quotes
+                if not trec.fits_run(name) or name.startswith('"'):  # BEIR's loader would read CSV quotes
                     raise RrarankError(f"the id {name!r} is empty, contains a space or begins with a quote; rename it")
             yield qid, docid, grade

@@ -23,7 +23,7 @@ from rrarank.data.frames import (
     seen_value,
 )
 from rrarank.data.run_files import RunFile, read_run_file
-from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, columns, kept_or_best_first
+from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, fits_run, kept_or_best_first
 from rrarank.data.types import Hit, PackedHits, Qrels, QrelsRead, Run
 from rrarank.errors import RrarankError
 from rrarank.storage.files import STDIO, find, stem
@@ -293,5 +293,5 @@ def _content(given: Any, kind: str, name: str, expected: str) -> tuple[str, Mapp
 def _check_id(one: Any, what: str, name: str) -> None:
     if not isinstance(one, str):
         raise RrarankError(f"{name}: {what} {one!r} is {kind_of(one)}, expected a string; use str, or .astype(str)")
-    if columns(one) != [one]:
+    if not fits_run(one):
         raise RrarankError(f"{name}: the {what} {one!r} is empty or contains a space, which a run cannot hold")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rrarank.data.documents import each_key_once, field, json_object
-from rrarank.data.trec import columns
+from rrarank.data.trec import fits_run
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import read_text
 
@@ -50,7 +50,7 @@ def parse_topics(lines: str | Iterable[str], where: str = "topics", topic_field:
     for place, qid, text in _topics(lines.split("\n") if isinstance(lines, str) else list(lines), where, topic_field):
         if not qid:
             raise RrarankError(f"{place}: an empty qid; expected qid<TAB>query")
-        if columns(qid) != [qid]:
+        if not fits_run(qid):
             raise RrarankError(f"{place}: qid {qid!r} contains a space, which a run cannot hold")
         if qid in topics:
             raise RrarankError(f"{place}: query {qid!r} occurs twice; keep one line")

@@ -243,6 +243,11 @@ def columns(line: str) -> list[str]:
     return [field for field in _ASCII_SPACE.split(line) if field]
 
 
+def fits_run(name: str) -> bool:
+    """Whether files of columns can hold this id: it is not empty and has no ASCII white space."""
+    return columns(name) == [name]
+
+
 def _wrong_width(columns: Sequence[str], width: int) -> str:
     wanted = "qid Q0 docid rank score tag" if width == 6 else "qid docid rank"
     hint = "; this looks like a qrels file" if len(columns) == 4 else ""

@@ -6,6 +6,7 @@ What an experiment adds to a query stands in its `query_attributes`: experiment,
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
@@ -23,9 +24,10 @@ CLICK, DWELL, CONVERSION = "click", "dwell", "CONVERSION"
 
 _given = BeforeValidator(lambda value: "" if value is None else value)
 Name = Annotated[str, Field(max_length=100), _given]
+Id = Annotated[str, Field(min_length=1, max_length=100), _given]
 DocId = Annotated[str, Field(min_length=1, max_length=256)]
 Time = Annotated[str, BeforeValidator(lambda value: iso_time(value))]
-Attributes = Annotated[Mapping[str, JsonValue], BeforeValidator(lambda value: value or {})]
+Attributes = Annotated[Mapping[str, JsonValue], BeforeValidator(lambda value: _finite(value or {}))]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class LoggedQuery:
 
     __pydantic_config__: ClassVar = ConfigDict(coerce_numbers_to_str=True)
 
-    query_id: Name
+    query_id: Id
     client_id: Name
     timestamp: Time
     query_response_hit_ids: Annotated[tuple[DocId, ...], BeforeValidator(lambda value: value or ())] = ()
@@ -136,9 +138,11 @@ class LoggedEvent:
 
     @property
     def dwell_s(self) -> float | None:
-        """Seconds spent on the document."""
+        """Seconds spent on the document; None if none are logged, or a number below 0."""
         seconds = self.event_attributes.get("dwell_time")
-        return float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            return None
+        return float(seconds) if seconds >= 0 else None
 
     @property
     def is_conversion(self) -> bool:
@@ -155,8 +159,8 @@ class Log:
 
     Args:
         torn: lines that a crash broke off, and that were left out; the server never acknowledged them.
-        repeated: events that were left out because an equal one came before: clients send again what was not
-            acknowledged in time.
+        repeated: queries and events that were left out because one with the same id, or an equal one, came before:
+            clients send again what was not acknowledged in time, and files may overlap.
     """
 
     queries: Sequence[LoggedQuery]
@@ -198,11 +202,30 @@ def iso_time(value: object) -> str:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = value / 1000 if abs(value) > 1e11 else value
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+        try:
+            return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+        except (OverflowError, OSError, ValueError):
+            raise ValueError(f"{value:g} is no time since 1970") from None
+    if isinstance(value, datetime):  # of a Parquet file
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     if not isinstance(value, str):
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
     found = datetime.fromisoformat(value)
     return value if found.tzinfo else found.replace(tzinfo=UTC).isoformat()
+
+
+def _finite(value: object) -> object:
+    """The value itself.
+
+    Raises:
+        ValueError: it holds a number that JSON has not.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"holds {value}, which is no number in JSON")
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for part in parts:
+        _finite(part)
+    return value
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------

@@ -28,11 +28,15 @@ def read_log(path: str | Path) -> Log:
     Raises:
         RrarankError: the folder has no queries, or a line is not of the schema.
     """
-    (queries, torn), (sent, torn_events) = _entries(path, QUERIES, LoggedQuery), _entries(path, EVENTS, LoggedEvent)
+    (asked, torn), (sent, torn_events) = _entries(path, QUERIES, LoggedQuery), _entries(path, EVENTS, LoggedEvent)
+    queries: dict[str, LoggedQuery] = {}
+    for query in asked:
+        queries.setdefault(query.query_id, query)
     if not queries:
         raise RrarankError(f"{path}: no logged queries; expected a folder of {QUERIES}*.jsonl and {EVENTS}*.jsonl")
     events = {line_of(event): event for event in sent}
-    return Log(queries, list(events.values()), torn + torn_events, len(sent) - len(events))
+    repeated = len(asked) - len(queries) + len(sent) - len(events)
+    return Log(list(queries.values()), list(events.values()), torn + torn_events, repeated)
 
 
 def write_log(folder: str | Path, queries: Iterable[LoggedQuery], events: Iterable[LoggedEvent]) -> None:
@@ -93,15 +97,21 @@ def _read_parquet(path: Path, kind: type[T]) -> Iterator[T]:
     except (ArrowException, OSError) as error:
         raise RrarankError(f"{path}: not a Parquet file that can be read ({str(error).splitlines()[0]})") from error
     for number, row in enumerate(rows, start=1):
-        unpacked = {name: _unpacked(value) if name in _OBJECTS else value for name, value in row.items()}
-        yield entry_of(kind, unpacked, f"{path}: row {number}")
+        where = f"{path}: row {number}"
+        unpacked = {
+            name: _unpacked(value, f"{where}: {name}") if name in _OBJECTS else value for name, value in row.items()
+        }
+        yield entry_of(kind, unpacked, where)
 
 
-def _unpacked(value: object) -> object:
+def _unpacked(value: object, where: str) -> object:
     """JSON, or a struct as other writers have it."""
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        return _without_nulls(value)
+    try:
         return json.loads(value)
-    return _without_nulls(value)
+    except ValueError as error:
+        raise RrarankError(f"{where}: not JSON ({error})") from None
 
 
 def _without_nulls(value: Any) -> Any:  # of Arrow: any nesting of its types

@@ -8,10 +8,10 @@ import json
 import sys
 
 from rrarank.cli.parser import Parser
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.doctor.checks import FAIL, WARN, Check
 from rrarank.doctor.job import check_machine
-from rrarank.errors import MissingPrerequisite
+from rrarank.errors import MissingPrerequisite, say
 
 
 def main(arguments: Arguments = None) -> int:

@@ -311,15 +311,6 @@ def _prepare_within(block: Sequence[Ranking], reranker: Pointwise, pace: Pace, s
     return score
 
 
-def rank_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> list[list[Hit]]:
-    """The hits of each query of a block, best first.
-
-    Raises:
-        RrarankError: as `score_block`.
-    """
-    return score_block(block, reranker, passages).hits
-
-
 def score_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> ScoredBlock:
     """Score a block at once; other processes need nothing else of the engine.
 

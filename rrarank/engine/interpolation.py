@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from operator import mul
 from statistics import fmean, pstdev
 
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit
 from rrarank.errors import RrarankError, did_you_mean
+
+_LOG = logging.getLogger(__name__)
 
 
 def z_scores(scores: Sequence[float]) -> list[float]:
@@ -36,8 +37,6 @@ def ranks(scores: Sequence[float]) -> list[float]:
     """From 1 for the first to 0 for the last, by place: the scores must be in falling order."""
     return [1 - place / max(len(scores) - 1, 1) for place in range(len(scores))]
 
-
-_LOG = logging.getLogger(__name__)
 
 NORMS: Mapping[str, Callable[[Sequence[float]], list[float]]] = {
     "z-score": z_scores,
@@ -101,13 +100,9 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 def mean_ranks(scores: Sequence[float]) -> list[float]:
     """The place of each score from the lowest, 0; equal scores share the mean of their places."""
-    order = sorted(range(len(scores)), key=scores.__getitem__)
-    found = [0.0] * len(scores)
-    for _, group in groupby(enumerate(order), key=lambda pair: scores[pair[1]]):
-        tied = list(group)
-        for _, index in tied:
-            found[index] = (tied[0][0] + tied[-1][0]) / 2
-    return found
+    from scipy.stats import rankdata
+
+    return [place - 1.0 for place in rankdata(scores).tolist()]
 
 
 @dataclass(frozen=True)
@@ -129,6 +124,14 @@ class Interpolation:
     rule: Rule | None = None
     first_stage: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise RrarankError(f"interpolation weight {self.weight}, expected a number from 0 to 1")
+        if self.norm not in NORMS:
+            raise RrarankError(
+                f"no norm named {self.norm!r}{did_you_mean(self.norm, NORMS)} (known: {', '.join(NORMS)})"
+            )
+
     @property
     def needs_agreement(self) -> bool:
         """Whether the weight is known only when all queries are re-ranked."""
@@ -149,14 +152,6 @@ class Interpolation:
         weight = self.rule.weight(agreement)
         _LOG.info("weight of the reranker %g: the two rankings agree by %.2f (rank correlation)", weight, agreement)
         return replace(self, weight=weight, rule=None)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise RrarankError(f"interpolation weight {self.weight}, expected a number from 0 to 1")
-        if self.norm not in NORMS:
-            raise RrarankError(
-                f"no norm named {self.norm!r}{did_you_mean(self.norm, NORMS)} (known: {', '.join(NORMS)})"
-            )
 
 
 def interpolate(reranked: Sequence[Hit], first_stage: Sequence[Hit], how: Interpolation) -> list[Hit]:

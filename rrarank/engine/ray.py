@@ -25,7 +25,6 @@ from rrarank.engine.blocks import ScoredBlock, score_block
 from rrarank.engine.passages import WHOLE, Passages
 from rrarank.engine.registry import load_reranker
 from rrarank.errors import MissingResource, RrarankError
-from rrarank.extras import check_installed
 
 CONNECT_S = 5.0
 
@@ -45,10 +44,6 @@ class RayConfig:
     threads: int = 1
     address: str = ""
     gpus: float = 0.0
-
-
-def check_ray() -> None:
-    check_installed("ray")
 
 
 class RayBlocks:

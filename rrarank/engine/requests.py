@@ -171,15 +171,17 @@ def _lists(asked: Mapping[Any, str], documents: Any, *, is_keyed: bool) -> Mappi
         found = {qid: read_documents(part, f"query {qid!r}: document") for qid, part in rows}
         _check_qids(asked, found)
         return {qid: found.get(qid, Given([], [], [])) for qid in asked}
-    if isinstance(documents, Mapping) and is_keyed and all(map(_is_list, documents.values())):
+    if isinstance(documents, Mapping) and is_keyed and all(map(_is_group, documents.values())):
         _check_qids(asked, documents)
         if absent := [qid for qid in asked if qid not in documents]:
             raise RrarankError(f"documents: none for {shown(absent)}; give an empty list where a query has none")
         return {qid: read_documents(documents[qid], f"query {qid!r}: document") for qid in asked}
-    if _is_list(documents) and not (isinstance(documents, Mapping) or is_frame(documents) or is_series(documents)):
+    if _is_listing(documents) and not (isinstance(documents, Mapping) or is_frame(documents) or is_series(documents)):
         documents = list(documents)
         if documents and all(map(_is_list, documents)) and not any(isinstance(one, Mapping) for one in documents):
             return _a_list_each(asked, documents)
+        if not is_keyed:
+            _check_pairs(asked, documents)
     shared = read_documents(documents)
     return dict.fromkeys(asked, shared)
 
@@ -190,11 +192,24 @@ def _a_list_each(asked: Mapping[Any, str], documents: Sequence[Any]) -> dict[Any
     return {qid: read_documents(one, f"query {qid!r}: document") for qid, one in zip(asked, documents, strict=True)}
 
 
+def _check_pairs(asked: Mapping[Any, str], documents: Sequence[Any]) -> None:
+    """Refuse as many tuples of strings as there are queries: `zip` makes such groups, and pairs look the same."""
+    tuples = [one for one in documents if isinstance(one, tuple) and all(isinstance(part, str) for part in one)]
+    if documents and len(tuples) == len(documents) == len(asked):
+        seen = f"{len(tuples)} tuples for {len(asked)} queries are (id, text) pairs or the documents of each query"
+        raise RrarankError(f"documents: {seen}; give {{id: text}} for the first, lists for the second")
+
+
 def _is_list(thing: Any) -> bool:
     """Whether it is a list of documents, not a document."""
     if isinstance(thing, Mapping):
         return not any(field in thing for field in TEXT_FIELDS)
     return isinstance(thing, Iterable) and not isinstance(thing, str | bytes | tuple)
+
+
+def _is_group(thing: Any) -> bool:
+    """The same where a qid says whose documents they are: a tuple is no (id, text) there."""
+    return isinstance(thing, tuple) or _is_list(thing)
 
 
 def _check_qids(asked: Mapping[Any, str], documents: Iterable[Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rrarank.cli.flags import Parser, add_threads, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.flags import add_threads
+from rrarank.cli.parser import Parser, positive
+from rrarank.cli.verbs import Arguments, run_verb
+from rrarank.errors import say
 
 
 def main(arguments: Arguments = None) -> int:

@@ -13,9 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rrarank.cli.verbs import say
 from rrarank.engine.agreement import Agreement, Lists, agreement
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
 from rrarank.sources.sample import sample_rankings

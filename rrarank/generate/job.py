@@ -10,17 +10,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.beir import CORPUS, in_folder
 from rrarank.data.run_files import write_qrels
-from rrarank.errors import PartialSuccess, RrarankError
+from rrarank.errors import PartialSuccess, RrarankError, say
 from rrarank.generate.queries import FAULTS, Attempt, read_attempts, round_trip, sample_passages
 from rrarank.generate.writer import Example, QueryWriter, load_query_prompt, read_examples
 from rrarank.llm.base import Answer, LLMConfig
 from rrarank.llm.load import load_llm
 from rrarank.measures.significance import SEED
+from rrarank.sources.collection import Collection
 from rrarank.sources.lucene import BM25, LuceneIndex
-from rrarank.sources.texts import Collection
 from rrarank.storage.files import atomic_write, find, is_file, stem
 from rrarank.storage.sidecar import check_output, fingerprint, read_sidecar, sidecar_path, write_sidecar
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rrarank.errors import RrarankError, shown
 from rrarank.llm.base import LLM, Answer, Failure, Messages
-from rrarank.llm.prompts import cut, estimate_tokens, neutralise
-from rrarank.llm.questions import ask_unrecorded, recorded_answer
+from rrarank.llm.questions import ask_unrecorded, count_texts, cut_passage, recorded_answer
 from rrarank.llm.text_prompt import TextPrompt, load_text_prompt
-from rrarank.sources.texts import Collection
+from rrarank.sources.collection import Collection
 from rrarank.storage.files import read_lines
 from rrarank.storage.journal import Journal, work_key
 
@@ -73,13 +72,11 @@ class QueryWriter:
         return work_key(self.llm.fingerprint(), messages), messages
 
     def _body(self, passage: str) -> str:
-        count = self.llm.count_tokens or estimate_tokens
-        return self.prompt.body.format(passage=cut(neutralise(passage), self.passage_tokens, count))
+        return self.prompt.body.format(passage=cut_passage(self.llm, passage, self.passage_tokens))
 
     def tokens(self, passage: str) -> int:
         """Estimate the tokens of the question."""
-        count = self.llm.count_tokens or estimate_tokens
-        return sum(count(message["content"]) for message in self.question(passage)[1])
+        return count_texts(self.llm, self.question(passage)[1])
 
     def provenance(self, answers: Iterable[Answer]) -> dict[str, object]:
         """The settings that determined the answers, as JSON values, without host and time."""

@@ -11,7 +11,7 @@ from typing import Any
 from rrarank.data.trec import falling_docid, place_of
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine import registry
-from rrarank.engine.blocks import rank_block
+from rrarank.engine.blocks import score_block
 from rrarank.engine.reranker import Reranker
 from rrarank.extras import importing
 
@@ -54,7 +54,7 @@ class RrarankRanker(BaseRanker):  # type: ignore[misc]  # the library has no typ
         """The documents best first, with ranks from 1; equal scores keep the order given."""
         given = prep_docs([docs] if isinstance(docs, str) else docs, doc_ids, metadata) if docs else []
         candidates = tuple(Candidate(falling_docid(place), one.text, 0.0) for place, one in enumerate(given))
-        [hits] = rank_block([Ranking(Query("", query), candidates)], self.reranker)
+        [hits] = score_block([Ranking(Query("", query), candidates)], self.reranker).hits
         ranked = ((given[place_of(hit.docid)], hit.score) for hit in hits)
         found = [Result(document, score=score, rank=rank) for rank, (document, score) in enumerate(ranked, start=1)]
         return RankedResults(found, query, has_scores=True)

@@ -11,12 +11,10 @@ from rrarank.data.run_files import RunFile
 from rrarank.data.types import Run, is_blank
 from rrarank.errors import RrarankError, say, shown
 from rrarank.judge.pool import Pair, judged, pool, sample, unjudged
-from rrarank.sources.inputs import Origins, load_run, places_of, sources_of, topics_of
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.inputs import QUERY_PARTS, TEXT_PARTS, Origins, load_run, places_of, sources_of, topics_of
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import InlineTexts, gather, load_judgments
 from rrarank.storage.files import stem
-
-_QUERIES, _TEXTS = ("topics", "requests", "dataset"), ("collection", "index", "requests", "dataset")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def load_judge_inputs(
     Raises:
         RrarankError: a file is malformed, topics or texts are unknown or missing, or nothing is left to grade.
     """
-    place = file_or_id(qrels, TOPICS, "qrels") if qrels else ""
+    place = file_or_id(qrels, "qrels") if qrels else ""
     judgments = load_judgments(place) if place else Judgments({}, {})
     _check(pooling, runs, judgments, qrels)
     loaded = {run: load_run(run, origins) for run in runs}
@@ -107,7 +105,7 @@ def _check(pooling: Pooling, runs: Sequence[str], judgments: Judgments, qrels: s
 
 
 def _check_known(name: str, places: Mapping[str, object]) -> None:
-    if not (places.keys() & set(_QUERIES) and places.keys() & set(_TEXTS)):
+    if not (places.keys() & set(QUERY_PARTS) and places.keys() & set(TEXT_PARTS)):
         raise RrarankError(
             f"{name}: no sidecar names its topics and texts; give --topics TOPICS.tsv and --collection TEXTS.jsonl, "
             "or --index INDEX, or --dataset IR_DATASETS_ID"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections import Counter
@@ -14,9 +13,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from rrarank.cli.llm import FREE, cost, follow, is_partial, show_question, unanswered
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.judges import judge_mark, write_llm_qrels
-from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
+from rrarank.errors import MissingResource, PartialSuccess, RrarankError, say, shown
 from rrarank.judge.inputs import JudgeInputs, Pooling, load_judge_inputs
 from rrarank.judge.pool import Pair
 from rrarank.llm.base import Answer, Failure, LLMConfig, public_name
@@ -25,6 +24,7 @@ from rrarank.llm.grader import TOKENS_A_GRADE, Grader, load_grade_prompt
 from rrarank.llm.load import load_llm
 from rrarank.llm.questions import ask_unrecorded, is_complete, recorded_answer
 from rrarank.measures.kappa import JudgeAgreement, judge_agreement
+from rrarank.measures.numbers import json_values
 from rrarank.sources.inputs import Origins
 from rrarank.storage.files import find, is_file, output_stem
 from rrarank.storage.journal import Journal
@@ -235,8 +235,7 @@ def _described(faults: Mapping[str, int]) -> str:
 
 def described_agreement(found: JudgeAgreement) -> dict[str, object]:
     """The agreement as JSON values, with its verdict."""
-    plain = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)  # JSON has no NaN
-    return {**plain, "verdict": found.verdict, "sentence": found.sentence}
+    return {**json_values(asdict(found)), "verdict": found.verdict, "sentence": found.sentence}
 
 
 def agreement_lines(found: JudgeAgreement) -> Iterator[str]:

@@ -14,11 +14,12 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.distillation_set import read_set
 from rrarank.errors import RrarankError
 from rrarank.label.audit import audit, table
+from rrarank.label.config import LabelJob, LLMTeacherConfig
 from rrarank.label.ensemble import EnsembleConfig
-from rrarank.label.job import LabelJob, LLMTeacherConfig, label_run
+from rrarank.label.job import label_run
 from rrarank.label.selection import Selection
 from rrarank.label.teacher import ScorerConfig
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find
 
@@ -145,7 +146,7 @@ def _audit(flags: argparse.Namespace) -> None:
     if not flags.labels:
         raise RrarankError("--audit needs --set SET.jsonl, the labels to audit")
     labels = read_set(find(flags.labels))
-    found = audit(labels, load_qrels(file_or_id(flags.audit, TOPICS, "qrels")), flags.rel_level)
+    found = audit(labels, load_qrels(file_or_id(flags.audit, "qrels")), flags.rel_level)
     print(tabulate(table(found), headers=["documents", "P(relevant)", "95% interval", "judged"], disable_numparse=True))
     print(found.verdict)
     if found.echoes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from statistics import fmean, pstdev
 
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, LabelledRanking, Run
 from rrarank.engine import registry
+from rrarank.engine.interpolation import z_scores
 from rrarank.errors import RrarankError, did_you_mean
 from rrarank.label.teacher import ScorerConfig, Teacher
 from rrarank.llm.base import Answer, Failure
@@ -108,15 +108,9 @@ class Ensemble(Teacher):
 
 def mean_z_scores(scores: Sequence[Mapping[str, float]], weights: Sequence[float]) -> list[Hit]:
     """The same documents with the weighted mean of their z-scores, best first."""
-    normalised = [z_scores(own) for own in scores]
+    normalised = [dict(zip(own, z_scores(list(own.values())), strict=True)) for own in scores]
     total = sum(weights)
     return best_first(
         Hit(docid, round(sum(w * own[docid] for w, own in zip(weights, normalised, strict=True)) / total, MOST_DIGITS))
         for docid in scores[0]
     )
-
-
-def z_scores(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores with mean 0 and standard deviation 1; zeros if all scores are equal."""
-    mean, deviation = fmean(scores.values()), pstdev(scores.values())
-    return {docid: (score - mean) / deviation if deviation else 0.0 for docid, score in scores.items()}

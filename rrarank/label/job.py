@@ -14,7 +14,7 @@ from typing import Any, overload
 from tqdm import tqdm
 
 from rrarank.cli.llm import cost, follow, is_partial, show_question, unanswered
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.distillation_set import teacher_name, write_set
 from rrarank.data.run_files import read_run_file
 from rrarank.data.shapes import RunLike, TextsLike, run_name
@@ -23,11 +23,9 @@ from rrarank.engine import registry
 from rrarank.engine.blocks import RemoteScorer
 from rrarank.engine.ray import RayBlocks
 from rrarank.engine.reranker import Reranker
-from rrarank.errors import PartialSuccess, RrarankError, did_you_mean, shown
+from rrarank.errors import PartialSuccess, RrarankError, did_you_mean, say, shown
 from rrarank.label.audit import audit
-from rrarank.label.config import LabelJob as LabelJob
-from rrarank.label.config import LLMTeacherConfig as LLMTeacherConfig
-from rrarank.label.config import TeacherConfig
+from rrarank.label.config import LabelJob, LLMTeacherConfig, TeacherConfig
 from rrarank.label.ensemble import FIRST_STAGE, Ensemble, EnsembleConfig, FirstStageScores
 from rrarank.label.llm_teacher import TOKENS_A_REASON, LLMTeacher
 from rrarank.label.selection import StoredEmbeddings, choose_lists

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeVar
@@ -146,15 +146,11 @@ class Forecast:
 
 
 def foresee(
-    llm: LLM, conversations: Sequence[Conversation[T]], stand_in: Callable[[Asked], str], *, is_exact: bool
+    llm: LLM, conversations: Iterable[tuple[Conversation[T], Callable[[Asked], str]]], *, is_exact: bool
 ) -> Forecast:
-    """Hold the conversations with a stand-in for the model, and count what it is asked.
-
-    Args:
-        stand_in: the answer to a question.
-    """
+    """Hold the conversations, each with a stand-in for the model that answers its questions, and count these."""
     questions, sample, rng = 0, list[Asked](), random.Random(0)
-    for conversation in conversations:
+    for conversation, stand_in in conversations:
         try:
             asked = next(conversation)
             while True:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rrarank.llm.base import LLM, Answer, Messages, public_name
-from rrarank.llm.prompts import cut, estimate_tokens, neutralise
+from rrarank.llm.prompts import neutralise
+from rrarank.llm.questions import count_texts, cut_passage
 from rrarank.llm.text_prompt import TextPrompt, load_text_prompt
 from rrarank.storage.journal import work_key
 
@@ -38,16 +39,14 @@ class Grader:
 
     def question(self, query: str, passage: str) -> tuple[str, Messages]:
         """The messages, and their journal key: a hash of all that determines the answer."""
-        count = self.llm.count_tokens or estimate_tokens
-        shown = {"query": neutralise(query), "passage": cut(neutralise(passage), self.passage_tokens, count)}
+        shown = {"query": neutralise(query), "passage": cut_passage(self.llm, passage, self.passage_tokens)}
         turns = [("system", self.prompt.system_message), ("user", self.prompt.body.format(**shown))]
         messages = [{"role": role, "content": text} for role, text in turns if text]
         return work_key(self.llm.fingerprint(), messages), messages
 
     def tokens(self, messages: Messages) -> int:
         """Estimate the tokens of a question."""
-        count = self.llm.count_tokens or estimate_tokens
-        return sum(count(message["content"]) for message in messages)
+        return count_texts(self.llm, messages)
 
     def provenance(self, answers: Iterable[Answer]) -> dict[str, object]:
         """The settings that determined the answers, as JSON values, without host and time."""

@@ -96,11 +96,6 @@ def labels(parsed: Parsed) -> tuple[Places, Places, Places]:
     return parsed.order, tuple(place for place in parsed.missing if place not in parsed.aside), parsed.aside
 
 
-def reappend(parsed: Parsed) -> Places:
-    """All places, the missing ones last in prompt order, as in RankGPT (Sun et al., EMNLP 2023)."""
-    return parsed.order + parsed.missing
-
-
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 _LABEL = (

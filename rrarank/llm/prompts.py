@@ -60,11 +60,6 @@ class Prompt:
         texts = {key: value for key, value in asdict(self).items() if key != "letters" or value}
         return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def shows_scores(self) -> bool:
-        """Whether it shows the first stage's score of each passage."""
-        return "score" in placeholders(self.body)
-
 
 def load_prompt(name: str | Path, methods: Sequence[str] = LISTWISE) -> Prompt:
     """A shipped prompt by its name, or a YAML file with rank_llm's keys.

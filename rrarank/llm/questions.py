@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from rrarank.llm.base import LLM, Answer, Failure, Messages
 from rrarank.llm.listwise import Parsed, parse_answer
-from rrarank.llm.prompts import Prompt, estimate_tokens, fit, messages
+from rrarank.llm.prompts import Prompt, cut, estimate_tokens, fit, messages, neutralise
 from rrarank.storage.journal import Journal, work_key
 
 T = TypeVar("T")
@@ -41,20 +41,17 @@ class PromptedLLM:
         Args:
             scores: the first stage's, for prompts that show them.
         """
-        count = self.llm.count_tokens or estimate_tokens
+        count = token_counter(self.llm)
         budget = min(self.context, self.llm.context or self.context) - self.llm.config.longest - count(addition)
         limits = {"budget": budget, "longest": self.passage_tokens}
-        cut = fit(self.prompt, query, passages, **limits, count_tokens=count, scores=scores)
-        chat = messages(self.prompt, query, cut, scores)
+        fitting = fit(self.prompt, query, passages, **limits, count_tokens=count, scores=scores)
+        chat = messages(self.prompt, query, fitting, scores)
         chat[-1]["content"] += addition
         return work_key(self.llm.fingerprint(), chat), chat
 
     def tokens(self, query: str, passages: Sequence[str]) -> tuple[int, int]:
         """Estimate the tokens of the question and of the answer."""
-        count = self.llm.count_tokens or estimate_tokens
-        return sum(count(message["content"]) for message in self.question(query, passages)[1]), (
-            TOKENS_AN_ID * len(passages)
-        )
+        return count_texts(self.llm, self.question(query, passages)[1]), TOKENS_AN_ID * len(passages)
 
     def parse(self, answer: str, count: int, finished: bool = True) -> Parsed:
         """The order of `count` passages in an answer, whose ids are numbers, or letters as the prompt says."""
@@ -80,6 +77,22 @@ class PromptedLLM:
 
 
 _LETTERS = re.compile(r"\[ ?([A-Z]) ?\]|(?<![\w\[])([A-Z])(?=\s*(?:>|$))", re.MULTILINE)
+
+
+def token_counter(llm: LLM) -> Callable[[str], int]:
+    """Counts the tokens of a text: the model's tokenizer if it is known, else an estimate."""
+    return llm.count_tokens or estimate_tokens
+
+
+def cut_passage(llm: LLM, text: str, limit: int) -> str:
+    """The text neutralised, and cut to at most `limit` tokens, for a prompt."""
+    return cut(neutralise(text), limit, token_counter(llm))
+
+
+def count_texts(llm: LLM, chat: Messages) -> int:
+    """The tokens of a question's texts, without the marks of a template."""
+    count = token_counter(llm)
+    return sum(count(message["content"]) for message in chat)
 
 
 def count_chat(llm: LLM, chat: Messages) -> int:

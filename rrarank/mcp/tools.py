@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +13,7 @@ from rrarank.data.run_files import read_run_file
 from rrarank.engine.ranking import rank
 from rrarank.errors import RrarankError
 from rrarank.mcp.folder import Folder
+from rrarank.measures.numbers import json_values
 from rrarank.measures.scores import evaluate_runs
 from rrarank.sources.lucene import LuceneIndex
 from rrarank.sources.texts import load_qrels
@@ -101,7 +100,7 @@ class Tools:
             queries=len(found.queries),
             baseline=found.baseline,
             means={row.name: dict(row.means) for row in found.rows},
-            comparisons=[_finite(asdict(one)) | {"reading": one.reading} for one in found.comparisons],
+            comparisons=[json_values(asdict(one)) | {"reading": one.reading} for one in found.comparisons],
         )
 
 
@@ -110,10 +109,3 @@ def _open(path: Path) -> tuple[LuceneIndex, str]:
     sidecar = read_sidecar(path)
     config = sidecar.content.get("config", {}) if sidecar else {}
     return LuceneIndex(path), str(config.get("language", "en"))
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has neither NaN nor infinity."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }

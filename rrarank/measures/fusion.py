@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import math
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from rrarank.data.frames import is_real, is_whole, kind_of, seen_value
 from rrarank.data.shapes import RunLike, as_run, is_one_run
 from rrarank.data.trec import best_first, strictly_falling
 from rrarank.data.types import Hit, Run
-from rrarank.errors import MissingPrerequisite, RrarankError, did_you_mean
+from rrarank.errors import MissingPrerequisite, RrarankError, did_you_mean, say
 from rrarank.extras import importing
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ BY_SCORE = ("sum", "mnz", "anz", "med", "max", "min", "wsum")
 METHODS = (*BY_RANK, *BY_SCORE)  # not condorcet: ranx 0.3.21 puts a document last that both runs prefer
 ABSENT_IS_ZERO = ("sum", "mnz", "wsum")  # a document that a run lacks counts as one with score 0 there
 BOUND = 1e9  # by `max` and `min`, ranx gives a document that a run lacks -1e9 or 1e9
-
-_LOG = logging.getLogger("rrarank")
 
 
 def fuse_runs(
@@ -96,10 +93,8 @@ def fuse_checked(
                 _lift(scores, shifted)
             fused |= _fuse(scores, method, params)
     if shifted:
-        _LOG.info(
-            "%s of %s scores: in %d of %d queries scores below 0 were shifted until each run's lowest is 0",
-            method, norm, len(shifted), len(fused),
-        )  # fmt: skip
+        seen = f"in {len(shifted)} of {len(fused)} queries scores below 0 were shifted"
+        say(f"{method} of {norm} scores: {seen} until each run's lowest is 0")
     return Run({qid: fused.get(qid, [])[:hits] for run in runs for qid in run}, "fusion")
 
 
@@ -231,4 +226,4 @@ def _use_temporary_cache() -> None:
     folder = tempfile.mkdtemp(prefix="rrarank-numba-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # set when numba loads
-    _LOG.info("numba's cache cannot be written; using %s for this job, which makes it slower", folder)
+    say(f"numba's cache cannot be written; using {folder} for this job, which makes it slower")

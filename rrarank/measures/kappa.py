@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rrarank.data.types import Qrels, Run
 from rrarank.measures.measure import label
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import ALPHA, FEW, RESAMPLES, SEED
+from rrarank.measures.values import per_query_scores
 
 if TYPE_CHECKING:
     import numpy as np

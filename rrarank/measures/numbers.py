@@ -1,9 +1,11 @@
-"""Numbers as tables and pages print them; a value that is not finite prints nothing."""
+"""Numbers as tables, pages and JSON show them; a value that is not finite shows as nothing."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rrarank.measures.significance import Comparison, rests_on
 
@@ -14,6 +16,11 @@ def figure(value: float, form: str = ".4f") -> str:
 
 def interval(low: float, high: float, form: str = ".4f") -> str:
     return f"[{low:{form}}, {high:{form}}]" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def json_values(content: object) -> Any:
+    """Content as JSON holds it: null where a number is not finite."""
+    return json.loads(json.dumps(content), parse_constant=lambda _: None)
 
 
 def comparison_cells(one: Comparison) -> list[str]:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
-from rrarank.measures.evaluation import comparisons_table, systems_table
+from rrarank.measures.evaluation import Evaluation, Row, comparisons_table, systems_table
 from rrarank.measures.figures import differences_svg
 from rrarank.measures.measure import label
 from rrarank.measures.numbers import figure, interval
-from rrarank.measures.scores import MEASURES, Evaluation, Row, evaluate_runs
+from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED, interval_method, interval_of_values
-from rrarank.measures.tables import Table, html_table, printable
+from rrarank.measures.tables import Table, html_environment, html_table
 from rrarank.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -109,11 +109,10 @@ def page_part(name: str) -> str:
 
 
 def page_environment() -> Environment:
-    """What renders a page: every value is escaped, and shows no control characters."""
-    from jinja2 import Environment
+    """What renders a page: HTML in which the filter `html_table` draws a table."""
     from markupsafe import Markup
 
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
+    page = html_environment()
     page.filters.update(html_table=lambda table: Markup(html_table(table)))
     return page
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from rrarank.data.frames import is_whole
@@ -17,9 +17,7 @@ from rrarank.data.shapes import QrelsLike, RunLike, as_runs
 from rrarank.data.trec import MAX_GRADE
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError, shown
-from rrarank.measures.evaluation import Evaluation as Evaluation
-from rrarank.measures.evaluation import Row as Row
-from rrarank.measures.evaluation import tukey_hsd as tukey_hsd
+from rrarank.measures.evaluation import Evaluation, Row
 from rrarank.measures.measure import (
     ByMeasure,
     at_level,
@@ -29,9 +27,8 @@ from rrarank.measures.measure import (
     parse_measure,
     parse_measures,
 )
-from rrarank.measures.significance import SEED, Comparison, compare, holm
-from rrarank.measures.values import judged_at as judged_at
-from rrarank.measures.values import per_query_scores as per_query_scores
+from rrarank.measures.significance import SEED, Comparison, compare, corrected
+from rrarank.measures.values import judged_at, per_query_scores
 from rrarank.sources.texts import any_qrels
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
@@ -117,9 +114,8 @@ def _check_arguments(qrels: Qrels, runs: Mapping[str, Run], baseline: str) -> No
 def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> list[Comparison]:
     """Compare every system with the baseline on one measure, with Holm's correction."""
     theirs = list(reference.per_query[measure].values())
-    found = [compare(row.name, measure, list(row.per_query[measure].values()), theirs, seed=seed) for row in others]
-    student, fisher = holm([c.student for c in found]), holm([c.fisher for c in found])
-    return [replace(c, student_holm=student[i], fisher_holm=fisher[i]) for i, c in enumerate(found)]
+    ours = {row.name: list(row.per_query[measure].values()) for row in others}
+    return corrected([compare(name, measure, values, theirs, seed=seed) for name, values in ours.items()])
 
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:

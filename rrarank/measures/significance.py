@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ALPHA = 0.05
 PERMUTATIONS = 10_000
@@ -107,6 +107,12 @@ def compare(
         mean / deviation if deviation else math.copysign(math.inf, mean),
         smallest_detectable(deviation, len(differences)),
     )
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same with Holm's correction, as one family."""
+    student, fisher = holm([one.student for one in comparisons]), holm([one.fisher for one in comparisons])
+    return [replace(one, student_holm=student[i], fisher_holm=fisher[i]) for i, one in enumerate(comparisons)]
 
 
 def student_t(differences: Sequence[float]) -> float:

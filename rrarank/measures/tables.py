@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 
 @dataclass(frozen=True)
@@ -216,13 +216,17 @@ def html_table(table: Table) -> str:
 
 @cache
 def _template() -> Template:
+    return html_environment().from_string(_INNER + _HTML)
+
+
+def html_environment() -> Environment:
+    """What renders HTML: every value is escaped, and shows no control characters."""
     from jinja2 import Environment
 
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=printable)
-    return page.from_string(_INNER + _HTML)
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_allowed)
 
 
-def printable(value: object) -> object:
+def _allowed(value: object) -> object:
     """Replace what HTML may not hold: control characters and lone surrogates. jinja2 calls it for every value."""
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", value) if type(value) is str else value
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from rrarank.errors import RrarankError
-from rrarank.measures.significance import SEED, Comparison, compare, holm
+from rrarank.measures.significance import SEED, Comparison, compare, corrected
 
 Setting = TypeVar("Setting", bound=Hashable)
 
@@ -49,11 +49,8 @@ class Tuned(Generic[Setting]):
             others: name -> qid -> value.
         """
         ours = list(self.held_out.values())
-        found = [
-            compare(name, measure, ours, [values[qid] for qid in self.held_out]) for name, values in others.items()
-        ]
-        student, fisher = holm([one.student for one in found]), holm([one.fisher for one in found])
-        return [replace(one, student_holm=student[i], fisher_holm=fisher[i]) for i, one in enumerate(found)]
+        theirs = {name: [values[qid] for qid in self.held_out] for name, values in others.items()}
+        return corrected([compare(name, measure, ours, values) for name, values in theirs.items()])
 
 
 def tune_settings(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import fields
 
 from rrarank.cli.clicks import click_columns, pairs_of
-from rrarank.cli.flags import Parser
+from rrarank.cli.parser import Parser
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.click_logs import ClickColumns
 from rrarank.data.impressions import Rules
@@ -16,6 +17,7 @@ from rrarank.measures.click_models import MODELS as CLICK_MODELS
 from rrarank.measures.clicks import MEASURES
 from rrarank.online.analysis import Question
 from rrarank.online.job import SUFFIXES, OnlineJob, analyse_experiment
+from rrarank.online.plan import PlanJob, plan_traffic
 from rrarank.storage.files import STDIO
 
 
@@ -28,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         "online", "Did users gain? Compare the arms of an A/B test, or interleaved rankers, by a click log."
     )
     parser.add_argument(
-        "--log", required=True, help="folder of UBI's queries and events, or a .csv, .tsv or .jsonl file of clicks"
+        "--log", default="", help="folder of UBI's queries and events, or a .csv, .tsv or .jsonl file of clicks"
     )
     parser.add_argument("--experiment", default="", metavar="NAME", help="as the log names it (default: the only one)")
     parser.add_argument("--baseline", default="", metavar="ARM", help="compare with it (default: bm25, else the first)")
@@ -45,6 +47,17 @@ def parser() -> argparse.ArgumentParser:
         "--plan", type=_effect, default=0.0, metavar="EFFECT",
         help="how much traffic would show it: a relative lift such as 2%%, or a preference such as 0.05",
     )  # fmt: skip
+    parser.add_argument(
+        "--rate", type=_effect, metavar="SHARE",
+        help="without --log: plan from this share of queries with a click today, such as 25%%",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queries",
+        type=float,
+        default=PlanJob.queries,
+        metavar="N",
+        help="of a user, during the experiment; for --rate",
+    )
     parser.add_argument("--seed", type=int, default=Question.seed, help="of resampling and permutation")
     rules = parser.add_argument_group("who is left out, and what is capped")
     rules.add_argument("--most-queries", type=int, default=Rules.most_queries, metavar="N", help="a user's, on a day")
@@ -77,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _online(flags: argparse.Namespace) -> None:
+    if flags.rate is not None:
+        return _plan(flags)
+    if not flags.log:
+        raise RrarankError("give --log, or --plan with --rate if there is no log yet")
+    if flags.queries != PlanJob.queries:
+        raise RrarankError("--queries: only with --rate; a log has its own")
     question = Question(
         baseline=flags.baseline,
         shares={arm: _number(share, "--shares") for arm, share in pairs_of(flags.shares, "--shares").items()},
@@ -103,6 +122,19 @@ def _online(flags: argparse.Namespace) -> None:
     )
 
 
+def _plan(flags: argparse.Namespace) -> None:
+    """Plan without a log; flags that are about one are refused."""
+    used = ("rate", "plan", "queries", "output", "overwrite")
+    usual = vars(parser().parse_args([]))
+    if odd := [name for name, value in vars(flags).items() if name not in used and value != usual[name]]:
+        raise RrarankError(
+            f"--{odd[0].replace('_', '-')} is about a log, and --rate plans without one; give one of them"
+        )
+    if not flags.plan:
+        raise RrarankError("--rate: give --plan EFFECT too, such as --plan 5%")
+    plan_traffic(PlanJob(flags.rate, flags.plan, flags.queries, flags.output, flags.overwrite))
+
+
 def _number(text: str, flag: str) -> float:
     try:
         number = float(text)
@@ -115,9 +147,12 @@ def _number(text: str, flag: str) -> float:
 
 def _effect(text: str) -> float:
     try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a number such as 2% or 0.05") from None
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number above 0 such as 2% or 0.05")
+    return number
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 
 from rrarank.data.impressions import Impression, Kept
 from rrarank.errors import RrarankError, shown
@@ -42,7 +43,7 @@ class Plan:
     Args:
         effect: relative lift of a measure; of `preference`, the preference itself.
         value: of the baseline in this log.
-        days: at the log's users per day.
+        days: at the log's users per day; NaN if it has no times.
     """
 
     measure: str
@@ -130,15 +131,15 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
         return _interleaved(experiment, everyone, kept, asked)
     names = sorted({one.query.arm for one in found if one.query.arm})
     if len(names) < 2:
-        raise RrarankError(
-            f"experiment {experiment!r}: {len(names)} arms with users ({shown(names) or 'none'}), expected two or more"
-        )
+        where = f"experiment {experiment!r}" if experiment else "the log"
+        seen = f"{shown(names)} alone" if names else "no arm"
+        raise RrarankError(f"{where}: users of {seen}, expected two arms or more, or interleaved lists")
     baseline = _baseline(names, asked.baseline)
     by_arm = {name: [one for one in found if one.query.arm == name] for name in [baseline, *_others(names, baseline)]}
     arms = [_arm(name, own, everyone, kept) for name, own in by_arm.items()]
     measures = list(asked.measures or measured(found))
     values = {name: totals(own, measures, kept.dwell_cap) for name, own in by_arm.items()}
-    days = sorted({one.day for one in found})
+    days = _days(found)
     return OnlineResult(
         experiment,
         "ab",
@@ -158,6 +159,11 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
         plans=_plans(values[baseline], by_arm[baseline], arms, len(days), asked),
         capped=kept.capped,
     )
+
+
+def _days(found: Sequence[Impression]) -> list[str]:
+    """In order; none if the log has no times."""
+    return sorted({one.day for one in found} - {""})
 
 
 def _others(names: Sequence[str], baseline: str) -> list[str]:
@@ -197,7 +203,7 @@ def _plans(
 ) -> list[Plan]:
     if not asked.effect:
         return []
-    a_day = sum(arm.users for arm in arms) / max(days, 1)
+    a_day = sum(arm.users for arm in arms) / days if days else nan
     per_user = len(own) / max(len({one.user for one in own}), 1)
     return [
         _plan(name, asked.effect, one, per_user, a_day)
@@ -222,13 +228,13 @@ def _interleaved(experiment: str, everyone: Sequence[Impression], kept: Kept, as
     found = [one for one in kept.impressions if one.query.teams]
     names = sorted({team for one in found for team in one.query.teams})
     baseline = _baseline(names, asked.baseline)
-    users, days = {one.user for one in found}, {one.day for one in found}
+    users, days = {one.user for one in found}, _days(found)
     arms = [
         _arm(name, [one for one in found if name in one.query.teams], everyone, kept)
         for name in [baseline, *_others(names, baseline)]
     ]
     preferences = [one for name in _others(names, baseline) for one in _preferences(found, name, baseline, asked.seed)]
-    a_day = len(users) / max(len(days), 1)
+    a_day = len(users) / len(days) if days else nan
     return OnlineResult(
         experiment,
         found[0].query.design or "team-draft",

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.click_logs import ClickColumns, open_log
-from rrarank.data.impressions import Impression, Rules, impressions, keep
+from rrarank.data.impressions import Impression, Kept, Rules, impressions, keep
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import RrarankError, did_you_mean, say
 from rrarank.measures.click_models import fit
 from rrarank.measures.clicks import MEASURES
 from rrarank.measures.counterfactual import CLIP, estimate
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_looks
-from rrarank.measures.latex import latex
+from rrarank.measures.numbers import json_values
 from rrarank.measures.online_file import FORMAT
-from rrarank.measures.online_page import online_page
-from rrarank.measures.tables import Table, markdown, plain, print_tables
+from rrarank.measures.tables import Table
 from rrarank.online.analysis import OnlineResult, Question, analyse
+from rrarank.online.outputs import TABLES, write_tables
 from rrarank.online.result_tables import result_tables
-from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, is_file, stem
-from rrarank.storage.sidecar import check_output, write_sidecar
+from rrarank.storage.files import check_suffix, find, stem
+from rrarank.storage.sidecar import check_output
 
-SUFFIXES = (".txt", ".md", ".tex", ".html", ".json", *FIGURES)
+SUFFIXES = (*TABLES, *FIGURES)
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,7 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     name = _experiment(log, job)
     everyone, stray = impressions(log, name)
     kept = keep(everyone, job.rules)
+    _check_clicks(job, everyone, kept, stray)
     found = analyse(name, everyone, kept, job.question)
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
     found = _with_estimates(found, kept.impressions, job)
@@ -81,6 +79,18 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     for output in job.output:
         _write(output, found, job)
     return found
+
+
+def _check_clicks(job: OnlineJob, everyone: Sequence[Impression], kept: Kept, stray: int) -> None:
+    """Refuse a log that says nothing of what users liked; say if the rules leave out most users."""
+    gone = {reason: len(users) for reason, users in kept.left_out.items()}
+    users = len({one.user for one in everyone})
+    if sum(gone.values()) * 2 > users:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in gone.items())
+        say(f"{sum(gone.values()):,} of {users:,} users are left out ({reasons}); find out why before you read on")
+    if kept.impressions and not any(one.clicks for one in kept.impressions):
+        fault = f"; {stray:,} events are of no logged query or no shown document" if stray else ""
+        raise RrarankError(f"{job.log}: no click on a shown document in {len(kept.impressions):,} queries{fault}")
 
 
 def _with_estimates(found: OnlineResult, impressions: Sequence[Impression], job: OnlineJob) -> OnlineResult:
@@ -137,27 +147,16 @@ def _write(output: str | Path, found: OnlineResult, job: OnlineJob) -> None:
     if suffix in FIGURES:
         return plot_looks(found.looks, MEASURES[job.question.looked_at].title, Path(output))
     tables = {name: _marked(table, job.simulated) for name, table in result_tables(found).items()}
-    if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
-        return print_tables(tables.values())
-    if suffix == ".json":
-        text = json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    elif suffix == ".tex":
-        text = latex(tables)
-    elif suffix == ".html":
-        text = online_page(
-            found.experiment or "Online experiment",
-            tables.values(),
-            found.looks,
-            MEASURES[job.question.looked_at].title,
-        )
-    else:
-        text = {".md": markdown}.get(suffix, plain)(tables.values())
-    with atomic_write(output) as file:
-        file.write(text)
-    if suffix == ".json" and is_file(output):
-        config = {"question": asdict(job.question), "rules": asdict(job.rules), "simulated": job.simulated}
-        inputs = {} if Path(job.log).is_dir() else {"log": job.log}
-        write_sidecar(Path(output), inputs=inputs, config=config)
+    write_tables(
+        output,
+        tables,
+        as_json(found),
+        found.experiment or "Online experiment",
+        config={"question": asdict(job.question), "rules": asdict(job.rules), "simulated": job.simulated},
+        inputs={} if Path(job.log).is_dir() else {"log": job.log},
+        looks=found.looks,
+        measure=MEASURES[job.question.looked_at].title,
+    )
 
 
 def _marked(table: Table, simulated: bool) -> Table:
@@ -165,6 +164,4 @@ def _marked(table: Table, simulated: bool) -> Table:
 
 
 def as_json(found: OnlineResult) -> Mapping[str, object]:
-    """JSON values; what is not finite is null."""
-    values: dict[str, object] = json.loads(json.dumps(asdict(found)), parse_constant=lambda _: None)
-    return {"format": FORMAT, **values}
+    return {"format": FORMAT, **json_values(asdict(found))}

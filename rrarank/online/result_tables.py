@@ -40,7 +40,7 @@ def _arms(found: OnlineResult) -> Table:
         cells([arm.name, f"{arm.users:,}", f"{arm.queries:,}", f"{arm.fallbacks:,}", _left_out(arm.left_out)])
         for arm in found.arms
     ]
-    notes = [f"{found.design}, {found.days} days.", _split(found)]
+    notes = [f"{found.design}, {found.days} days." if found.days else f"{found.design}, no times.", _split(found)]
     notes += [f"{found.capped:,} dwell times were capped."] if found.capped else []
     notes += [f"{count:,} {what}." for what, count in _faults(found).items() if count]
     return Table(
@@ -56,7 +56,7 @@ def _faults(found: OnlineResult) -> dict[str, int]:
     return {
         "events of no logged query or no shown document": found.stray,
         "torn lines": found.torn,
-        "repeated events left out": found.repeated,
+        "repeated queries and events left out": found.repeated,
     }
 
 
@@ -213,4 +213,6 @@ def _plan(one: Plan) -> list[Cell]:
     known = MEASURES.get(one.measure)
     name, form = (known.title, known.form) if known else (one.measure, "+.4f")
     effect = format(one.effect, "+.2%" if known else "+.4f")
-    return cells([name, figure(one.value, form), effect, f"{one.users:,}", f"{one.queries:,}", f"{one.days:,.1f}"])
+    return cells(
+        [name, figure(one.value, form), effect, f"{one.users:,}", f"{one.queries:,}", figure(one.days, ",.1f")]
+    )

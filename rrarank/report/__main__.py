@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rrarank.cli.flags import Parser, positive
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.report.job import ReportJob, make_report
 from rrarank.storage.files import is_file

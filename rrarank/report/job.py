@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.types import Qrels
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
+from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.measure import at_level, level_note
 from rrarank.measures.report_page import Material, PageConfig, write_report
-from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import SEED
 from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import InlineTexts, gather, load_qrels
 from rrarank.storage.files import STDIO, check_suffix, find, is_file, stem
 from rrarank.storage.packed import is_stream
@@ -62,7 +61,7 @@ def make_report(job: ReportJob) -> Evaluation:
         RrarankError: the output exists, an input is absent or malformed, or as `evaluate_runs` does.
     """
     check_installed("matplotlib")
-    qrels = file_or_id(job.qrels, TOPICS, "qrels")
+    qrels = file_or_id(job.qrels, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     files, places = _load_runs(paths, Origins(job.topics, job.collection, job.index, job.dataset))
     inputs: Places = {"qrels": qrels, **places}

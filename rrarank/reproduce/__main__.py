@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rrarank.cli.flags import Parser, positive
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.errors import RrarankError
 from rrarank.reproduce.config import PLACES

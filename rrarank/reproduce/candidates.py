@@ -20,11 +20,12 @@ from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import RrarankError
 from rrarank.reproduce.config import BM25Config, ColumnConfig
 from rrarank.reproduce.folder import claim
+from rrarank.sources.collection import Collection
 from rrarank.sources.inputs import Inputs, Origins, load_inputs, load_run, places_of, sources_of, topics_of
 from rrarank.sources.ir_datasets import IrDatasetsTexts
 from rrarank.sources.lucene import BM25, LuceneIndex, build_index
-from rrarank.sources.names import TOPICS, file_or_id
-from rrarank.sources.texts import Collection, gather, load_qrels
+from rrarank.sources.names import file_or_id
+from rrarank.sources.texts import gather, load_qrels
 from rrarank.storage.sidecar import fingerprint, read_sidecar, write_sidecar
 
 EXCLUDED = -100  # a grade from which on a document is not judged but must be left out (BRIGHT)
@@ -60,7 +61,7 @@ def prepare(column: ColumnConfig, folder: Path) -> Candidates:
         MissingResource: a data set is not on disk and cannot be downloaded.
         RrarankError: a file is malformed, or topics or texts are missing.
     """
-    read = load_qrels(file_or_id(column.qrels, TOPICS, "qrels") if column.qrels else column.dataset)
+    read = load_qrels(file_or_id(column.qrels, "qrels") if column.qrels else column.dataset)
     known, excluded = _without_excluded(read)
     qrels = _drawn(column, known)
     origins = Origins(column.topics, column.collection, column.index, column.dataset)

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.engine import registry
-from rrarank.errors import MissingPrerequisite, MissingResource, PartialSuccess, RrarankError
+from rrarank.errors import MissingPrerequisite, MissingResource, PartialSuccess, RrarankError, say
 from rrarank.reproduce.candidates import Candidates
 from rrarank.reproduce.config import ColumnConfig
 from rrarank.reproduce.rows import Row

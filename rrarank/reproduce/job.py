@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.trec import read_run
 from rrarank.data.types import Run
-from rrarank.errors import MissingResource, PartialSuccess, RrarankError, shown
+from rrarank.errors import MissingResource, PartialSuccess, RrarankError, say, shown
 from rrarank.extras import check_installed
 from rrarank.measures.figures import Estimate, System, plot_differences, plot_efficiency
 from rrarank.measures.measure import label

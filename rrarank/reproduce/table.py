@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
+from rrarank.measures.evaluation import Evaluation
+from rrarank.measures.numbers import json_values
 from rrarank.measures.online_file import OnlineLifts
-from rrarank.measures.scores import Evaluation
 from rrarank.measures.significance import Comparison
 from rrarank.reproduce.config import ColumnConfig, TableConfig
 
@@ -127,7 +128,7 @@ class Table:
 
 
 def as_json(table: Table) -> dict[str, object]:
-    return {
+    content = {
         "format": "rrarank.table/1",
         "title": table.config.title,
         "baseline": table.config.baseline,
@@ -143,6 +144,7 @@ def as_json(table: Table) -> dict[str, object]:
         ],
         **({"online": _online_json(table)} if table.config.online else {}),
     }
+    return dict(json_values(content))
 
 
 def _online_json(table: Table) -> dict[str, object]:
@@ -151,10 +153,7 @@ def _online_json(table: Table) -> dict[str, object]:
     facts: dict[str, object] = {**asdict(table.config.online), "absent": table.online.absent}
     if table.online.found:
         facts |= {"users": table.online.found.users, "simulated": table.online.found.simulated}
-        facts["lifts"] = {
-            name: {key: _number(value) if isinstance(value, float) else value for key, value in asdict(one).items()}
-            for name, one in table.online.found.lifts.items()
-        }
+        facts["lifts"] = {name: asdict(one) for name, one in table.online.found.lifts.items()}
     return facts
 
 
@@ -164,23 +163,15 @@ def _column_json(column: Column) -> dict[str, object]:
     facts["cells"] = {
         row: {
             "run": cell.run,
-            "seconds_a_query": _number(cell.seconds),
+            "seconds_a_query": cell.seconds,
             "absent": cell.absent,
             "failed": cell.failed,
         }
         for row, cell in column.cells.items()
     }
     if column.found:
-        facts["floor"] = {measure: _number(value) for measure, value in column.found.floor.items()}
+        facts["floor"] = column.found.floor
         facts["scores"] = {row.name: {"means": row.means, "judged@10": row.judged} for row in column.found.rows}
         facts["per_query"] = {row.name: row.per_query for row in column.found.rows}
-        facts["comparisons"] = [
-            {name: _number(value) if isinstance(value, float) else value for name, value in asdict(one).items()}
-            for one in column.found.comparisons
-        ]
+        facts["comparisons"] = [asdict(one) for one in column.found.comparisons]
     return facts
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if math.isfinite(value) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rrarank.cli.answers import AnswerCounts, described, described_tokens
-from rrarank.cli.verbs import let_go, locked_journal, say
+from rrarank.cli.verbs import let_go, locked_journal
 from rrarank.data.own_documents import without_own_documents
 from rrarank.data.shapes import RunLike, is_path, run_name
 from rrarank.data.submission import write_submission
@@ -23,11 +23,12 @@ from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import Pace
 from rrarank.engine.interpolation import Interpolation, check_first_stage
-from rrarank.engine.ray import RayBlocks, RayConfig, check_ray
+from rrarank.engine.ray import RayBlocks, RayConfig
 from rrarank.engine.reranker import AsksLLM, Explains, Reranker
 from rrarank.engine.shards import Shard
-from rrarank.errors import RrarankError
-from rrarank.rerank.pairs import pairs_of as pairs_of
+from rrarank.errors import RrarankError, say
+from rrarank.extras import check_installed
+from rrarank.rerank.pairs import pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored
@@ -136,10 +137,7 @@ def rerank_job(job: RerankJob) -> list[str]:
         if journal is not None:
             _describe(work, seconds, pace, answers, counts["cut"])
             let_go(journal)
-    rate = "" if resumed or pace or not pairs else f", {sum(pairs.values()) / seconds:,.0f} pairs/s"
-    done = f"{len(inputs.run):,} queries, {sum(pairs.values()):,} pairs in {seconds:.1f} s{rate}"
-    cut = f", {counts['cut']:,} cut at the maximum length" if counts["cut"] else ""
-    say(f"{done}, {len(inputs.missing):,} without text{cut}")
+    say(_done(work, seconds, counts["cut"], is_pace=not (resumed or pace)))
     if verdicts := answers.total(inputs.run):
         say(f"{verdicts.total():,} answers ({described(verdicts)}){described_tokens(answers.tokens(inputs.run))}")
     if failure := answers.failure(inputs.run, [] if journal is None else _outputs(job)):
@@ -187,7 +185,7 @@ def _check_shard(job: RerankJob) -> None:
 
 
 def _check_ray(job: RerankJob) -> None:
-    check_ray()
+    check_installed("ray")
     if issubclass(registry.find_reranker(job.reranker), AsksLLM):
         raise RrarankError(f"--engine ray: {job.reranker} asks its LLM concurrently anyway; leave it out")
     if job.config.budget_ms:
@@ -334,6 +332,14 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )
+
+
+def _done(work: _Work, seconds: float, cut: int, *, is_pace: bool) -> str:
+    """What was done; with pairs per second if `is_pace`: the seconds are those of scoring every pair."""
+    queries, pairs = len(work.inputs.run), sum(work.pairs.values())
+    rate = f", {pairs / seconds:,.0f} pairs/s" if is_pace and work.pairs else ""
+    done = f"{queries:,} queries, {pairs:,} pairs in {seconds:.1f} s{rate}, {len(work.inputs.missing):,} without text"
+    return f"{done}, {cut:,} cut at the maximum length" if cut else done
 
 
 def _part(job: RerankJob, run: Run) -> Run:

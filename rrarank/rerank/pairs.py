@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rrarank.cli.verbs import say
 from rrarank.data.own_documents import finding_themselves, own_documents_note
+from rrarank.errors import say
 from rrarank.sources.inputs import Inputs
 
 

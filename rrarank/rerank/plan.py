@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rrarank.cli.verbs import say
 from rrarank.data.types import ranking_of
 from rrarank.engine import registry
 from rrarank.engine.reranker import AsksLLM
+from rrarank.errors import say
 from rrarank.sources.inputs import Inputs
 from rrarank.storage.model_folders import locate
 

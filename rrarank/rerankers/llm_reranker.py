@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Literal
 
 from rrarank.data.types import Candidate, Ranking
@@ -18,7 +19,7 @@ from rrarank.llm.conversations import Asked, Conversation, Forecast, Unanswered,
 from rrarank.llm.keys import check_key_name
 from rrarank.llm.listwise import NO_ORDER
 from rrarank.llm.load import load_llm
-from rrarank.llm.prompts import cut, estimate_tokens, neutralise
+from rrarank.llm.questions import cut_passage
 
 _LOG = logging.getLogger(__name__)
 PASSAGE_TOKENS = 300  # of a passage in a prompt, where no max_length says otherwise (rank_llm: 300 words)
@@ -111,40 +112,20 @@ class LLMReranker(Reranker, AsksLLM):
 
     def forecast(self, queries: Sequence[Ranking]) -> Forecast:
         """How many questions these queries would take, and how many tokens, for a model whose order is random."""
-        worths = [random.Random(place) for place in range(len(queries))]
-        worth = [[rng.random() for _ in one.candidates] for one, rng in zip(queries, worths, strict=True)]
-        found = [self._foreseen(one, of) for one, of in zip(queries, worth, strict=True)]
-        return foresee(self.llm, found, lambda asked: self.stand_in(*_of(asked)), is_exact=self.is_exact)
-
-    def _foreseen(self, ranking: Ranking, worth: Sequence[float]) -> Conversation[Ranking]:
-        """The conversation, whose questions know what its candidates are worth."""
-        inner = self.conversation(ranking, Counter())
-        answers = None
-        while True:
-            try:
-                asked = next(inner) if answers is None else inner.send(answers)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            answers = yield [_Valued(one.messages, one.shown, worth) for one in asked]
+        conversations = []
+        for place, ranking in enumerate(queries):
+            rng = random.Random(place)
+            worth = [rng.random() for _ in ranking.candidates]
+            conversations.append((self.conversation(ranking, Counter()), partial(self.stand_in, worth=worth)))
+        return foresee(self.llm, conversations, is_exact=self.is_exact)
 
     def cut_passages(self, ranking: Ranking) -> list[str]:
         """The candidates' texts, neutralised and cut, for prompts that show a few of them."""
-        count = self.llm.count_tokens or estimate_tokens
-        return [cut(neutralise(candidate.text), self.passage_tokens, count) for candidate in ranking.candidates]
+        return [cut_passage(self.llm, candidate.text, self.passage_tokens) for candidate in ranking.candidates]
 
     def fingerprint_with(self, prompt: str, *settings: object) -> str:
         """The fingerprint: the model, the prompt's hash and what else determines the order."""
         return f"{self.name} {self.llm.fingerprint()} {prompt} {(*settings, self.passage_tokens)}"
-
-
-@dataclass(frozen=True)
-class _Valued(Asked):
-    worth: Sequence[float] = ()
-
-
-def _of(asked: Asked) -> tuple[Asked, Sequence[float]]:
-    assert isinstance(asked, _Valued)
-    return asked, asked.worth
 
 
 def _count(heard: HeardOf, answer: Answer) -> None:

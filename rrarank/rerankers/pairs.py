@@ -51,11 +51,7 @@ class PairEncoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._plain = plain
-        self._special = [
-            number
-            for number, token in (tokenizer.added_tokens_decoder.items() if plain else ())
-            if token.special and number != tokenizer.unk_token_id
-        ]
+        self._special = special_ids(tokenizer) if plain else []
         self._shares = shares
         self._max_length = max_length
         self._template = template or find_template(tokenizer)
@@ -98,6 +94,12 @@ class PairEncoder:
         self._known.update(zip(new, found, strict=True))
         self._characters += sum(map(len, new))
         return [self._known[text] for text in texts]
+
+
+def special_ids(tokenizer: Any) -> list[int]:
+    """The ids of the special tokens, except of the one for unknown words."""
+    added = tokenizer.added_tokens_decoder.items()
+    return [number for number, token in added if token.special and number != tokenizer.unk_token_id]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.own_documents import REMOVE_QUERY
 from rrarank.retrieve.job import RetrieveJob, retrieve_run
 from rrarank.sources.lucene import BM25
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.storage.files import is_file, output_stem
 
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _retrieve(flags: argparse.Namespace) -> None:
     stage = "dense" if flags.dense else "bm25"
-    output = flags.output or f"{output_stem(file_or_id(flags.topics, TOPICS))}.{stage}.trec"
+    output = flags.output or f"{output_stem(file_or_id(flags.topics))}.{stage}.trec"
     job = RetrieveJob(
         index=flags.index,
         topics=flags.topics,

@@ -11,15 +11,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rrarank.cli.verbs import locked_output, say
+from rrarank.cli.verbs import locked_output
 from rrarank.data.own_documents import finding_themselves, own_documents_note, without_own_documents
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import Run, is_blank
-from rrarank.errors import MissingResource, RrarankError, shown
+from rrarank.errors import MissingResource, RrarankError, say, shown
 from rrarank.retrieve.first_stages import BM25Stage, DenseStage, FirstStage
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.lucene import BM25
-from rrarank.sources.names import TEXTS, TOPICS, file_or_id, ids_by_name
+from rrarank.sources.names import TEXTS, file_or_id, ids_by_name
 from rrarank.sources.texts import load_topics
 from rrarank.storage.files import is_file
 from rrarank.storage.packed import is_stream
@@ -68,7 +68,7 @@ def retrieve_run(job: RetrieveJob) -> Run:
         RrarankError: a setting, file or index is not usable; nothing is half-written.
     """
     stage = first_stage(job)
-    topics = file_or_id(job.topics, TOPICS)
+    topics = file_or_id(job.topics)
     collection = find_collection(job.collection) if job.collection else None
     if job.output:
         check_output(job.output, job.overwrite, [topics, collection])

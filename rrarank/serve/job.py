@@ -9,9 +9,8 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from rrarank.cli.verbs import say
 from rrarank.engine import registry
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.serve.config import KEYS_VARIABLE, ServeConfig
 from rrarank.serve.keys import Keys, is_loopback, read_keys

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rrarank.cli.verbs import say
 from rrarank.engine import registry
-from rrarank.errors import RrarankError, did_you_mean, shown
+from rrarank.errors import RrarankError, did_you_mean, say, shown
 
 if TYPE_CHECKING:
     from rrarank.data.calibration import RelevanceMap

@@ -24,8 +24,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from rrarank.cli.verbs import say, show_messages
-from rrarank.errors import RrarankError
+from rrarank.cli.verbs import show_messages
+from rrarank.errors import RrarankError, say
 from rrarank.serve.config import ServeConfig
 from rrarank.serve.server import prepare_process, quieten, uvicorn_config
 from rrarank.serve.watch import MULTIPROCESS

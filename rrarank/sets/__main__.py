@@ -10,9 +10,9 @@ from rrarank.cli.clicks import click_columns
 from rrarank.cli.flags import add_sources, origins_of
 from rrarank.cli.llm import FREE, add_llm, llm_config
 from rrarank.cli.parser import Parser, positive
-from rrarank.cli.verbs import Arguments, run_verb, say
+from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.data.distillation_set import one_line, read_set
-from rrarank.errors import printable
+from rrarank.errors import printable, say
 from rrarank.measures.click_models import MODELS as CLICK_MODELS
 from rrarank.measures.significance import SEED
 from rrarank.sets.acts import (
@@ -48,20 +48,7 @@ def parser() -> argparse.ArgumentParser:
         return found
 
     clicks = acts.add_parser("from-clicks", description=_FROM_CLICKS, help=_FROM_CLICKS)
-    clicks.add_argument("log", metavar="LOG", help="as --log in rrarank.online")
-    clicks.set_defaults(act=_from_clicks)
-    clicks.add_argument("--output", required=True, metavar="SET", help="set to write")
-    clicks.add_argument("--experiment", default="", metavar="NAME", help="only its queries (default: all)")
-    clicks.add_argument("--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="as in rrarank.online")
-    clicks.add_argument(
-        "--click-model", default=Evidence.model, choices=CLICK_MODELS, help="what frees clicks of their places"
-    )
-    clicks.add_argument(
-        "--looks", type=float, default=Evidence.looks, help="looks without a click that make a document missing"
-    )
-    clicks.add_argument("--run", default="", help="first stage; its documents that nobody was shown are unknown")
-    clicks.add_argument("--depth", type=positive, default=ClickSetJob.depth, help="of the first stage")
-    add_sources(clicks.add_argument_group("queries and texts (default: the queries' from the log)"))
+    _add_from_clicks(clicks)
     add(_validate, "validate", "Name every fault of a set.")
     add(_statistics, "statistics", "Count the queries, documents and pairs of a set.")
     look = add(_show, "show", "Print queries with their labels.")
@@ -104,6 +91,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 _FROM_CLICKS = "Make a set from a click log: what users clicked, freed of the bias of places."
+
+
+def _add_from_clicks(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("log", metavar="LOG", help="as --log in rrarank.online")
+    parser.set_defaults(act=_from_clicks)
+    add("--output", required=True, metavar="SET", help="set to write")
+    add("--experiment", default="", metavar="NAME", help="only its queries (default: all)")
+    add("--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="as in rrarank.online")
+    add("--click-model", default=Evidence.model, choices=CLICK_MODELS, help="what frees clicks of their places")
+    add("--looks", type=float, default=Evidence.looks, help="looks without a click that make a document missing")
+    add("--run", default="", help="first stage; its documents that nobody was shown are unknown")
+    add("--depth", type=positive, default=ClickSetJob.depth, help="of the first stage")
+    add_sources(parser.add_argument_group("queries and texts (default: the queries' from the log)"))
 
 
 def _share(text: str) -> float:

@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from rrarank.cli.llm import FREE, follow, is_partial, unanswered
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.distillation_set import find_faults, read_set, split, teacher_name, write_rows, write_set
 from rrarank.data.run_files import write_qrels
 from rrarank.data.trec import check_tag, write_run
 from rrarank.data.types import LabelledRanking
-from rrarank.errors import PartialSuccess, RrarankError
+from rrarank.errors import PartialSuccess, RrarankError, say
 from rrarank.llm.base import LLMConfig, public_name
 from rrarank.llm.load import load_llm
 from rrarank.llm.prompts import load_prompt
@@ -23,7 +23,7 @@ from rrarank.sets.explaining import Explainer, choose_documents
 from rrarank.sets.exports import Contrast, Row, flagembedding_rows, run_hits, sentence_transformers_rows, tevatron_rows
 from rrarank.sets.grades import Steps, grade
 from rrarank.sets.judged import judged
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import find, is_file
 from rrarank.storage.sidecar import check_output, sidecar_path, write_sidecar
@@ -120,7 +120,7 @@ def grade_set(path: str, output: str, steps: Steps | None = None, *, overwrite: 
 
 def judge_set(path: str, output: str, qrels: str, *, overwrite: bool = False) -> list[LabelledRanking]:
     """Add people's grades to a set and write the queries that show a relevant document."""
-    place = file_or_id(qrels, TOPICS, "qrels")
+    place = file_or_id(qrels, "qrels")
     check_output(output, overwrite, [place], packed=True)
     file, labels = _open(path, [output], overwrite, packed=True)
     found = list(judged(labels, load_qrels(place)))

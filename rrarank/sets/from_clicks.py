@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.click_logs import ClickColumns, open_log
 from rrarank.data.distillation_set import write_set
 from rrarank.data.impressions import Impression, Rules, impressions, keep
 from rrarank.data.types import Candidate, LabelledRanking, Query, Run, is_blank
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.click_models import ClickModel, fit
 from rrarank.sources.inputs import Origins, load_run, places_of, sources_of, topics_of
 from rrarank.sources.texts import gather

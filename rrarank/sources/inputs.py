@@ -16,7 +16,7 @@ from rrarank.errors import RrarankError, say, shown
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts, is_id
 from rrarank.sources.lucene import LuceneTexts
-from rrarank.sources.names import TEXTS, TOPICS, ids_by_name
+from rrarank.sources.names import TEXTS, ids_by_name
 from rrarank.sources.texts import InlineTexts, Source, gather, load_topics, place_or_id
 from rrarank.storage.files import STDIO, find
 from rrarank.storage.packed import is_stream
@@ -146,7 +146,7 @@ def places_of(origins: Origins) -> dict[str, str | Path]:
     places: dict[str, str | Path] = {}
     folder = origins.dataset if is_beir(origins.dataset) else ""
     if topics := origins.topics or folder:
-        places["topics"] = place_or_id(_path(topics), TOPICS)
+        places["topics"] = place_or_id(_path(topics))
     if collection := origins.collection or folder:
         places |= _place_of_texts(_path(collection))
     if origins.index:
@@ -177,23 +177,23 @@ def _place_of_texts(collection: str | Path) -> dict[str, str | Path]:
         raise
 
 
-_QUERIES = ("topics", "requests", "dataset")
+QUERY_PARTS = ("topics", "requests", "dataset")  # each of these gives the queries
 _WITH_QUERIES = ("topic_field",)  # where the sidecar gives the queries, it says this of them
-_TEXTS = ("collection", "index", "requests", "dataset")
+TEXT_PARTS = ("collection", "index", "requests", "dataset")
 
 
 def _from_sidecar(
     given: Mapping[str, str | Path], sidecar: Sidecar | None, held: Container[str]
 ) -> dict[str, str | Path]:
     """The places of queries or texts that no flag gives. A flag beats the sidecar for its part only."""
-    parts = (_QUERIES, (*_QUERIES, *_WITH_QUERIES)), (_TEXTS, _TEXTS)
+    parts = (QUERY_PARTS, (*QUERY_PARTS, *_WITH_QUERIES)), (TEXT_PARTS, TEXT_PARTS)
     wanted = {name for part, names in parts if not (given.keys() & set(part) or part[0] in held) for name in names}
     return {name: place for name in sorted(wanted) if sidecar and (place := sidecar.input(name))}
 
 
 def _check_unknown(run: Path, places: Mapping[str, str | Path], command: str, held: Container[str]) -> None:
     """Refuse a job whose queries or texts are neither at a place nor in memory."""
-    lacks = [part[0] for part in (_QUERIES, _TEXTS) if not (part[0] in held or places.keys() & set(part))]
+    lacks = [part[0] for part in (QUERY_PARTS, TEXT_PARTS) if not (part[0] in held or places.keys() & set(part))]
     if lacks:
         if not places.keys() & {"run", "requests"} and str(run) != STDIO:
             raise RrarankError(f"{run}: comes without {' and '.join(lacks)}; give {', '.join(f'{x}=' for x in lacks)}")
@@ -215,9 +215,9 @@ def _why_unknown(sidecar: Sidecar | None) -> str:
 def _complete(command: str, places: Mapping[str, str | Path]) -> str:
     """The complete command to type, with placeholders for what is unknown."""
     flags = dict(places)
-    if not flags.keys() & set(_QUERIES):
+    if not flags.keys() & set(QUERY_PARTS):
         flags["topics"] = "TOPICS.tsv"
-    if not flags.keys() & set(_TEXTS):
+    if not flags.keys() & set(TEXT_PARTS):
         flags["collection"] = "COLLECTION.jsonl"
     typed = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(place))}" for name, place in flags.items())
     return f"python -m rrarank.{command} {typed}  # or --index INDEX, or --dataset IR_DATASETS_ID"
@@ -270,7 +270,7 @@ def check_matches(run: Run, topics: Mapping[str, str], texts: Mapping[str, str],
 def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
     """Refuse a run with queries that have no topic, or documents that have no text."""
     if missing:
-        what, names = ("queries", _QUERIES) if part.startswith("topic") else ("documents", _TEXTS)
+        what, names = ("queries", QUERY_PARTS) if part.startswith("topic") else ("documents", TEXT_PARTS)
         asked = ", ".join(str(places[name]) for name in names if name in places) or "what was given"
         raise RrarankError(
             f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "

@@ -22,17 +22,16 @@ def ids_by_name(kind: str) -> dict[str, str]:
     return dict(json.loads(text)[kind])
 
 
-def file_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
-    """A file found by `files.find`, the wanted part of a BEIR folder, or the ir_datasets id of one of Pyserini's names.
+def file_or_id(name: str | Path, folder: str = "") -> Path | str:
+    """Topics, or judgments with the folder `qrels`: a file (also of a BEIR folder), or the ir_datasets id of a name.
 
     Raises:
         RrarankError: none of these; it suggests the nearest name.
     """
-    if kind == TOPICS:
-        name = in_folder(name, QRELS if folder == "qrels" else QUERIES)
+    name = in_folder(name, QRELS if folder == "qrels" else QUERIES)
     try:
         return find(name, folder)
     except RrarankError as error:
-        if found := ids_by_name(kind).get(str(name)):
+        if found := ids_by_name(TOPICS).get(str(name)):
             return found
-        raise RrarankError(f"{error}{did_you_mean(str(name), ids_by_name(kind), 0.75)}") from None
+        raise RrarankError(f"{error}{did_you_mean(str(name), ids_by_name(TOPICS), 0.75)}") from None

@@ -20,9 +20,8 @@ from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels
 from rrarank.data.types import QrelsRead
 from rrarank.errors import RrarankError
-from rrarank.sources.collection import Collection as Collection
 from rrarank.sources.ir_datasets import ir_dataset_qrels, ir_dataset_topics, is_id
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.storage.packed import unpacked
 
 
@@ -112,17 +111,17 @@ def any_qrels(given: QrelsLike) -> QrelsRead:
     """
     if isinstance(given, QrelsRead):
         return given
-    return load_qrels(place_or_id(given, TOPICS, "qrels")) if is_path(given) else as_qrels(given)
+    return load_qrels(place_or_id(given, "qrels")) if is_path(given) else as_qrels(given)
 
 
-def place_or_id(name: str | Path, kind: str, folder: str = "") -> Path | str:
+def place_or_id(name: str | Path, folder: str = "") -> Path | str:
     """As `names.file_or_id`, and any id of ir_datasets.
 
     Raises:
         RrarankError: none of these.
     """
     try:
-        return file_or_id(name, kind, folder)
+        return file_or_id(name, folder)
     except RrarankError:
         if not Path(name).exists() and is_id(str(name)):
             return str(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -29,15 +30,16 @@ def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        raise RrarankError(f"{where}: {'; '.join(_fault(found) for found in error.errors())}") from None
+        known = [one.name for one in fields(kind)] if is_dataclass(kind) else []
+        raise RrarankError(f"{where}: {'; '.join(_fault(found, known) for found in error.errors())}") from None
 
 
-def _fault(found: Mapping[str, Any]) -> str:
+def _fault(found: Mapping[str, Any], known: Sequence[str]) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] == "missing":
         return f"{where} is missing"
     if found["type"] == "unexpected_keyword_argument":
-        return f"{where} is an unknown key"
+        return f"{where} is an unknown key{did_you_mean(where, known)}"
     reason = found["msg"].replace("valid tuple", "list")
     return f"{where} is {_brief(found['input'])}: {reason[0].lower()}{reason[1:]}"
 
@@ -77,7 +79,7 @@ def read_yaml(path: str | Path) -> Mapping[str, object]:
 
 
 def _loader(yaml: Any, path: str | Path) -> Any:  # yaml is untyped
-    """A safe loader that refuses aliases and deep nesting."""
+    """A safe loader that refuses aliases, deep nesting and keys that stand twice, of which YAML keeps the last."""
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers: ClassVar = {
@@ -96,6 +98,17 @@ def _loader(yaml: Any, path: str | Path) -> Any:  # yaml is untyped
                 return super().compose_node(parent, index)
             finally:
                 self.depth -= 1
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            found = super().compose_mapping_node(anchor)
+            seen = set()
+            for key, _ in found.value:
+                if isinstance(key.value, str) and key.value in seen:
+                    raise RrarankError(
+                        f"{path}:{key.start_mark.line + 1}: {key.value} stands twice; keep one of the two"
+                    )
+                seen.add(str(key.value))
+            return found
 
         def refused(self, problem: str) -> RrarankError:
             return RrarankError(f"{path}:{self.peek_event().start_mark.line + 1}: {problem}")

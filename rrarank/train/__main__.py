@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rrarank.cli.flags import Parser, positive
+from rrarank.cli.parser import Parser, positive
 from rrarank.cli.verbs import Arguments, run_verb
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rrarank.cli.verbs import say
+from rrarank.errors import say
 from rrarank.extras import check_installed
 from rrarank.storage.locks import lock
 from rrarank.train.config import TrainConfig, load_config

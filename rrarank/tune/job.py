@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rrarank.cli.verbs import say
 from rrarank.data.types import Qrels, Run
 from rrarank.engine import registry
 from rrarank.engine.interpolation import Interpolation, check_first_stage, interpolate
 from rrarank.engine.interpolation_files import FORMAT
 from rrarank.engine.tail import with_tail
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.measures.figures import SUFFIXES, Estimate, plot_weights
 from rrarank.measures.measure import at_level, parse_measures
 from rrarank.measures.numbers import comparison_lines, interval
-from rrarank.measures.scores import per_query_scores
 from rrarank.measures.significance import SEED, Comparison
 from rrarank.measures.tuning import FOLDS, REPEATS, Tuned, tune_settings
+from rrarank.measures.values import per_query_scores
 from rrarank.sources.inputs import Origins
-from rrarank.sources.names import TOPICS, file_or_id
+from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_qrels
 from rrarank.storage.files import atomic_write, check_suffix, is_file, stem
 from rrarank.storage.sidecar import check_output, write_sidecar
@@ -101,7 +100,7 @@ def tune_interpolation(job: TuneJob) -> TuneResult:
         RrarankError: a setting is wrong, fewer than 10 queries are judged, an input does not fit, or an output exists.
     """
     weights = _check(job)
-    place = file_or_id(job.qrels, TOPICS, "qrels")
+    place = file_or_id(job.qrels, "qrels")
     outputs = [job.target, *([job.figure] if job.figure else [])]
     for output in outputs:
         check_output(output, job.overwrite, [place])

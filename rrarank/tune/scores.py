@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rrarank.cli.verbs import locked_journal, say
+from rrarank.cli.verbs import locked_journal
 from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Hit, Qrels, Run
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig, rerank_queries
 from rrarank.engine.interpolation_files import files_of
-from rrarank.errors import RrarankError, shown
+from rrarank.errors import RrarankError, say, shown
 from rrarank.measures.tuning import check_enough
 from rrarank.sources.inputs import Origins, load_inputs
 from rrarank.storage.files import find

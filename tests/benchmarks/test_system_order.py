@@ -11,7 +11,7 @@ from benchmarks.quality.recorded_answers import Estimate, agreement, merge_windo
 from rrarank.data.trec import parse_qrels, read_qrels, read_run
 from rrarank.data.types import Candidate, Hit, LabelledRanking, Query, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.scores import per_query_scores
+from rrarank.measures.values import per_query_scores
 
 
 def label(listed="", missing="", unknown="", qid="1", **more):

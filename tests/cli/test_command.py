@@ -8,8 +8,10 @@ import sys
 import pytest
 
 from rrarank.__main__ import main
+from rrarank.cli import VERBS
 from rrarank.cli.parser import Parser
-from rrarank.cli.verbs import VERBS, run_verb, say
+from rrarank.cli.verbs import run_verb
+from rrarank.errors import say
 
 SCRIPT = "import sys; sys.argv[0] = '/usr/bin/rrarank'; from rrarank.__main__ import main; sys.exit(main())"
 

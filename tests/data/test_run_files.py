@@ -13,7 +13,8 @@ from rrarank.data.run_files import CARRYING, SUFFIXES, RunFile, read_run_file, s
 from rrarank.data.trec import read_run, write_run
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
-from rrarank.sources.texts import Collection, load_qrels, load_topics
+from rrarank.sources.collection import Collection
+from rrarank.sources.texts import load_qrels, load_topics
 
 
 def request(qid, text, *candidates, **more):

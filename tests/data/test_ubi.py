@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import math
+from datetime import datetime
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from pydantic import JsonValue
 
-from rrarank.data.click_logs import ClickColumns, read_click_log
+from rrarank.data.click_logs import ClickColumns, open_log, read_click_log
+from rrarank.data.impressions import impressions
 from rrarank.data.ubi import Log, LoggedQuery, click, line_of
 from rrarank.data.ubi_files import read_log, write_log, write_parquet
 from rrarank.errors import RrarankError
@@ -63,6 +66,31 @@ def test_an_event_that_was_sent_again_counts_once(tmp_path):
     assert read_log(tmp_path) == Log([QUERY], [CLICK], repeated=1)
 
 
+def test_a_query_that_was_logged_twice_counts_once(tmp_path):
+    log_of(tmp_path, [line_of(QUERY) + "\n"] * 2, [line_of(CLICK) + "\n"])
+    assert read_log(tmp_path) == Log([QUERY], [CLICK], repeated=1)
+
+
+def test_a_stay_of_less_than_no_time_is_unknown():
+    event = click(QUERY, 2, "2026-01-31T12:00:03.250Z", {"dwell_time": -5})
+    assert event.dwell_s is None
+    [found], _ = impressions(Log([QUERY], [event]))
+    assert math.isnan(found.clicks[0].dwell)
+
+
+def test_what_spark_writes_is_read_and_faulty_json_in_parquet_is_named(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    row = {"query_id": ["i"], "client_id": ["u"], "timestamp": [datetime(2026, 1, 31, 12)]}
+    parquet.write_table(pyarrow.table(row | {"query_attributes": ['{"arm": "a"}']}), tmp_path / "ubi_queries.parquet")
+    [query] = read_log(tmp_path).queries
+    assert (query.timestamp, query.arm) == ("2026-01-31T12:00:00+00:00", "a")
+    parquet.write_table(pyarrow.table(row | {"query_attributes": ["{a"]}), tmp_path / "ubi_queries.parquet")
+    with pytest.raises(RrarankError, match=r"ubi_queries.parquet: row 1: query_attributes: not JSON"):
+        read_log(tmp_path)
+
+
 def test_rotated_and_packed_files_are_one_log(tmp_path):
     log_of(tmp_path, [line_of(QUERY) + "\n"])
     other = LoggedQuery("i0", "u2", "2026-01-30T12:00:00Z")
@@ -85,7 +113,10 @@ def test_what_other_loggers_write_is_read(tmp_path):
     ("change", "fault"),
     [
         ({"timestamp": "yesterday"}, "timestamp: invalid isoformat string: 'yesterday'"),
+        ({"timestamp": 1e30}, r"timestamp: 1e\+30 is no time"),
         ({"query_id": "x" * 101}, "query_id: string should have at most 100 characters"),
+        ({"query_id": None}, "query_id: string should have at least 1 character"),
+        ({"query_attributes": {"words": [math.nan]}}, "query_attributes: holds nan, which is no number in JSON"),
         ({"query_response_hit_ids": "a"}, "query_response_hit_ids: input should be a valid array"),
     ],
 )
@@ -109,6 +140,7 @@ def test_a_plain_log_with_a_row_a_document(tmp_path):
     log = read_click_log(tmp_path / "clicks.csv", columns)
     assert [(query.client_id, query.shown) for query in log.queries] == [("u1", ("a", "b")), ("u2", ("c",))]
     [event] = log.events
+    assert event.seconds - log.queries[0].seconds == 3  # the earliest of an impression's times is its own
     assert (event.query_id, event.docid, event.ordinal, event.dwell_s) == ("s1", "b", 2, 41.5)
 
 
@@ -118,6 +150,17 @@ def test_a_plain_log_of_clicks_alone_tells_nothing_of_what_was_shown(tmp_path):
     log = read_click_log(tmp_path / "clicks.jsonl")
     assert [query.shown for query in log.queries] == [()]
     assert [(event.docid, event.ordinal, event.client_id) for event in log.events] == [("c", 2, "1"), ("b", 4, "1")]
+
+
+def test_what_is_no_plain_log_is_said(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"query_id": "1", "docid": ["a"]}\n')
+    with pytest.raises(RrarankError, match="c.jsonl:1: docid is a list or an object, expected one value"):
+        open_log(tmp_path / "c.jsonl")
+    (tmp_path / "c.parquet").touch()
+    with pytest.raises(RrarankError, match=r"c.parquet: a Parquet file; give the folder with ubi_queries"):
+        open_log(tmp_path / "c.parquet")
+    with pytest.raises(RrarankError, match="--columns is for a file"):
+        open_log(tmp_path, ClickColumns(docid="item"))
 
 
 def test_a_plain_log_keeps_arms_and_teams(tmp_path):
@@ -131,11 +174,38 @@ def test_a_plain_log_keeps_arms_and_teams(tmp_path):
     [
         ("query_id,item\n1,a\n", ClickColumns(), "c.csv:2: no column 'docid'; it has 'query_id', 'item'"),
         ("query_id,docid\n1,a\n", ClickColumns(client_id="uid"), "c.csv:2: no column 'uid'"),
-        ("query_id,docid,clicked\n1,a,maybe\n", ClickColumns(), "c.csv:2: clicked is 'maybe', expected one of 1, 0"),
+        (
+            "query_id,docid,clicked\n1,a,maybe\n",
+            ClickColumns(),
+            "c.csv:2: clicked is 'maybe', expected 1 or true, 0 or false",
+        ),
         ("query_id,docid,clicked\n1,,1\n", ClickColumns(), "c.csv:2: docid is empty, expected an id"),
         ("query_id,docid\n", ClickColumns(), "c.csv: no rows; expected one for each document"),
         ("query_id,docid\n1,a,b\n", ClickColumns(), "c.csv:2: more values than columns"),
-        ("query_id,docid,timestamp\n1,a,soon\n", ClickColumns(), "c.csv:2: timestamp: invalid isoformat string"),
+        ("query_id,docid,arm\n1,a\n", ClickColumns(), "c.csv:2: fewer values than columns"),
+        ("query_id,docid,docid\n1,a,b\n", ClickColumns(), "c.csv:1: column 'docid' occurs twice"),
+        ('query_id,docid\n1,"a\n', ClickColumns(), "c.csv:2: not CSV (unexpected end of data)"),
+        ("query_id,docid,timestamp\n1,a,soon\n", ClickColumns(), "c.csv:2: timestamp is 'soon', expected ISO 8601"),
+        ("query_id,docid,timestamp\n1,a,1e30\n", ClickColumns(), "c.csv:2: timestamp is '1e30', expected ISO 8601"),
+        ("query_id,docid,dwell_time\n1,a,inf\n", ClickColumns(), "c.csv:2: dwell_time is 'inf', expected a number"),
+        ("query_id,docid,position\n1,a,nan\n", ClickColumns(), "c.csv:2: position is 'nan', expected a number"),
+        ("query_id,docid,position\n1,a,1\n1,b,\n", ClickColumns(), "c.csv:3: position is empty"),
+        (
+            "query_id,docid,clicked,position\n1,a,1,0\n1,b,0,1\n",
+            ClickColumns(),
+            "c.csv:2: the positions of query_id '1'",
+        ),
+        (
+            "query_id,docid,clicked,position\n1,a,1,2\n1,b,0,4\n",
+            ClickColumns(),
+            "c.csv:2: the positions of query_id '1'",
+        ),
+        (
+            "query_id,docid,client_id\n1,a,u\n1,b,v\n",
+            ClickColumns(),
+            "c.csv:3: client_id is 'v', but 'u' in another row",
+        ),
+        ("query_id,docid,arm\n1,a,x\n1,b,y\n", ClickColumns(), "c.csv:3: arm is 'y', but 'x' in another row"),
     ],
 )
 def test_faults_of_a_plain_log_name_the_line(tmp_path, content, columns, fault):

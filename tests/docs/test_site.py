@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import rrarank
-from rrarank.cli.verbs import VERBS
+from rrarank.cli import VERBS
 from rrarank.storage.yaml_settings import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]

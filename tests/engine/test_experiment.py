@@ -94,7 +94,10 @@ def test_an_experiment_is_read_from_a_file(tmp_path):
             "name: e\ndesign: ab\nrankers: {a: {model: x, share: 0}, b: {model: y}}",
             "rankers.a.share is 0: ",
         ),
-        ("name: e\ndesign: ab\ntrafic: 1\nrankers: {a: {model: x}, b: {model: y}}", "trafic is an unknown key"),
+        (
+            "name: e\ndesign: ab\ntrafic: 1\nrankers: {a: {model: x}, b: {model: y}}",
+            "trafic is an unknown key; did you mean 'traffic'?",
+        ),
     ],
 )
 def test_faults_of_a_file_are_named(tmp_path, text, fault):

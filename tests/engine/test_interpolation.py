@@ -12,6 +12,7 @@ from rrarank.engine.interpolation import (
     mean_agreement,
     mean_ranks,
     rank_correlation,
+    z_scores,
 )
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
@@ -45,6 +46,11 @@ def test_z_scores_by_hand():
     assert found == pytest.approx(
         {"a": 0.5 * (3 / spread - 2 / own), "b": 0.5 * -1 / spread, "c": 0.5 * (2 / own - 2 / spread)}
     )
+
+
+def test_equal_scores_say_nothing():
+    assert z_scores([2.0, 2.0]) == [0.0, 0.0]
+    assert z_scores([2.0]) == [0.0]
 
 
 def test_ranks_do_not_look_at_distances():

@@ -49,6 +49,7 @@ SHAPES = {
     "one frame": (pandas.DataFrame(rows(score=1.0)), None),
     "ir_measures' names": (pandas.DataFrame(rows()).rename(columns={"qid": "query_id", "docno": "doc_id"}), None),
     "a series": (pandas.Series(QUERIES), PAIRS),
+    "ids and {qid: tuple}": (QUERIES, {qid: tuple(PAIRS) for qid in QUERIES}),
 }
 
 
@@ -69,6 +70,21 @@ def test_strings_are_numbered_by_their_place(documents, model, expected):
         [IDS.index(hit.docid) for hit in hits] for hits in expected.values()
     ]
     assert list(found.queries) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("make", [list, tuple, iter])
+def test_tuples_that_could_be_pairs_or_groups_are_refused(make, model):
+    """`zip` makes groups of tuples; read as (id, text) pairs, the first texts would not be ranked."""
+    groups = [("the cat sat", "tea"), ("a dog", "bread")]
+    with pytest.raises(RrarankError) as error:
+        rrarank.rank_many(["cat", "dog"], make(groups), model=model)
+    assert str(error.value) == (
+        "documents: 2 tuples for 2 queries are (id, text) pairs or the documents of each query; "
+        "give {id: text} for the first, lists for the second"
+    )
+    assert [len(found) for found in rrarank.rank_many(["cat", "dog"], [*groups, ("d3", "tea")], model=model)] == [3, 3]
+    found = rrarank.rank_many({"q1": "cat", "q2": "dog"}, {"q1": groups[0], "q2": groups[1]}, model=model)
+    assert [sorted(one.text for one in ranked) for ranked in found] == [["tea", "the cat sat"], ["a dog", "bread"]]
 
 
 def test_each_list_is_what_rank_gives_alone(model):

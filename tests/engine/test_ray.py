@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.cli.flags import Parser, add_engine, check_engine_flags, remote_scorer
+from rrarank.cli.flags import add_engine, check_engine_flags, ray_config
+from rrarank.cli.parser import Parser
 from rrarank.data.types import Candidate, Query, Ranking
-from rrarank.engine.ray import _packed, _unpacked
+from rrarank.engine.ray import RayBlocks, RayConfig, _packed, _unpacked
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.label.__main__ import main as label
 from rrarank.rerank.__main__ import main
@@ -41,7 +42,7 @@ def flags_of(*given):
 
 def test_one_process_needs_no_ray_and_its_flags_need_it():
     check_engine_flags(flags_of())
-    assert remote_scorer(flags_of(), {}, reranker="bm25") is None
+    assert ray_config(flags_of()) is None
     for odd in (["--workers", "2"], ["--address", "auto"]):
         with pytest.raises(RrarankError, match=f"{odd[0]} without --engine ray: give both or neither"):
             check_engine_flags(flags_of(*odd))
@@ -50,15 +51,14 @@ def test_one_process_needs_no_ray_and_its_flags_need_it():
 def test_each_worker_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     for flags, threads in (([], 4), (["--workers", "3"], 2), (["--workers", "20"], 1), (["--threads", "5"], 5)):
-        assert remote_scorer(flags_of("--engine", "ray", *flags), {}, reranker="bm25").threads == threads
-    assert remote_scorer(flags_of("--engine", "ray", "--address", "auto"), {}, reranker="bm25").threads == 1
+        assert ray_config(flags_of("--engine", "ray", *flags)).threads == threads
+    assert ray_config(flags_of("--engine", "ray", "--address", "auto")).threads == 1
 
 
 def test_a_worker_sees_one_gpu_whichever_was_named():
-    given = {"device": "cuda:1"}
-    blocks = remote_scorer(flags_of("--engine", "ray", "--device", "cuda:1"), given, reranker="bm25")
-    assert (blocks._config.gpus, blocks._settings["device"]) == (1.0, "cuda")
-    assert remote_scorer(flags_of("--engine", "ray"), {"device": "cpu"}, reranker="bm25")._settings["device"] == "cpu"
+    for device, gpus, seen in (("cuda:1", 1.0, "cuda"), ("cpu", 0.0, "cpu")):
+        assert ray_config(flags_of("--engine", "ray", "--device", device)).gpus == gpus
+        assert RayBlocks("bm25", {"device": device}, RayConfig(gpus=gpus))._settings["device"] == seen
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):

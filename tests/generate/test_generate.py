@@ -35,10 +35,7 @@ NUMBERS = range(30)
 FILLER = "grows where rain falls often and people of the coast gather it with baskets before winter comes".split()
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 def passage(number):

@@ -19,18 +19,15 @@ from rrarank.generate.writer import Example, QueryWriter, load_query_prompt, rea
 from rrarank.llm.base import LLM, Answer, Failure, LLMConfig
 from rrarank.llm.load import load_llm
 from rrarank.llm.text_prompt import TextPrompt
+from rrarank.sources.collection import Collection
 from rrarank.sources.lucene import LuceneIndex, build_index
-from rrarank.sources.texts import Collection
 from rrarank.storage.journal import Journal
 
 LONG = "ten words are enough for a passage to be drawn"
 TEA = "Tea is a drink made of leaves. It was first brewed in China, and is now drunk in all the world."
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 @pytest.fixture

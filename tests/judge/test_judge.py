@@ -25,10 +25,7 @@ QIDS = [f"q{number}" for number in range(24)]
 WORTHS = range(8)  # of a query's documents; every other one is judged by people
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 def write_inputs(folder, qids):

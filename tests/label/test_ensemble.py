@@ -7,7 +7,7 @@ import pytest
 from rrarank.data.types import Candidate, Hit, LabelledRanking, Query, Run
 from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.label.ensemble import Ensemble, EnsembleConfig, FirstStageScores, z_scores
+from rrarank.label.ensemble import Ensemble, EnsembleConfig, FirstStageScores
 from rrarank.label.teacher import RerankerTeacher, ScorerConfig
 from rrarank.storage.journal import Journal
 
@@ -107,11 +107,6 @@ def test_provenance_names_each_member_with_its_scores_and_weight(pair):
         {"reranker": "table", "model": "small", "scores": small.table, "weight": 1.0},
         {"reranker": "table", "model": "large", "scores": large.table, "weight": 2.0},
     ]
-
-
-def test_equal_scores_say_nothing():
-    assert z_scores({"a": 2.0, "b": 2.0}) == {"a": 0.0, "b": 0.0}
-    assert z_scores({"a": 2.0}) == {"a": 0.0}
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])

@@ -43,10 +43,7 @@ WORDS = ["tea", "bread", "a cat", "dogs", "long", "how short"]
 MISSED = "bm25.llm.jsonl.journal keeps the other answers: the same command asks only for these"
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 def write_inputs(folder, qids):

@@ -22,11 +22,7 @@ from rrarank.llm.prompts import load_prompt
 from rrarank.llm.questions import PromptedLLM
 from rrarank.storage.journal import Journal
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 def shown(docids="abcd", qid="1", query="why"):

@@ -3,10 +3,10 @@
 import pytest
 
 from rrarank.data.types import Candidate, Hit, Query, Ranking, Run
-from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
+from rrarank.engine.reranker import Reranker, reorder
 from rrarank.errors import RrarankError
 from rrarank.label.selection import Selection, StoredEmbeddings, choose_lists, select
-from rrarank.rerankers.bi_encoder import BiEncoder
+from rrarank.rerankers.bi_encoder import BiEncoder, BiEncoderConfig
 from rrarank.rerankers.bm25 import FirstStage
 from rrarank.sources.dense import DenseIndex, build_dense_index
 from rrarank.storage.journal import Journal
@@ -145,7 +145,7 @@ SENTENCES = {
 
 @pytest.fixture(scope="module")
 def encoder(bi_encoder_folder):
-    return BiEncoder(RerankerConfig(model=str(bi_encoder_folder), device="cpu"))
+    return BiEncoder(BiEncoderConfig(model=str(bi_encoder_folder), device="cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 import pytest
 
 from rrarank.data.types import Candidate, Hit, LabelledRanking, Query, Ranking, Run
-from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
+from rrarank.engine.reranker import Reranker, reorder
 from rrarank.errors import RrarankError
 from rrarank.label.teacher import FusedRuns, RerankerTeacher
-from rrarank.rerankers.bi_encoder import BiEncoder
+from rrarank.rerankers.bi_encoder import BiEncoder, BiEncoderConfig
 from rrarank.storage.journal import Journal
 
 
@@ -180,13 +180,13 @@ def test_another_text_or_model_is_scored_anew(tmp_path, bi_encoder_folder):
     changed = LabelledRanking(Query("1", "why"), (Candidate("a", "other", 0.0), Candidate("b", "text b", 0.0)))
     assert teacher.label(changed) is None
     other = RerankerTeacher(
-        BiEncoder(RerankerConfig(model=str(bi_encoder_folder), device="cpu")), "bi-encoder", journal
+        BiEncoder(BiEncoderConfig(model=str(bi_encoder_folder), device="cpu")), "bi-encoder", journal
     )
     assert other.label(shown("ab")) is None
 
 
 def test_a_bi_encoders_labels_are_its_own_ranking(tmp_path, bi_encoder_folder):
-    encoder = BiEncoder(RerankerConfig(model=str(bi_encoder_folder), device="cpu"))
+    encoder = BiEncoder(BiEncoderConfig(model=str(bi_encoder_folder), device="cpu"))
     texts = {"a": "the cat sat", "b": "why dogs", "c": "tea", "d": "bread is long"}
     candidates = tuple(Candidate(docid, text, 0.0) for docid, text in texts.items())
     one = LabelledRanking(Query("1", "long bread"), candidates)

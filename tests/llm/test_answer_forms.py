@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.llm.listwise import labels, parse_answer, reappend
+from rrarank.llm.listwise import labels, parse_answer
 from rrarank.llm.thoughts import without_thought
 
 FORMS = [json.loads(line) for line in Path(__file__).with_name("answer_forms.jsonl").read_text().splitlines()]
@@ -84,7 +84,8 @@ TABLE = "| {0} | {1} |\n|---|---|\n"
     ],
 )
 def test_a_structured_ranking_is_read_by_its_numbers_and_fields(answer):
-    assert [place + 1 for place in reappend(parse_answer(answer, 4))] == [3, 1, 4, 2]
+    parsed = parse_answer(answer, 4)
+    assert [place + 1 for place in parsed.order + parsed.missing] == [3, 1, 4, 2]
 
 
 def test_json_of_what_is_not_relevant_is_no_ranking():

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rrarank.errors import RrarankError
-from rrarank.llm.listwise import Parsed, labels, parse_answer, reappend, windows
+from rrarank.llm.listwise import Parsed, labels, parse_answer, windows
 
 
 def ids(answer, count=20, **options):
@@ -169,7 +169,7 @@ def test_each_place_is_named_or_missing_whatever_the_answer():
         answer = "".join(rng.choices(["[", "]", ">", " ", ",", "\n", ":", "a", "1", "12", "[3]", " > [4]"], k=30))
         count = rng.randint(0, 15)
         parsed = parse_answer(answer, count, finished=rng.random() < 0.5)
-        assert sorted(parsed.order + parsed.missing) == sorted(reappend(parsed)) == list(range(count))
+        assert sorted(parsed.order + parsed.missing) == list(range(count))
         assert list(parsed.missing) == sorted(parsed.missing)
         assert set(parsed.aside) <= set(parsed.missing)
         assert sorted(sum(labels(parsed), ())) == list(range(count))
@@ -273,11 +273,6 @@ def test_ids_that_are_meant_but_not_named_are_no_judgment(answer):
 )
 def test_only_an_answer_that_ended_well_makes_hard_negatives(answer, listed, missing, unknown):
     assert labels(parse_answer(answer, 4)) == (listed, missing, unknown)
-
-
-def test_rankgpt_reappends_the_missing_in_input_order():
-    assert reappend(parse_answer("[3] > [5]", 5)) == (2, 4, 0, 1, 3)
-    assert reappend(parse_answer("I cannot.", 3)) == (0, 1, 2)
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------

@@ -283,7 +283,6 @@ def test_the_estimate_without_a_tokenizer(text, tokens):
 def test_scores_and_names_of_all_passages_are_filled_in(write):
     text = "method: singleturn_listwise\nbody: 'P{rank} {candidate} ({score})'\nsuffix: '{query} {psg_ids}'\n"
     prompt = load_prompt(write(text))
-    assert prompt.shows_scores
     [asked] = messages(prompt, "tea", ["a", "b"], [1.5, 0.25])
     assert asked["content"] == "P1 a (1.500)\nP2 b (0.250)\ntea [PASSAGE1, PASSAGE2]"
 

@@ -5,6 +5,7 @@ import pytest
 
 from rrarank.errors import RrarankError
 from rrarank.measures.calibration import Bin, Estimated, Reliability
+from rrarank.measures.evaluation import Evaluation, Row
 from rrarank.measures.figures import (
     Estimate,
     System,
@@ -15,7 +16,6 @@ from rrarank.measures.figures import (
     plot_weights,
     training_curves,
 )
-from rrarank.measures.scores import Evaluation, Row
 
 SYSTEMS = [
     System("BM25", 0.5, Estimate(0.5, 0.4, 0.6)),

@@ -10,16 +10,10 @@ import pytrec_eval
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
+from rrarank.measures.evaluation import tukey_hsd
 from rrarank.measures.measure import at_level
-from rrarank.measures.scores import (
-    MEASURES,
-    _warn_once,
-    evaluate_runs,
-    judged_at,
-    per_query_scores,
-    random_floor,
-    tukey_hsd,
-)
+from rrarank.measures.scores import MEASURES, _warn_once, evaluate_runs, random_floor
+from rrarank.measures.values import judged_at, per_query_scores
 
 TREC_EVAL = dict(
     zip(MEASURES, ("ndcg_cut_5", "ndcg_cut_10", "map", "recip_rank", "recall_100"), strict=True)

@@ -1,6 +1,7 @@
 """The verb `online`: from a log to tables, whoever is left out said, whatever cannot be trusted refused."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from online_log import make_log  # type: ignore[import-not-found]  # pytest find
 
 from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click
-from rrarank.data.ubi_files import write_log
+from rrarank.data.ubi_files import read_log, write_log
 from rrarank.measures.online_file import read_lifts
 from rrarank.online.__main__ import main
 
@@ -101,6 +102,33 @@ def test_plain_csv_without_times_is_read_by_its_columns(capsys):
     assert "20" in out
     assert "robot" not in out
     assert "time to the first click" not in out
+    assert "ab, no times." in out
+
+
+def test_a_log_of_one_arm_is_refused(logs, capsys):
+    log = read_log(logs / "ab")
+    write_log("one", [query for query in log.queries if query.arm == "bm25"], log.events)
+    assert main(["--log", "one"]) == 2
+    assert "experiment 'e': users of 'bm25' alone, expected two arms or more" in capsys.readouterr().err
+
+
+def test_a_log_without_a_click_is_refused(logs, capsys):
+    log = read_log(logs / "ab")
+    write_log("none", log.queries, [replace(event, query_id="other") for event in log.events])
+    assert main(["--log", "none"]) == 2
+    said = (
+        f"none: no click on a shown document in {len(log.queries)} queries; {len(log.events)} events are of no logged"
+    )
+    assert said in capsys.readouterr().err
+
+
+def test_it_is_said_when_most_users_are_left_out(logs, capsys):
+    log = read_log(logs / "ab")
+    arms = [{**query.query_attributes, "arm": "bm25" if n % 2 else "rra"} for n, query in enumerate(log.queries)]
+    queries = [replace(query, query_attributes=own) for query, own in zip(log.queries, arms, strict=True)]
+    write_log("both", queries, log.events)
+    assert main(["--log", "both"]) == 0
+    assert "users are left out (153 in two arms); find out why" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -110,6 +138,7 @@ def test_plain_csv_without_times_is_read_by_its_columns(capsys):
         (["--baseline", "bm24"], "--baseline bm24: not in the experiment (known: bm25, rra)"),
         (["--shares", "bm25=none"], "--shares 'none': expected a number above 0"),
         (["--columns", "docs=x"], "--columns docs: no such name"),
+        (["--columns", "docid=x", "docid=y"], "--columns docid: given twice"),
         (["--output", "x.xyz"], "x.xyz"),
     ],
 )
@@ -135,6 +164,14 @@ def iso(seconds):
     from rrarank.data.ubi import iso_time
 
     return iso_time(float(seconds))
+
+
+def test_clicks_with_the_time_of_their_query_are_no_robots():
+    """Plain logs have one time for an impression and its clicks."""
+    log = Log(*user("usual", 9, after=0.0))
+    found, _ = impressions(log)
+    assert keep(found, Rules()).left_out == {}
+    assert math.isnan(found[0].clicks[0].after)
 
 
 @pytest.mark.parametrize(

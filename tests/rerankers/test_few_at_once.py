@@ -17,11 +17,7 @@ from rrarank.engine.registry import load_reranker
 from rrarank.errors import RrarankError
 from rrarank.rerank.__main__ import main
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 def worths(request):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file
+from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
     LENGTHS,
     MARKS,
     STANFORD_MARKS,

@@ -23,11 +23,7 @@ from rrarank.llm.listwise import windows
 from rrarank.merge import main as merge
 from rrarank.rerank.__main__ import main
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_endpoint")
 
 
 def worths(request):

@@ -214,6 +214,7 @@ def test_the_log_is_of_the_published_schema(ab):
     [
         ({"action_name": ""}, "action_name: string should have at least 1 character"),
         ({"timestamp": "soon"}, "event 1: timestamp: invalid isoformat string"),
+        ({"timestamp": "99999-01-01"}, "event 1: timestamp: invalid isoformat string"),
         ({"event_attributes": {"object": {"object_id": "a"}}}, "position: field required"),
         ({"event_attributes": {"position": {"x": 1}}}, "position: value error, expected ordinal or xy"),
         ({"event_attributes": {"position": {"ordinal": 0}}}, "ordinal: input should be greater than or equal to 1"),

@@ -40,10 +40,10 @@ from server_process import serving  # type: ignore[import-not-found]  # noqa: E4
 from test_wire import asks, near, requests  # type: ignore[import-not-found]  # noqa: E402
 
 from rrarank import convert, evaluate, merge  # noqa: E402
-from rrarank.cli.flags import positive  # noqa: E402
-from rrarank.cli.verbs import say  # noqa: E402
+from rrarank.cli.parser import positive  # noqa: E402
 from rrarank.data.distillation_set import write_set  # noqa: E402
 from rrarank.data.types import Candidate, LabelledRanking, Query  # noqa: E402
+from rrarank.errors import say  # noqa: E402
 from rrarank.reproduce import __main__ as reproduce  # noqa: E402
 from rrarank.rerank import __main__ as rerank  # noqa: E402
 from rrarank.sets import __main__ as sets  # noqa: E402

@@ -19,7 +19,7 @@ import pandas as pd
 import pyterrier as pt
 from tabulate import tabulate
 
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.data.topics import read_topics
 from rrarank.data.trec import read_qrels, read_run, write_run
 from rrarank.data.types import Hit, Run

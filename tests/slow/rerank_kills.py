@@ -22,10 +22,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.common import conclude, machine
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import say
+from rrarank.cli.parser import positive
 from rrarank.data.trec import write_run
 from rrarank.data.types import Hit, Run
+from rrarank.errors import say
 from rrarank.sources.sample import sample_rankings
 
 SOONEST_S = 0.2

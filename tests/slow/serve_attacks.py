@@ -32,7 +32,7 @@ from typing import Any
 import psutil
 from tabulate import tabulate
 
-from rrarank.cli.flags import positive
+from rrarank.cli.parser import positive
 from rrarank.sources.sample import sample_rankings
 
 GROWTH = 1.05

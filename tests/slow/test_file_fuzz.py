@@ -1,7 +1,9 @@
 """YAML settings and sidecars with any bytes in them: an answer or one line, at once."""
 
 import json
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from rrarank.storage.sidecar import read_sidecar, sidecar_path, write_sidecar
 from rrarank.storage.yaml_settings import read_yaml
 
 pytestmark = pytest.mark.slow
-MANY = settings(max_examples=2000, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PIECES = [
     "a: ",
     "- ",
@@ -47,12 +49,21 @@ JSON = st.recursive(
 )
 
 
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Within five seconds of processor time: a stalled disk is no fault of ours."""
+    before = time.process_time()
+    with suppress(RrarankError):
+        yield
+    assert time.process_time() - before < 5
+
+
 @MANY
 @given(pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=200))
 def test_any_yaml_is_read_or_refused(pieces, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_bytes("".join(pieces).encode("utf-8", "surrogatepass"))
-    with suppress(RrarankError):
+    with at_once():
         assert isinstance(read_yaml(path), dict)
 
 
@@ -68,7 +79,7 @@ def test_any_sidecar_is_read_or_refused(change, tmp_path):
     inner = content["inputs"]["topics"]
     (content if name in content else content["inputs"] if name == "topics" else inner)[name] = value
     sidecar_path(run).write_text(json.dumps(content))
-    with suppress(RrarankError):
+    with at_once():
         sidecar = read_sidecar(run)
         assert sidecar is not None
         found = sidecar.input("topics")

@@ -12,7 +12,7 @@ from rrarank.generate.queries import read_query
 from rrarank.label.llm_teacher import parse_reasons
 from rrarank.llm.base import Answer
 from rrarank.llm.chat import read_reply
-from rrarank.llm.listwise import labels, parse_answer, reappend
+from rrarank.llm.listwise import labels, parse_answer
 from rrarank.llm.prompts import neutralise
 from rrarank.llm.thoughts import without_thought
 
@@ -95,7 +95,7 @@ ANSWERS = st.one_of(st.lists(st.sampled_from(WORDS), max_size=60).map("".join), 
 @given(ANSWERS, st.integers(0, 15), st.booleans())
 def test_every_passage_is_ranked_or_missing_once(answer, count, finished):
     parsed = parse_answer(answer, count, finished=finished)
-    assert sorted(parsed.order + parsed.missing) == sorted(reappend(parsed)) == list(range(count))
+    assert sorted(parsed.order + parsed.missing) == list(range(count))
     assert set(parsed.aside) <= set(parsed.missing)
     listed, missing, unknown = labels(parsed)
     assert sorted(listed + missing + unknown) == list(range(count))

@@ -9,6 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
+    ETTIN,
+    THINKING,
+    causal_folder,
+    classifier_folder,
+    modular_folder,
+    qwen_tokenizer,
+)
 
 pytestmark = pytest.mark.slow
 WORDS = "cat dog tea bread mat long short why how what sat about".split()
@@ -56,27 +64,40 @@ def home(tmp_path_factory):
 PARTS = ("docs", "queries", "qrels")
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, cross_encoder_folder):
+    """A small checkpoint in the architecture and layout of each of these rows."""
+    from transformers import Qwen3ForCausalLM
+
+    made = tmp_path_factory.mktemp("models")
+    return {
+        "minilm-l6": cross_encoder_folder,
+        "ettin-32m": modular_folder(made / "ettin", ETTIN),
+        "bge-reranker-v2-m3": classifier_folder(made / "bge", "xlm-roberta"),
+        "qwen3-reranker-06b": causal_folder(made / "qwen3", Qwen3ForCausalLM, qwen_tokenizer(THINKING)),
+    }
+
+
 def reproduce(home, *arguments):
     environment = os.environ | {"IR_DATASETS_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     typed = [sys.executable, "-m", "rrarank.reproduce", *map(str, arguments)]
     return subprocess.run(typed, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("table", "column"), [("nanobeir", "arguana"), ("bright", "pony")])
-def test_a_table_is_filled_where_models_are_and_says_what_the_others_lack(
-    table, column, home, tmp_path, cross_encoder_folder
-):
-    flags = [table, "--columns", column, "--rows", "rra-bert", "minilm-l6", "ettin-32m", "--allow-pickle"]
-    ran = reproduce(home, *flags, "--model", f"minilm-l6={cross_encoder_folder}", "--output", tmp_path / "t")
+ROWS = ["minilm-l6", "ettin-32m", "bge-reranker-v2-m3", "qwen3-reranker-06b"]
+
+
+@pytest.mark.parametrize(("table", "column", "rows"), [("nanobeir", "arguana", ROWS), ("bright", "pony", ROWS[:1])])
+def test_a_table_is_filled_where_models_are_and_says_what_the_others_lack(table, column, rows, home, tmp_path, models):
+    flags = [table, "--columns", column, "--rows", "rra-bert", *rows, "ettin-150m", "--allow-pickle"]
+    given = [part for row in rows for part in ("--model", f"{row}={models[row]}")]
+    ran = reproduce(home, *flags, *given, "--output", tmp_path / "t")
     found = json.loads((tmp_path / "t" / "table.json").read_text())["columns"][column]
     assert found["judged_queries"] == 12
-    assert {row: bool(cell["run"]) for row, cell in found["cells"].items()} == {
-        "bm25": True,
-        "rra-bert": True,
-        "minilm-l6": True,
-        "ettin-32m": False,
-    }
-    assert "is not on disk" in found["cells"]["ettin-32m"]["absent"]
+    cells = found["cells"]
+    assert {row for row, cell in cells.items() if cell["run"]} == {"bm25", "rra-bert", *rows}
+    assert {row for row, cell in cells.items() if not cell["run"]} == {"ettin-150m"}
+    assert "is not on disk" in cells["ettin-150m"]["absent"]
     own = [line.split() for line in (tmp_path / "t" / column / "candidates.trec").read_text().splitlines()]
     assert not [line for line in own if line[2] == (line[0] if table == "nanobeir" else f"d{line[0]}")]
     assert ran.returncode == (0 if table == "nanobeir" else 7), ran.stderr  # 7: the expected score is the real set's

@@ -23,18 +23,18 @@ def test_every_name_stands_for_a_data_set_that_has_what_is_asked():
 
 @pytest.mark.parametrize("name", ["dl19-passage", "dl20-passage", "msmarco-passage-dev-subset", "miracl-v1.0-ko-dev"])
 def test_names_that_people_type(name):
-    assert file_or_id(name, TOPICS) == ids_by_name(TOPICS)[name]
+    assert file_or_id(name) == ids_by_name(TOPICS)[name]
 
 
 def test_a_file_goes_before_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dl20").write_text("1\tq\n")
-    assert str(file_or_id("dl20", TOPICS)) == "dl20"
+    assert str(file_or_id("dl20")) == "dl20"
 
 
 def test_a_misspelt_name_gets_the_nearest():
     with pytest.raises(RrarankError, match="did you mean 'dl19-passage'"):
-        file_or_id("dl19-pasage", TOPICS)
+        file_or_id("dl19-pasage")
 
 
 @pytest.fixture

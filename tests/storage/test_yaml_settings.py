@@ -27,6 +27,7 @@ def settings(tmp_path):
     [
         (LAUGHS, "s.yaml:2: a YAML alias; write the value itself"),
         ("a: &a [*a]", "s.yaml:1: a YAML alias"),
+        ("a: 1\nb: {c: 1,\n c: 2}", "s.yaml:3: c stands twice; keep one of the two"),
         ("a: &a {x: 1}\nb: {<<: *a}", "s.yaml:2: a YAML alias"),
         ("a: " + "[" * 450, "s.yaml:1: nested more than 20 levels deep"),
         ("a: " + "{" * 900, "nested more than 20 levels deep"),

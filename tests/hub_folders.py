@@ -1,6 +1,7 @@
 """Small random checkpoints in the layouts that rerankers have on the model hub: files, names, templates, modules."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ THINKING = CHATML.removesuffix("{% endif %}") + (
 OWN_CODE = "raise SystemExit('code of a model was run')\n"
 
 
-def spread(model: torch.nn.Module) -> torch.nn.Module:
+def spread(model: Any) -> Any:
     """Draw weights so large that scores differ well beyond rounding."""
     with torch.no_grad():
         for name, weights in model.named_parameters():
@@ -82,6 +83,87 @@ def causal_folder(folder: Path, kind: Any, tokenizer: PreTrainedTokenizerFast, *
     model: Any = spread(kind(config))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+# -- encoders ---------------------------------------------------------------------------------------------------------
+
+
+SMALL = {key: value for key, value in SIZES.items() if key not in ("num_key_value_heads", "head_dim")}
+SMALL |= {"max_position_embeddings": 64, "pad_token_id": 1, "num_labels": 1}
+ETTIN = ("Pooling", "Dense", "LayerNorm", "scores")
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "modernbert": {"local_attention": 8},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0},
+    "xlm-roberta": {"type_vocab_size": 1},
+    "electra": {"embedding_size": 32},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "gemma": {"num_key_value_heads": 2, "head_dim": 8},
+    "llama": {"num_key_value_heads": 2},
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 1},
+}
+
+
+def words_tokenizer(pair: str = "<s> $A </s> $B </s>", **settings: Any) -> PreTrainedTokenizerFast:
+    words = ["<s>", "<pad>", "</s>", "<unk>", *WORDS]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair=pair, special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>", "bos_token": "<s>"}
+    inputs = ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_input_names=inputs, **{"model_max_length": 60} | special | settings
+    )
+
+
+def classifier_folder(folder: Path, kind: str, side: str = "right") -> Path:
+    """A `…ForSequenceClassification` of one of ARCHITECTURES."""
+    from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    vocabulary = {"vocab_size": 64, "eos_token_id": 2, "bos_token_id": 0}
+    config = CONFIG_MAPPING[kind](**SMALL | vocabulary | ARCHITECTURES[kind])
+    spread(AutoModelForSequenceClassification.from_config(config)).save_pretrained(folder)
+    words_tokenizer(padding_side=side).save_pretrained(folder)
+    return folder
+
+
+def modular_folder(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    side: str = "right",
+    prompts: Mapping[str, str] | None = None,
+    activation: str = "torch.nn.modules.linear.Identity",
+) -> Path:
+    """A ModernBERT with a head of modules, as the Ettin rerankers are."""
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+    from transformers import ModernBertConfig, ModernBertModel
+
+    torch.manual_seed(0)
+    backbone = folder.parent / "backbone"
+    small = {key: value for key, value in SMALL.items() if key != "num_labels"}  # an encoder names no labels
+    config = ModernBertConfig(**small | {"vocab_size": 64, "local_attention": 8, "initializer_range": 0.3})
+    spread(ModernBertModel(config)).save_pretrained(backbone)
+    words_tokenizer(padding_side=side).save_pretrained(backbone)
+    identity = torch.nn.Identity()
+    modules = {
+        "Pooling": lambda: Pooling(32, pooling_mode="cls"),
+        "mean": lambda: Pooling(32, pooling_mode="mean"),
+        "Dense": lambda: Dense(32, 32, bias=False, activation_function=torch.nn.GELU()),
+        "LayerNorm": lambda: LayerNorm(32),
+        "scores": lambda: Dense(32, 1, activation_function=identity, module_output_name="scores"),
+    }
+    chain = [Transformer(str(backbone)), *(spread(modules[name]()) for name in names)]
+    named = {"prompts": prompts, "default_prompt_name": next(iter(prompts))} if prompts else {}
+    model = CrossEncoder(modules=chain, device="cpu", **named)
+    model.save_pretrained(str(folder))
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"activation_fn": activation}))
     return folder
 
 

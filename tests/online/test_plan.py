@@ -1,0 +1,73 @@
+"""A plan without a log: the traffic that an A/B test needs, from a base rate."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rrarank.errors import RrarankError
+from rrarank.measures.lifts import Totals, delta_interval
+from rrarank.online.__main__ import main
+from rrarank.online.plan import PlanJob, plan_traffic
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_planned_traffic_has_the_power_that_is_promised():
+    [found] = plan_traffic(PlanJob(0.25, 0.2))
+    rng, shown, times = np.random.default_rng(1), 0, 1000
+    for _ in range(times):
+        ones = np.ones(found.users // 2)
+        ours, theirs = (Totals((rng.random(len(ones)) < rate).astype(float), ones) for rate in (0.3, 0.25))
+        shown += delta_interval(ours.value - theirs.value, np.hypot(ours.error, theirs.error))[0] > 0
+    assert 0.76 < shown / times < 0.84
+
+
+def test_queries_of_one_user_are_worth_up_to_as_many_users():
+    few, many = plan_traffic(PlanJob(0.25, 0.05, queries=4))
+    [one] = plan_traffic(PlanJob(0.25, 0.05))
+    assert one.users == 38_287  # (1.96 + .84)^2 (p1 q1 + p2 q2) / .0125^2 an arm
+    assert many.users == one.users
+    assert few.queries == pytest.approx(one.queries, abs=4)
+
+
+def test_a_command_plans_without_a_log(capsys):
+    assert main(["--plan", "5%", "--rate", "25%", "--output", "-", "plan.json"]) == 0
+    assert "38,287" in capsys.readouterr().out
+    assert json.loads(Path("plan.json").read_text())["traffic"] == [{"alike": 0, "users": 38_287, "queries": 38_287}]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "give --log, or --plan with --rate"),
+        (["--plan", "5%"], "give --log, or --plan with --rate"),
+        (["--rate", "25%"], "give --plan EFFECT too"),
+        (["--rate", "25", "--plan", "5%"], "--rate 25: expected a share between 0 and 1"),
+        (["--rate", "0.9", "--plan", "20%"], "would become 1.08, which is above 1"),
+        (["--rate", "0.9", "--plan", "5%", "--queries", "0"], "--queries 0: expected 1 or more"),
+        (["--rate", "0.9", "--plan", "5%", "--log", "x"], "--log is about a log"),
+        (["--log", "x", "--queries", "3"], "--queries: only with --rate"),
+        (["--rate", "0.9", "--plan", "5%", "--output", "x.png"], "x.png: unknown suffix"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_one_line(capsys, flags, said):
+    assert main(flags) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("effect", ["nan", "0", "-5%", "inf", "5%%"])
+def test_an_effect_is_a_number_above_0(capsys, effect):
+    with pytest.raises(SystemExit) as ended:
+        main([f"--plan={effect}", "--rate", "0.2"])
+    assert ended.value.code == 2
+    assert "expected a number above 0 such as 2%" in capsys.readouterr().err
+
+
+def test_python_is_checked_too():
+    with pytest.raises(RrarankError, match="expected an effect above 0"):
+        plan_traffic(PlanJob(0.2, -0.1))
