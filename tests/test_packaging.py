@@ -64,6 +64,10 @@ def test_the_wheel_reranks_outside_the_tree(environment, tmp_path):
     assert len((tmp_path / "bm25.bm25.trec").read_text().splitlines()) == 1292
     table = run(environment, "-m", "rrarank.evaluate", "--qrels", "sample.txt", "--runs", "bm25.trec", cwd=tmp_path)
     assert "20 queries" in table
+    files = (
+        "import rrarank; from pathlib import Path; print(*Path(rrarank.model_path('rra-bert-tiny')).rglob('*.json'))"
+    )
+    assert "/rra-bert-tiny/1_SpladePooling/config.json" in run(environment, "-c", files, cwd=tmp_path)
     script = environment.with_name("rrarank")
     assert run(script, "--version", cwd=tmp_path).startswith("rrarank ")
     assert run(script, "rerank", *flags, "--output", "again.trec", cwd=tmp_path) == "again.trec\n"
