@@ -5,6 +5,7 @@ Importing this imports nothing heavy: a worker's start is part of what is measur
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import IO, Any, TypeVar
 
+from rrarank.cli.parser import positive
 from rrarank.data.types import Ranking, ranking_of
 from rrarank.errors import say
 
@@ -44,6 +46,21 @@ def load_rankings(
     inputs = load_inputs(data / run, origins, depth=depth)
     qids = islice(inputs.run, queries or None)
     return [ranking_of(qid, inputs.run[qid][:depth], inputs.topics, inputs.texts) for qid in qids]
+
+
+def add_queries(parser: argparse.ArgumentParser) -> None:
+    """The flags that `queries_of` reads, and --qrels."""
+    add = parser.add_argument
+    add("--data", required=True, type=Path, metavar="DATA", help="folder of passages, run, judgments")
+    add("--run", default="runs/bm25.trec", help="in DATA, or elsewhere")
+    add("--topics", default="topics.tsv", help="in DATA")
+    add("--qrels", default="qrels.txt", help="in DATA")
+    add("--queries", type=int, default=0, help="the first so many of the run; 0: all")
+    add("--depth", type=positive, default=100, help="candidates a query, at most")
+
+
+def queries_of(flags: argparse.Namespace) -> list[Ranking]:
+    return load_rankings(flags.data, flags.queries, flags.depth, run=flags.run, topics=flags.topics)
 
 
 def without_repeats(ranking: Ranking) -> Ranking:

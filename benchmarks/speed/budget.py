@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.common import conclude, interleaved, load_rankings, machine, percentile, show
+from benchmarks.common import add_queries, conclude, interleaved, machine, percentile, queries_of, show
 from benchmarks.speed import fidelity
 from benchmarks.speed.sides import (
     OURS,
@@ -52,12 +52,7 @@ Figures = dict[str, Any]  # JSON values
 def main() -> int:
     parser = argparse.ArgumentParser(description="nDCG@10 within milliseconds a query, and whether they are kept.")
     parser.add_argument("--model", required=True, type=Path, metavar="MODEL_FOLDER", help="a cross-encoder")
-    parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="folder of passages, run, judgments")
-    parser.add_argument("--run", default="runs/bm25.trec", help="in DATA, or elsewhere")
-    parser.add_argument("--topics", default="topics.tsv", help="in DATA")
-    parser.add_argument("--qrels", default="qrels.txt", help="in DATA")
-    parser.add_argument("--queries", type=int, default=0, help="the first so many of the run; 0: all")
-    parser.add_argument("--depth", type=positive, default=100, help="candidates a query, at most")
+    add_queries(parser)
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, metavar="MS", help="a query; 0: no limit")
     parser.add_argument("--sides", nargs="+", default=SIDES, metavar="SIDE", help="rrarank-BACKEND-PRECISION")
     parser.add_argument("--keep", nargs="+", type=positive, default=[], metavar="N", help="also cascades that keep N")
@@ -73,7 +68,7 @@ def curve(flags: argparse.Namespace) -> None:
     import torch
 
     torch.set_num_threads(flags.threads)
-    rankings = load_rankings(flags.data, flags.queries, flags.depth, run=flags.run, topics=flags.topics)
+    rankings = queries_of(flags)
     points = [*limited(rankings, flags), *cascades(flags)]
     once = interleaved([point for point in points if not point.budget_ms], 1, lambda point, _: point.measure(rankings))
     often = interleaved(

@@ -18,28 +18,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import conclude, load_rankings, machine, percentile, show, without_repeats
+from benchmarks.common import add_queries, conclude, machine, percentile, queries_of, show, without_repeats
 from benchmarks.speed import fidelity
-from rrarank.cli.flags import positive
-from rrarank.cli.verbs import run_verb, say
+from benchmarks.speed.sides import Setting, load_side
+from rrarank.cli.parser import positive
+from rrarank.cli.verbs import run_verb
 from rrarank.data.trec import best_first, write_run
 from rrarank.data.types import Hit, Ranking, Run
+from rrarank.errors import say
+from rrarank.storage.model_folders import SHIPPED, TINY, model_path
 
 Scores = Sequence[float]
 Side = Callable[[Ranking], Scores]
 
-SIDES = ("rra-bert-tiny", "cascade", "rra-bert-mini", "bi-encoder", "predict")
-TINY, MINI = "rra-bert-tiny", "rra-bert-mini"
+SIDES = (TINY, "cascade", SHIPPED, "bi-encoder", "predict")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="nDCG@10 against milliseconds a query.")
-    parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="folder of passages, run, judgments")
-    parser.add_argument("--run", default="runs/bm25.trec", help="in DATA, or elsewhere")
-    parser.add_argument("--topics", default="topics.tsv", help="in DATA")
-    parser.add_argument("--qrels", default="qrels.txt", help="in DATA")
-    parser.add_argument("--queries", type=int, default=0, help="the first so many of the run; 0: all")
-    parser.add_argument("--depth", type=positive, default=100, help="candidates a query, at most")
+    add_queries(parser)
     parser.add_argument("--no-repeats", action="store_true", help="leave out passages that repeat one of their query")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--keep", nargs="+", type=positive, default=[10, 20, 30, 50], metavar="N", help="of cascades")
@@ -54,7 +51,7 @@ def measure(flags: argparse.Namespace) -> None:
     import torch
 
     torch.set_num_threads(flags.threads)
-    rankings = load_rankings(flags.data, flags.queries, flags.depth, run=flags.run, topics=flags.topics)
+    rankings = queries_of(flags)
     if flags.no_repeats:
         rankings = [without_repeats(ranking) for ranking in rankings]
     sides = {name: side for kind in flags.sides for name, side in load(kind, flags).items()}
@@ -90,10 +87,10 @@ def load(kind: str, flags: argparse.Namespace) -> dict[str, Side]:
 
     shared: dict[str, Any] = {"device": "cpu", "threads": flags.threads}
     if kind == "predict":
-        return {"predict on mini": predict()}  # 20 letters at most make a run's tag
+        return {"predict on mini": predict(flags.threads)}  # 20 letters at most make a run's tag
     if kind == "cascade":
         return {f"cascade {keep}": ours(load_reranker(kind, keep=keep, **shared)) for keep in flags.keep}
-    names = {TINY: "sparse-encoder", MINI: "rra-bert"}
+    names = {TINY: "sparse-encoder", SHIPPED: "rra-bert"}
     return {kind: ours(load_reranker(names.get(kind, kind), **shared))}
 
 
@@ -108,21 +105,10 @@ def ours(reranker: Any) -> Side:
     return score
 
 
-def predict() -> Side:
+def predict(threads: int) -> Side:
     """All pairs of a query at once, in batches of 32, its default."""
-    import torch
-    from sentence_transformers import CrossEncoder
-
-    from rrarank import model_path
-
-    model = CrossEncoder(model_path(MINI), device="cpu")
-
-    def score(ranking: Ranking) -> Scores:
-        pairs = [(ranking.query.text, candidate.text) for candidate in ranking.candidates]
-        found = model.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-        return [float(one) for one in found]
-
-    return score
+    side = load_side("predict-default", Setting(Path(model_path(SHIPPED)), threads=threads))
+    return lambda ranking: side.score([ranking])[0]
 
 
 def row(name: str, seconds: Sequence[float], pairs: int, quality: Sequence[float]) -> dict[str, Any]:
@@ -152,7 +138,7 @@ def draw(path: Path, seconds: dict[str, list[float]], quality: dict[str, dict[st
     systems = [
         System(name, percentile(times, 50), Estimate.of([*quality[name].values()])) for name, times in seconds.items()
     ]
-    plot_efficiency(systems, MINI, f"nDCG@10, {data}", path)
+    plot_efficiency(systems, SHIPPED, f"nDCG@10, {data}", path)
 
 
 if __name__ == "__main__":
