@@ -70,7 +70,10 @@ def test_any_yaml_is_read_or_refused(pieces, tmp_path):
 @MANY
 @given(change=st.tuples(st.sampled_from(["format", "output", "inputs", "topics", "path", "sha256", "id"]), JSON))
 def test_any_sidecar_is_read_or_refused(change, tmp_path):
-    run, topics = tmp_path / "r.trec", tmp_path / "t.tsv"
+    # Deep, so that a path of `..` names a small folder and not all that other tests have written beside this one.
+    folder = tmp_path / "1" / "2" / "3" / "4"
+    folder.mkdir(parents=True, exist_ok=True)
+    run, topics = folder / "r.trec", folder / "t.tsv"
     run.write_text("x")
     topics.write_text("x")
     write_sidecar(run, inputs={"topics": topics})
