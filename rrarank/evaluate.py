@@ -22,7 +22,7 @@ from rrarank.measures.conclusions import by_two
 from rrarank.measures.evaluation import Evaluation, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
-from rrarank.measures.measure import label, level_note, measure_names
+from rrarank.measures.measure import level_note, measure_names
 from rrarank.measures.numbers import json_values
 from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED
@@ -239,7 +239,7 @@ def _write(output: str | Path, found: Evaluation, circular: Collection[str], tuk
 def _wide(found: Evaluation) -> str:
     """A line a query and measure, a column a system."""
     lines = [
-        [qid, label(measure), *(row.per_query[measure][qid] for row in found.rows)]
+        [qid, measure, *(row.per_query[measure][qid] for row in found.rows)]
         for measure in found.floor
         for qid in found.queries
     ]

@@ -38,7 +38,7 @@ def test_json_holds_every_query(job, tmp_path):
     assert main([*job, "--baseline", "better.trec", "--output", "out.json"]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["baseline"] == "better"
-    assert found["rows"][1]["per_query"]["mrr"] == {"1": 1.0, "2": 1.0, "3": 0.0}
+    assert found["rows"][1]["per_query"]["RR(rel=1)"] == {"1": 1.0, "2": 1.0, "3": 0.0}
 
 
 def test_the_suffix_says_how_it_is_written(job, tmp_path, capsys):
@@ -83,7 +83,7 @@ def test_json_knows_no_nan(job, tmp_path):
         raise AssertionError(constant)
 
     found = json.loads((tmp_path / "o.json").read_text(), parse_constant=refuse)
-    assert found["floor"] == {"bpref": None}
+    assert found["floor"] == {"Bpref(rel=1)": None}
 
 
 def test_latex_escapes_names(job, tmp_path):

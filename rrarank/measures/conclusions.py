@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from rrarank.data.judges import Judgments
 from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.kappa import kendall_tau
-from rrarank.measures.measure import label
 from rrarank.measures.numbers import figure, interval
 from rrarank.measures.significance import Comparison
 from rrarank.measures.tables import Cell, Table, bold_best, cells
@@ -29,7 +28,7 @@ class Conclusion:
     @property
     def sentence(self) -> str:
         before, after = ((one.reading or "no test", figure(one.mean, "+.4f")) for one in (self.people, self.both))
-        changed = f"{self.people.system} on {label(self.people.measure)}"
+        changed = f"{self.people.system} on {self.people.measure}"
         return f"{changed} ({before[0]} {before[1]} -> {after[0]} {after[1]})"
 
 
@@ -91,10 +90,10 @@ def _systems(found: EvaluationByTwo, circular: Collection[str]) -> Table:
     notes = [f"With {found.added:,} judgments by {', '.join(found.judges)} of documents that no person judged."]
     notes += ["†: its teacher is the LLM that judged."] if circular else []
     if len(found.rows) > 2:
-        taus = ", ".join(f"{label(measure)} {_tau(found, measure):.2f}" for measure in measures)
+        taus = ", ".join(f"{measure} {_tau(found, measure):.2f}" for measure in measures)
         notes.append(f"Kendall's tau with the order of the systems by people's judgments alone: {taus}.")
     return Table(
-        ["system", *map(label, measures), "judged@10"],
+        ["system", *measures, "judged@10"],
         bold_best(rows, range(1, len(measures) + 1)),
         title="Means of each system with an LLM's judgments.",
         note=" ".join([*notes, *found.agreement]),
@@ -109,7 +108,7 @@ def _tau(found: EvaluationByTwo, measure: str) -> float:
 def _conclusions(found: EvaluationByTwo) -> Table:
     head = [f"minus {found.baseline}", "measure", "by people", "95% interval", "", "with the LLM", "95% interval", ""]
     rows = [
-        cells([one.people.system, label(one.people.measure), *_cells(one.people), *_cells(one.both), one.change])
+        cells([one.people.system, one.people.measure, *_cells(one.people), *_cells(one.both), one.change])
         for one in found.conclusions
     ]
     changed = [one.sentence for one in found.conclusions if one.change]

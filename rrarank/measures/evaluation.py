@@ -11,7 +11,7 @@ from typing import Any
 from rrarank.errors import RrarankError, counted, printable
 from rrarank.extras import importing
 from rrarank.measures.latex import latex
-from rrarank.measures.measure import label
+from rrarank.measures.measure import ByMeasure
 from rrarank.measures.numbers import comparison_cells, figure
 from rrarank.measures.significance import ALPHA, Comparison, rests_on
 from rrarank.measures.tables import Cell, Table, bold_best, cells, html_table, plain
@@ -22,15 +22,15 @@ class Row:
     """One system in a table.
 
     Args:
-        means: measure -> mean over the queries of the qrels.
+        means: measure, by any spelling or as an object of ir_measures -> mean over the queries of the qrels.
         judged: share of its top 10 that has a judgment.
         per_query: measure -> qid -> value.
     """
 
     name: str
-    means: Mapping[str, float]
+    means: ByMeasure[float]
     judged: float
-    per_query: Mapping[str, Mapping[str, float]] = field(repr=False)
+    per_query: ByMeasure[Mapping[str, float]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Evaluation:
     """
 
     rows: Sequence[Row]
-    floor: Mapping[str, float]
+    floor: ByMeasure[float]
     baseline: str
     comparisons: Sequence[Comparison]
     queries: Sequence[str]
     unanswered: Mapping[str, Sequence[str]]
 
     @property
-    def per_query(self) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    def per_query(self) -> dict[str, ByMeasure[Mapping[str, float]]]:
         """system -> measure -> qid -> value."""
         return {row.name: row.per_query for row in self.rows}
 
@@ -89,7 +89,7 @@ class Evaluation:
         return latex(tables | brief)
 
     def __repr__(self) -> str:
-        measures = ", ".join(map(label, self.floor))
+        measures = ", ".join(self.floor)
         over = counted(len(self.queries), "query", "queries")
         return printable(f"<Evaluation of {', '.join(self.per_query)} by {measures} over {over}>")
 
@@ -152,7 +152,7 @@ def systems_table(
     notes = [f"{number}. Random order: the expected value for {found.baseline}'s candidates."]
     notes += ["†: its teacher wrote the judgments."] if circular else []
     return Table(
-        ["system", *map(label, measures), "judged@10"],
+        ["system", *measures, "judged@10"],
         [floor, *bold_best(rows, range(1, len(measures) + 1))],
         title="Means of each system.",
         note=" ".join(notes),
@@ -210,7 +210,7 @@ def comparisons_table(found: Evaluation) -> Table:
 
 def _against(one: Comparison) -> list[Cell]:
     change = "up" if one.mean > 0 else "down" if one.mean < 0 else ""
-    start = [Cell(one.system), Cell(label(one.measure)), Cell(figure(one.mean, "+.4f"), change=change)]
+    start = [Cell(one.system), Cell(one.measure), Cell(figure(one.mean, "+.4f"), change=change)]
     return [*start, *cells(comparison_cells(one)), Cell(one.reading)]
 
 
@@ -220,7 +220,7 @@ def tukey_table(found: Evaluation) -> Table:
     first = next(iter(pairs.values()))
     rows = [cells([f"{a} - {b}", *(figure(ps[a, b], ".2g") for ps in pairs.values())]) for a, b in first]
     note = f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure."
-    return Table(["Tukey's HSD, p", *map(label, pairs)], rows, title="Pairs of systems by Tukey's HSD.", note=note)
+    return Table(["Tukey's HSD, p", *pairs], rows, title="Pairs of systems by Tukey's HSD.", note=note)
 
 
 def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
@@ -250,20 +250,17 @@ Records = list[Mapping[str, object]]
 
 
 def _system_records(found: Evaluation) -> Records:
-    return [
-        {"system": row.name} | {label(m): row.means[m] for m in found.floor} | {"judged@10": row.judged}
-        for row in found.rows
-    ]
+    return [{"system": row.name} | dict(row.means) | {"judged@10": row.judged} for row in found.rows]
 
 
 def _comparison_records(found: Evaluation) -> Records:
-    return [asdict(one) | {"measure": label(one.measure), "reading": one.reading} for one in found.comparisons]
+    return [asdict(one) | {"reading": one.reading} for one in found.comparisons]
 
 
 def query_records(found: Evaluation) -> Records:
     """One record a query, measure and system: the long form of the values."""
     return [
-        {"qid": qid, "measure": label(measure), "system": row.name, "value": row.per_query[measure][qid]}
+        {"qid": qid, "measure": measure, "system": row.name, "value": row.per_query[measure][qid]}
         for measure in found.floor
         for qid in found.queries
         for row in found.rows

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
@@ -161,12 +161,18 @@ def measure_names(given: object) -> list[str]:
     return [str(one) for one in names]
 
 
+class MeasureObject(Protocol):
+    """A measure of ir_measures; its string names it."""
+
+    def aggregator(self) -> Any: ...  # its own class, which is not imported here
+
+
+MeasureLike: TypeAlias = str | MeasureObject
+
+
 def distinct(names: Iterable[str]) -> list[str]:
-    """Each measure once, by its first spelling."""
-    found: dict[str, str] = {}
-    for name in names:
-        found.setdefault(label(name), name)
-    return list(found.values())
+    """Each measure once, by the name that tables print."""
+    return list(dict.fromkeys(map(label, names)))
 
 
 def _is_object(thing: object) -> bool:
@@ -179,16 +185,19 @@ T = TypeVar("T")
 
 
 class ByMeasure(dict[str, T]):
-    """measure as it was given -> value, found by any other spelling of it too."""
+    """Measure, by the name that tables print -> value; any other spelling and objects of ir_measures find it too."""
 
-    def __missing__(self, name: str) -> T:
-        asked = parse_measure(name) if isinstance(name, str) and _is_measure(name) else None
-        if asked is None:
+    def __getitem__(self, name: MeasureLike) -> T:
+        return super().__getitem__(name)  # type: ignore[index]
+
+    def __missing__(self, name: object) -> T:
+        text = str(name) if isinstance(name, str) or _is_object(name) else ""
+        if not _is_measure(text):
             raise KeyError(name)
-        for given, value in self.items():
-            if label(given) == str(asked):
-                return value
-        alike = [given for given in self if replace(parse_measure(given), level=None) == asked]
+        asked = parse_measure(text)
+        if str(asked) in list(self):
+            return self[str(asked)]
+        alike = [one for one in self if replace(parse_measure(one), level=None) == asked]
         if len(alike) == 1:  # RR, where the only RR has the level that `rel_level` gave it
             return self[alike[0]]
         raise KeyError(f"{name}; measured: {', '.join(self)}")
@@ -249,6 +258,6 @@ def level_note(measures: Sequence[str], qrels: Qrels) -> str:
     )
 
 
-def label(text: str) -> str:
+def label(measure: MeasureLike) -> str:
     """The measure as tables print it: `RR(rel=1)@10`."""
-    return str(parse_measure(text))
+    return str(parse_measure(str(measure)))

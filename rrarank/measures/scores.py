@@ -20,6 +20,7 @@ from rrarank.errors import RrarankError, shown
 from rrarank.measures.evaluation import Evaluation, Row
 from rrarank.measures.measure import (
     ByMeasure,
+    MeasureLike,
     at_level,
     distinct,
     level_note,
@@ -38,7 +39,7 @@ def evaluate_runs(
     qrels: QrelsLike,
     runs: Mapping[str, RunLike] | Sequence[RunLike] | RunLike,
     *,
-    measures: Iterable[str] | str = MEASURES,
+    measures: Iterable[MeasureLike] | MeasureLike = MEASURES,
     baseline: str = "",
     rel_level: int | None = None,
     remove_query: bool = False,
@@ -67,7 +68,7 @@ def evaluate_runs(
     parse_measures(names)
     measures = distinct(at_level(names, _checked_level(rel_level)))
     qrels, runs = any_qrels(qrels), as_runs(runs)
-    if rel_level is None and (note := level_note(measures, qrels)):
+    if rel_level is None and (note := level_note(names, qrels)):
         _warn_once(note)
     baseline = baseline or next(iter(runs), "")
     if remove_query:

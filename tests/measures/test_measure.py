@@ -96,8 +96,8 @@ def test_what_another_tool_measures_is_not_mistaken_for_a_name_close_to_it():
     [
         ("nDCG@10", ["nDCG@10"]),
         (ir_measures.RR(rel=2) @ 10, ["RR(rel=2)@10"]),
-        ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "map"]),
-        ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["ndcg_cut_10", "AP"]),
+        ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "AP(rel=1)"]),
+        ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["nDCG@10", "AP(rel=1)"]),
     ],
 )
 def test_measures_come_as_a_name_as_several_and_as_objects_each_once(given, names):
@@ -110,16 +110,41 @@ def test_what_is_no_name_of_a_measure_is_one_line(given):
         measure_names(given)
 
 
-def test_values_are_found_by_any_spelling():
-    found = ByMeasure({"ndcg_cut_10": 1.0, "map-l2": 0.5, "RR": 0.2, "RR(rel=2)": 0.1})
-    names = ("nDCG@10", "ndcg@10", "AP(rel=2)", "map", "mrr", "RR-l2")
-    assert [found[name] for name in names] == [1, 1, 0.5, 0.5, 0.2, 0.1]
+def test_values_are_found_by_any_spelling_and_by_objects():
+    found = ByMeasure({"nDCG@10": 1.0, "AP(rel=2)": 0.5, "RR(rel=1)": 0.2, "RR(rel=2)": 0.1})
+    names = ("nDCG@10", "ndcg@10", "ndcg_cut_10", "AP(rel=2)", "map", "mrr", "RR-l2", "RR( rel = 2 )")
+    assert [found[name] for name in names] == [1, 1, 1, 0.5, 0.5, 0.2, 0.1, 0.1]
+    objects = (ir_measures.nDCG @ 10, ir_measures.AP(rel=2), ir_measures.AP, ir_measures.RR, ir_measures.RR(rel=2))
+    assert [found[one] for one in objects] == [1, 0.5, 0.5, 0.2, 0.1]
     assert "nDCG@10" in found
+    assert ir_measures.nDCG @ 10 in found
     assert "nDCG@5" not in found
+    assert ir_measures.nDCG @ 5 not in found
     assert found.get("nope", 7) == 7
-    for name in ("nDCG@5", "nope", "RR-l3", 3):
+    assert found.get(ir_measures.nDCG @ 10) == 1
+    for name in ("nDCG@5", "nope", "RR-l3", 3, ir_measures.nDCG @ 5, ir_measures.SetAP):
         with pytest.raises(KeyError):
             found[name]  # type: ignore[index]
+
+
+def test_every_lookup_of_an_evaluation_takes_objects_and_any_spelling():
+    found = evaluate_runs(
+        {"1": {"a": 2}}, {"x": ranked("ba"), "y": ranked("ab")}, measures=["mrr@10-l2", "ndcg_cut_10"]
+    )
+    for name in ("RR(rel=2)@10", "mrr@10-l2", "recip_rank@10", ir_measures.RR(rel=2) @ 10):
+        assert (found.rows[0].means[name], found.per_query["x"][name]["1"], found.floor[name]) == (0.5, 0.5, 0.75)
+    assert found.rows[1].means[ir_measures.nDCG @ 10] == 1
+
+
+def test_what_is_found_is_named_as_tables_print_it():
+    found = evaluate_runs({"1": {"a": 2}}, {"x": ranked("ba"), "y": ranked("ab")}, measures="mrr", rel_level=2)
+    keys = [
+        [*found.floor],
+        [*found.rows[0].means],
+        [*found.rows[0].per_query],
+        [one.measure for one in found.comparisons],
+    ]
+    assert keys == [["RR(rel=2)"]] * 4
 
 
 def test_all_bad_names_are_reported_at_once():

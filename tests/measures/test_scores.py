@@ -11,7 +11,7 @@ from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
 from rrarank.measures.evaluation import tukey_hsd
-from rrarank.measures.measure import at_level
+from rrarank.measures.measure import at_level, label
 from rrarank.measures.scores import MEASURES, _warn_once, evaluate_runs, random_floor
 from rrarank.measures.values import judged_at, per_query_scores
 
@@ -62,8 +62,8 @@ def test_a_query_that_the_run_lacks_counts_as_zero():
     qrels = {"2": {"a": 1}, "1": {"a": 1}, "3": {"a": 1}}
     run = Run({"1": [Hit("a", 1.0)], "3": [], "9": [Hit("a", 1.0)]})
     found = evaluate_runs(qrels, {"r": run}, measures=["mrr", "ndcg@10"])
-    assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["mrr", "ndcg@10"]}
-    assert found.rows[0].means == pytest.approx({"mrr": 1 / 3, "ndcg@10": 1 / 3})
+    assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["RR(rel=1)", "nDCG@10"]}
+    assert found.rows[0].means == pytest.approx({"RR(rel=1)": 1 / 3, "nDCG@10": 1 / 3})
     assert found.unanswered == {"r": ["2", "3"]}
     assert found.queries == ["2", "1", "3"]
 
@@ -151,9 +151,9 @@ def test_a_measure_without_formula_has_no_floor():
 def test_the_floor_is_the_baselines():
     qrels = {"1": {"a": 1}}
     good, short = Run({"1": [Hit("a", 2.0), Hit("b", 1.0)]}), Run({"1": [Hit("a", 1.0)]})
-    assert evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"]).floor == {"mrr": 0.75}
+    assert evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"]).floor == {"RR(rel=1)": 0.75}
     found = evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"], baseline="short")
-    assert (found.floor, found.baseline) == ({"mrr": 1.0}, "short")
+    assert (found.floor, found.baseline) == ({"RR(rel=1)": 1.0}, "short")
 
 
 # -- differences -------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_comparisons_are_paired_over_all_queries_of_the_qrels():
     found = evaluate_runs(qrels, runs)
     rows = {row.name: row.per_query for row in found.rows}
     assert [(c.system, c.measure) for c in found.comparisons] == [
-        (name, measure) for measure in MEASURES for name in ("other", "third")
+        (name, label(measure)) for measure in MEASURES for name in ("other", "third")
     ]
     for c in found.comparisons:
         ours, theirs = ([rows[name][c.measure][qid] for qid in qrels] for name in (c.system, "base"))
@@ -258,9 +258,9 @@ GRADED = {"1": {"a": 2, "b": 1}}
 
 def test_the_level_of_binary_measures_is_an_argument_and_said_once_where_it_is_open(caplog):
     _warn_once.cache_clear()
-    assert evaluate_runs(GRADED, {"r": RUN}, measures="R", rel_level=2).rows[0].means == {"R-l2": 1.0}
+    assert evaluate_runs(GRADED, {"r": RUN}, measures="R", rel_level=2).rows[0].means == {"R(rel=2)": 1.0}
     found = evaluate_runs(GRADED, {"r": RUN}, measures=["R", "R(rel=1)", "R(rel=2)"], rel_level=2)
-    assert found.rows[0].means == {"R-l2": 1.0, "R(rel=1)": 0.5}
+    assert found.rows[0].means == {"R(rel=2)": 1.0, "R(rel=1)": 0.5}
     for level in (0, -1, "2", 1.0, True, 10**6):
         with pytest.raises(RrarankError, match="^rel_level .--rel-level.: .*, expected a grade from 1 to 999,999$"):
             evaluate_runs(GRADED, {"r": RUN}, rel_level=level)  # type: ignore[arg-type]
