@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 
 from rrarank.data.judges import Judgments
-from rrarank.measures.evaluation import Evaluation
+from rrarank.measures.evaluation import Evaluation, compared_name, shown_value
 from rrarank.measures.kappa import kendall_tau
 from rrarank.measures.numbers import figure, interval
 from rrarank.measures.significance import Comparison
@@ -28,7 +28,7 @@ class Conclusion:
     @property
     def sentence(self) -> str:
         before, after = ((one.reading or "no test", figure(one.mean, "+.4f")) for one in (self.people, self.both))
-        changed = f"{self.people.system} on {self.people.measure}"
+        changed = f"{self.people.system} on {compared_name(self.people.measure)}"
         return f"{changed} ({before[0]} {before[1]} -> {after[0]} {after[1]})"
 
 
@@ -83,7 +83,7 @@ def _systems(found: EvaluationByTwo, circular: Collection[str]) -> Table:
     rows = [
         [
             Cell(row.name, marks="†" if row.name in circular else ""),
-            *cells([*(figure(row.means[measure]) for measure in measures), f"{row.judged:.0%}"]),
+            *cells([*(shown_value(measure, row.means[measure]) for measure in measures), f"{row.judged:.0%}"]),
         ]
         for row in found.both.rows
     ]
@@ -108,7 +108,9 @@ def _tau(found: EvaluationByTwo, measure: str) -> float:
 def _conclusions(found: EvaluationByTwo) -> Table:
     head = [f"minus {found.baseline}", "measure", "by people", "95% interval", "", "with the LLM", "95% interval", ""]
     rows = [
-        cells([one.people.system, one.people.measure, *_cells(one.people), *_cells(one.both), one.change])
+        cells(
+            [one.people.system, compared_name(one.people.measure), *_cells(one.people), *_cells(one.both), one.change]
+        )
         for one in found.conclusions
     ]
     changed = [one.sentence for one in found.conclusions if one.change]

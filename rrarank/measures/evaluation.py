@@ -11,7 +11,7 @@ from typing import Any
 from rrarank.errors import RrarankError, counted, printable
 from rrarank.extras import importing
 from rrarank.measures.latex import latex
-from rrarank.measures.measure import ByMeasure
+from rrarank.measures.measure import ByMeasure, parse_measure
 from rrarank.measures.numbers import comparison_cells, figure
 from rrarank.measures.significance import ALPHA, Comparison, rests_on
 from rrarank.measures.tables import Cell, Table, bold_best, cells, html_table, plain
@@ -22,7 +22,8 @@ class Row:
     """One system in a table.
 
     Args:
-        means: measure, by any spelling or as an object of ir_measures -> mean over the queries of the qrels.
+        means: measure, by any spelling or as an object of ir_measures -> mean over the queries of the qrels;
+            for NumRelRet the sum, as in trec_eval.
         judged: share of its top 10 that has a judgment.
         per_query: measure -> qid -> value.
     """
@@ -140,7 +141,9 @@ def systems_table(
         [
             Cell(row.name, marks="†" if row.name in circular else ""),
             *(
-                Cell(figure(row.means[m]), marks=marks.get((row.name, m), ""), below=below.get((row.name, m), ""))
+                Cell(
+                    shown_value(m, row.means[m]), marks=marks.get((row.name, m), ""), below=below.get((row.name, m), "")
+                )
                 for m in measures
             ),
             Cell(f"{row.judged:.0%}"),
@@ -150,6 +153,7 @@ def systems_table(
     floor = cells(["random order", *(figure(found.floor[m]) for m in measures), ""])
     number = counted(len(found.queries), "query", "queries")
     notes = [f"{number}. Random order: the expected value for {found.baseline}'s candidates."]
+    notes += [f"{measure}: the sum over the queries." for measure in measures if parse_measure(measure).is_sum]
     notes += ["†: its teacher wrote the judgments."] if circular else []
     return Table(
         ["system", *measures, "judged@10"],
@@ -158,6 +162,16 @@ def systems_table(
         note=" ".join(notes),
         legend=legend(letters if any(marks.values()) else {}, tukey=by_tukey) if len(found.rows) > 1 else "",
     )
+
+
+def shown_value(measure: str, value: float) -> str:
+    """As the tables of systems show it; a sum is a whole number."""
+    return figure(value, ".0f" if parse_measure(measure).is_sum else ".4f")
+
+
+def compared_name(measure: str) -> str:
+    """As the tables of differences name it, which are means over the queries."""
+    return f"{measure} per query" if parse_measure(measure).is_sum else measure
 
 
 LETTERS = string.ascii_letters
@@ -210,7 +224,7 @@ def comparisons_table(found: Evaluation) -> Table:
 
 def _against(one: Comparison) -> list[Cell]:
     change = "up" if one.mean > 0 else "down" if one.mean < 0 else ""
-    start = [Cell(one.system), Cell(one.measure), Cell(figure(one.mean, "+.4f"), change=change)]
+    start = [Cell(one.system), Cell(compared_name(one.measure)), Cell(figure(one.mean, "+.4f"), change=change)]
     return [*start, *cells(comparison_cells(one)), Cell(one.reading)]
 
 

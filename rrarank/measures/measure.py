@@ -21,7 +21,7 @@ _NAMES = {
     "Rprec": ("r-precision",),
     "Bpref": ("bpref",),
     "Success": ("hit_rate",),
-    "NumRelRet": ("hits", "num_rel_ret", "numrelret"),
+    "NumRelRet": ("hits", "num_rel_ret", "numret"),
     "RBP": ("rbp",),
     "ERR": ("err",),
     "DCG": ("dcg",),
@@ -31,6 +31,7 @@ _NAMES = {
 }  # ir_measures' name -> what others call it; lower case
 _NAME_OF = {alias: name for name, aliases in _NAMES.items() for alias in (name.lower(), *aliases)}
 GRADED = ("nDCG", "DCG", "nDCG_burges", "DCG_burges", "ERR", "Judged")  # all others ask for a relevance level
+_SUMS = ("NumRelRet",)  # over the queries, as ir_measures and trec_eval aggregate them; all others are means
 _WITHOUT_CUTOFF = ("Rprec", "Bpref")
 
 _SPELLING = re.compile(
@@ -69,6 +70,11 @@ class Measure:
         """Whether it uses the grades themselves, and needs no level."""
         return self.name in GRADED
 
+    @property
+    def is_sum(self) -> bool:
+        """Whether its values are added up over the queries; else their mean is taken."""
+        return self.name in _SUMS
+
 
 def parse_measure(text: str) -> Measure:
     """The measure of that name.
@@ -87,6 +93,8 @@ def parse_measure(text: str) -> Measure:
         persistence = ("persistence", float(f"0.{found['number']}"))
         given.append(persistence if name == "RBP" else ("cutoff", int(found["number"])))
     measure = Measure(**({"name": name} | _each_once(given, text)))
+    if found["name"].lower() == "numret" and not measure.level:
+        raise RrarankError(f"{text!r}: counts all that was retrieved; NumRelRet counts what is relevant")
     if measure.cutoff and measure.name in _WITHOUT_CUTOFF:
         raise RrarankError(f"{text!r}: {measure.name} takes no cutoff")
     return measure

@@ -21,7 +21,7 @@ from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
 from rrarank.measures.evaluation import Evaluation, Row, comparisons_table, systems_table
 from rrarank.measures.figures import differences_svg
-from rrarank.measures.measure import label
+from rrarank.measures.measure import label, parse_measure
 from rrarank.measures.numbers import figure, interval
 from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED, interval_method, interval_of_values
@@ -144,6 +144,7 @@ def _systems(found: Evaluation, config: PageConfig) -> Table:
         (row.name, measure): interval(*interval_of_values(list(row.per_query[measure].values()), seed=config.seed))
         for row in found.rows
         for measure in found.floor
+        if not parse_measure(measure).is_sum
     }
     table = systems_table(found, intervals=intervals)
     return replace(table, note=f"Means with 95% intervals ({interval_method(len(found.queries))}). {table.note}")

@@ -29,7 +29,7 @@ from rrarank.measures.measure import (
     parse_measures,
 )
 from rrarank.measures.significance import SEED, Comparison, compare, corrected
-from rrarank.measures.values import judged_at, per_query_scores
+from rrarank.measures.values import judged_at, over_queries, per_query_scores
 from rrarank.sources.texts import any_qrels
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
@@ -121,7 +121,7 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
     per_query = per_query_scores(qrels, run, measures)
-    means = {measure: math.fsum(values.values()) / len(values) for measure, values in per_query.items()}
+    means = {measure: over_queries(measure, values.values()) for measure, values in per_query.items()}
     return Row(name, ByMeasure(means), judged_at(10, qrels, run), ByMeasure(per_query))
 
 

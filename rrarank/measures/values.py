@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.measure import Measure, parse_measures
+from rrarank.measures.measure import Measure, parse_measure, parse_measures
 
 Grades = Mapping[str, int]
 
@@ -90,7 +90,13 @@ def _combined(measure: Measure, parts: Sequence[float]) -> float:
         return 2 * first * others[0] / (first + others[0]) if first else 0.0
     if measure.name == "Success":
         return float(first > 0)
-    return first * measure.cutoff if measure.name == "NumRelRet" and measure.cutoff else first
+    return float(round(first * measure.cutoff)) if measure.name == "NumRelRet" and measure.cutoff else first
+
+
+def over_queries(measure: str, values: Collection[float]) -> float:
+    """The mean, or the sum where trec_eval has one."""
+    total = math.fsum(values)
+    return total if parse_measure(measure).is_sum else total / len(values)
 
 
 # -- not in ir_measures -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rrarank.measures.clicks import MEASURES
-from rrarank.measures.evaluation import legend
+from rrarank.measures.evaluation import legend, shown_value
 from rrarank.measures.latex import latex
 from rrarank.measures.lifts import Lift
 from rrarank.measures.measure import label
@@ -113,7 +113,7 @@ def _row(name: str, row: str, column: Column, table: Table) -> list[Cell]:
 def _value(row: str, measure: str, column: Column) -> Cell:
     compared = column.comparison(row, measure)
     differs = compared is not None and compared.reading in ("better", "worse")
-    return Cell(_figure(column.value(row, measure)), marks="a" if differs else "")
+    return Cell(shown_value(label(measure), column.value(row, measure)) or "-", marks="a" if differs else "")
 
 
 def _remarks(name: str, row: str, column: Column, table: Table) -> list[str]:

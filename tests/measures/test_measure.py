@@ -15,6 +15,7 @@ from rrarank.data.trec import best_first, read_qrels, read_run
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
 from rrarank.measures.measure import (
+    _NAMES,
     ByMeasure,
     at_level,
     distinct,
@@ -301,6 +302,62 @@ def test_what_ir_measures_hands_to_a_program_is_computed_alike_to_its_five_digit
             assert ours[measures[one.measure]][one.query_id] == pytest.approx(one.value, abs=1e-5), one
             compared += 1
     assert compared == 20 * 5 * len(names)
+
+
+# -- against ir_measures, over all queries -----------------------------------------------------------------------------
+
+WHOLE_IN_IR_MEASURES = {"P": "SetP", "R": "SetR", "F1": "SetF", "nDCG_burges": "nDCG(dcg='exp-log2')"}
+CUTOFF = {"nDCG", "AP", "RR", "R", "P", "Success", "RBP", "ERR", "Judged", "nDCG_burges"}  # in ir_measures too
+NOT_IN_IR_MEASURES = {"DCG", "DCG_burges"}
+NEEDS_A_CUTOFF = {"Success", "ERR", "nDCG_burges"}
+
+
+@pytest.mark.parametrize("name", [name for name in _NAMES if name not in NOT_IN_IR_MEASURES])
+def test_every_measure_is_what_ir_measures_gives_over_all_queries(name):
+    """Means, and sums where trec_eval has sums; a query is unanswered, another has nothing relevant."""
+    rng = random.Random(name)
+    pool = [f"d{number}" for number in range(30)]
+    qrels = {str(q): {docid: rng.choice([0, 1, 2]) for docid in rng.sample(pool, 12)} for q in range(6)}
+    qrels["5"] = dict.fromkeys(qrels["5"], 0)
+    run = Run({qid: [Hit(docid, -rank) for rank, docid in enumerate(rng.sample(pool, 20))] for qid in [*qrels][1:]})
+    scores = {qid: {hit.docid: hit.score for hit in hits} for qid, hits in run.items()}
+    level = "" if parse_measure(name).is_graded else "(rel=2)"
+    asked = [] if name in NEEDS_A_CUTOFF else [(f"{name}{level}", WHOLE_IN_IR_MEASURES.get(name, name) + level)]
+    asked += [(f"{name}{level}@7", (WHOLE_IN_IR_MEASURES[name] if "_" in name else name) + f"{level}@7")] * (
+        name in CUTOFF
+    )
+    for ours, theirs in asked:
+        measure = ir_measures.parse_measure(theirs)
+        if not ir_measures.DefaultPipeline.supports(measure):
+            pytest.skip(f"ir_measures needs another program for {theirs}")
+        wanted = ir_measures.calc_aggregate([measure], qrels, scores)[measure]
+        found = evaluate_runs(qrels, {"r": run}, measures=[ours]).rows[0].means[ours]
+        assert found == pytest.approx(wanted, abs=1e-5 if "_" in name or name == "ERR" else 1e-9)  # gdeval rounds
+        is_sum = isinstance(measure.aggregator(), ir_measures.measures.SumAgg)
+        assert parse_measure(ours).is_sum == is_sum
+        assert found > 0
+
+
+def test_a_sum_over_the_queries_is_shown_as_one_and_compared_query_by_query():
+    qrels = {str(q): {"a": 2, "b": 1} for q in range(25)}
+    some, all_ = (Run({qid: [Hit(docid, -ord(docid)) for docid in docids] for qid in qrels}) for docids in ("ax", "ab"))
+    for name, sums in {"num_rel_ret": (25, 50), "hits@1": (25, 25), "NumRet(rel=2)": (25, 25)}.items():
+        found = evaluate_runs(qrels, {"some": some, "all": all_}, measures=[name, "P@2"])
+        assert tuple(row.means[name] for row in found.rows) == sums
+        systems, compared = found.tables().values()
+        assert [row[1].text for row in systems.rows[1:]] == [str(number) for number in sums]
+        assert f"{label(name)}: the sum over the queries." in systems.note
+        assert compared.rows[0][1].text == f"{label(name)} per query"
+        assert found.comparisons[0].mean == (sums[1] - sums[0]) / 25
+
+
+def test_the_object_of_ir_measures_for_relevant_retrieved_documents_is_taken():
+    assert label(ir_measures.NumRelRet) == "NumRelRet(rel=1)"
+    assert label(ir_measures.NumRet(rel=2)) == "NumRelRet(rel=2)"
+    with pytest.raises(
+        RrarankError, match="^'NumRet': counts all that was retrieved; NumRelRet counts what is relevant$"
+    ):
+        parse_measure("NumRet")
 
 
 # -- nothing is concluded from what is not a number -------------------------------------------------------------------
