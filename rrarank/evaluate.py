@@ -22,7 +22,7 @@ from rrarank.measures.conclusions import by_two
 from rrarank.measures.evaluation import Evaluation, query_records
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
-from rrarank.measures.measure import level_note, measure_names
+from rrarank.measures.measure import level_note, measure_names, parse_measures
 from rrarank.measures.numbers import json_values
 from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED
@@ -134,8 +134,12 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     for output in job.output:
         check_output(output, job.overwrite, [qrels, *paths, *by_llm])
         check_suffix(output, SUFFIXES)
-    if any(Path(output).suffix in FIGURES for output in job.output) and len(paths) < 2:
-        raise RrarankError("--output: a plot of differences needs a second run")
+    measures = parse_measures(job.measures)
+    if any(Path(output).suffix in FIGURES for output in job.output):
+        if len(paths) < 2:
+            raise RrarankError("--output: a plot of differences needs a second run")
+        if all(measure.is_judged for measure in measures.values()):
+            raise RrarankError("--output: a plot of differences needs a measure other than Judged")
     runs, teachers = _named_runs(paths)
     judgments = joined(load_judgments(qrels), map(read_llm_qrels, by_llm))
     found = _measured(job, judgments.people or judgments.llm, runs)
@@ -220,7 +224,7 @@ def _teacher(path: Path) -> str:
 def _write(output: str | Path, found: Evaluation, circular: Collection[str], tukey: bool) -> None:
     suffix = Path(output).suffix
     if suffix in FIGURES:
-        return plot_differences(found, next(iter(found.floor)), Path(output))
+        return plot_differences(found, found.tested[0], Path(output))
     tables = found.tables(circular=circular, tukey=tukey).values()
     if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
         return print_tables(tables)

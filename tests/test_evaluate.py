@@ -27,8 +27,8 @@ def test_table_names_systems_floor_and_baseline(job, capsys):
     assert main([*job, "--measures", "mrr", "recall@1"]) == 0
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.partition("minus")[0].splitlines()]
-    assert ["bm25", "0.8333", "0.5000", "80%"] in rows
-    assert ["better", "0.6667", "0.5000", "75%"] in rows
+    assert ["bm25", "0.8333", "0.5000", "83%"] in rows
+    assert ["better", "0.6667", "0.5000", "50%"] in rows
     assert "random order" in out
     assert "minus bm25" in out
     assert "better: no hits for 1 judged queries, counted as 0 ('3')" in err
@@ -138,6 +138,12 @@ def test_unanswered_queries_are_left_out_of_the_intersection(job, capsys):
     assert "left out ('3')" in err
 
 
+def test_what_is_judged_is_not_plotted(job, capsys):
+    assert main([*job, "--measures", "Judged@5", "--output", "o.png"]) == 2
+    assert "a plot of differences needs a measure other than Judged" in capsys.readouterr().err
+    assert main([*job, "--measures", "Judged@5", "nDCG@5", "--output", "o.png", "o.tex", "o.json"]) == 0
+
+
 def test_one_system_has_nothing_to_be_compared_with(job, capsys):
     assert main([*job[:3], "bm25.trec", "--output", "o.png"]) == 2
     assert "needs a second run" in capsys.readouterr().err
@@ -186,11 +192,11 @@ def test_queries_among_the_documents_are_named_and_removed_where_asked(job, tmp_
     command = [*job, "--measures", "mrr", "recall@1"]
     assert main(command) == 0
     out, err = capsys.readouterr()
-    assert ["bm25", "0.6667", "0.3333", "67%"] in [line.split() for line in out.splitlines()]
+    assert ["bm25", "0.6667", "0.3333", "72%"] in [line.split() for line in out.splitlines()]
     assert "bm25: 1 queries find a document of their own id ('1')" in err
     assert main([*command, "--remove-query"]) == 0
     out, err = capsys.readouterr()
-    assert ["bm25", "0.8333", "0.5000", "80%"] in [line.split() for line in out.splitlines()]
+    assert ["bm25", "0.8333", "0.5000", "83%"] in [line.split() for line in out.splitlines()]
     assert "--remove-query" not in err
 
 

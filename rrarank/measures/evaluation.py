@@ -24,7 +24,7 @@ class Row:
     Args:
         means: measure, by any spelling or as an object of ir_measures -> mean over the queries of the qrels;
             for NumRelRet the sum, as in trec_eval.
-        judged: share of its top 10 that has a judgment.
+        judged: share of its top 10 that has a judgment (`Judged@10`).
         per_query: measure -> qid -> value.
     """
 
@@ -40,7 +40,8 @@ class Evaluation:
 
     Args:
         floor: measure -> expected value of a random order of the baseline's candidates.
-        comparisons: every other system against the baseline, on every measure; corrected within each measure.
+        comparisons: every other system against the baseline, on every measure but `Judged`; corrected within each
+            measure.
         queries: qids of the means.
         unanswered: system -> judged qids that its run lacks; they count as 0, or are left out by `intersection`.
     """
@@ -56,6 +57,11 @@ class Evaluation:
     def per_query(self) -> dict[str, ByMeasure[Mapping[str, float]]]:
         """system -> measure -> qid -> value."""
         return {row.name: row.per_query for row in self.rows}
+
+    @property
+    def tested(self) -> list[str]:
+        """The measures by which systems are compared: all but `Judged`."""
+        return [measure for measure in self.floor if not parse_measure(measure).is_judged]
 
     def to_pandas(self, what: str = "systems") -> Any:  # pandas has no types here
         """A DataFrame.
@@ -80,7 +86,7 @@ class Evaluation:
         """
         found = {"systems": systems_table(self, circular=circular, tukey=tukey)}
         found |= {"comparisons": comparisons_table(self)} if self.comparisons else {}
-        return found | ({"tukey": tukey_table(self)} if tukey and len(self.rows) > 1 else {})
+        return found | ({"tukey": tukey_table(self)} if tukey and self.comparisons else {})
 
     def to_latex(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
         """Floats with booktabs, no wider than a column; the arguments are those of `tables`."""
@@ -106,6 +112,8 @@ class Evaluation:
 
 def _brief_systems(found: Evaluation, table: Table) -> Table:
     """For a paper: what is judged stands in the note."""
+    if table.head[-1] != JUDGED:  # it was asked for as a measure
+        return table
     judged = ", ".join(f"{row.name} {row.judged:.0%}" for row in found.rows)
     return replace(table.only(table.head[:-1]), note=f"{table.note} Judged in the top 10: {judged}.")
 
@@ -134,7 +142,7 @@ def systems_table(
             randomisation test.
         intervals: (system, measure) -> the interval of the mean, shown below it in HTML.
     """
-    measures, below = list(found.floor), intervals or {}
+    measures, head, below = list(found.floor), systems_head(found), intervals or {}
     by_tukey = tukey and 1 < len(found.rows) <= len(LETTERS)
     letters, marks = _tukey_marks(found) if by_tukey else _baseline_marks(found)
     rows = [
@@ -146,22 +154,31 @@ def systems_table(
                 )
                 for m in measures
             ),
-            Cell(f"{row.judged:.0%}"),
+            *([Cell(f"{row.judged:.0%}")] if JUDGED in head else []),
         ]
         for row in found.rows
     ]
-    floor = cells(["random order", *(figure(found.floor[m]) for m in measures), ""])
+    floor = cells(["random order", *(figure(found.floor[m]) for m in measures)])
+    floor += cells([""] * (len(head) - len(floor)))
     number = counted(len(found.queries), "query", "queries")
     notes = [f"{number}. Random order: the expected value for {found.baseline}'s candidates."]
     notes += [f"{measure}: the sum over the queries." for measure in measures if parse_measure(measure).is_sum]
     notes += ["†: its teacher wrote the judgments."] if circular else []
     return Table(
-        ["system", *measures, "judged@10"],
-        [floor, *bold_best(rows, range(1, len(measures) + 1))],
+        head,
+        [floor, *bold_best(rows, map(head.index, found.tested))],
         title="Means of each system.",
         note=" ".join(notes),
         legend=legend(letters if any(marks.values()) else {}, tukey=by_tukey) if len(found.rows) > 1 else "",
     )
+
+
+JUDGED = "judged@10"
+
+
+def systems_head(found: Evaluation) -> list[str]:
+    """What is judged has one column: `Judged@10` if it was asked for as a measure."""
+    return ["system", *found.floor, *([] if "Judged@10" in found.floor else [JUDGED])]
 
 
 def shown_value(measure: str, value: float) -> str:
@@ -187,7 +204,7 @@ def _baseline_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
 def _tukey_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
     letters = dict(zip((row.name for row in found.rows), LETTERS, strict=False))
     marks: Marks = {}
-    for measure in found.floor:
+    for measure in found.tested:
         for pair, p in tukey_hsd(found.rows, measure).items():
             for system, other in (pair, pair[::-1]):
                 if p < ALPHA:
@@ -230,7 +247,7 @@ def _against(one: Comparison) -> list[Cell]:
 
 def tukey_table(found: Evaluation) -> Table:
     """One row a pair of systems: p of Tukey's HSD on each measure."""
-    pairs = {measure: tukey_hsd(found.rows, measure) for measure in found.floor}
+    pairs = {measure: tukey_hsd(found.rows, measure) for measure in found.tested}
     first = next(iter(pairs.values()))
     rows = [cells([f"{a} - {b}", *(figure(ps[a, b], ".2g") for ps in pairs.values())]) for a, b in first]
     note = f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure."
@@ -264,7 +281,11 @@ Records = list[Mapping[str, object]]
 
 
 def _system_records(found: Evaluation) -> Records:
-    return [{"system": row.name} | dict(row.means) | {"judged@10": row.judged} for row in found.rows]
+    return [dict(zip(systems_head(found), _system_values(found, row), strict=True)) for row in found.rows]
+
+
+def _system_values(found: Evaluation, row: Row) -> list[object]:
+    return [row.name, *row.means.values(), *([row.judged] if JUDGED in systems_head(found) else [])]
 
 
 def _comparison_records(found: Evaluation) -> Records:

@@ -71,6 +71,11 @@ class Measure:
         return self.name in GRADED
 
     @property
+    def is_judged(self) -> bool:
+        """Whether it says how much is judged, which makes no system better: it is never bold nor tested."""
+        return self.name == "Judged"
+
+    @property
     def is_sum(self) -> bool:
         """Whether its values are added up over the queries; else their mean is taken."""
         return self.name in _SUMS
@@ -95,6 +100,8 @@ def parse_measure(text: str) -> Measure:
     measure = Measure(**({"name": name} | _each_once(given, text)))
     if found["name"].lower() == "numret" and not measure.level:
         raise RrarankError(f"{text!r}: counts all that was retrieved; NumRelRet counts what is relevant")
+    if measure.level and measure.is_judged:
+        raise RrarankError(f"{text!r}: Judged takes no relevance level; it counts every judgment")
     if measure.cutoff and measure.name in _WITHOUT_CUTOFF:
         raise RrarankError(f"{text!r}: {measure.name} takes no cutoff")
     return measure

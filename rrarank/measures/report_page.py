@@ -99,7 +99,7 @@ def report_page(found: Evaluation, material: Material, config: PageConfig = Page
         style=page_style(),
         systems=_systems(found, config),
         title=config.title or " against ".join(filter(None, [", ".join(others), first])),
-        **(_plot(found, next(iter(found.floor))) if found.comparisons else {}),
+        **(_plot(found, found.comparisons[0].measure) if found.comparisons else {}),
     )
 
 

@@ -82,7 +82,8 @@ def evaluate_runs(
     rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
     reference = next(row for row in rows if row.name == baseline)
     others = [row for row in rows if row is not reference]
-    comparisons = [found for measure in measures for found in _family(others, reference, measure, seed)]
+    tested = [measure for measure in measures if not parse_measure(measure).is_judged]
+    comparisons = [found for measure in tested for found in _family(others, reference, measure, seed)]
     floor = {measure: random_floor(qrels, runs[baseline], measure) for measure in measures}
     return Evaluation(rows, ByMeasure(floor), baseline, comparisons, list(qrels), unanswered)
 

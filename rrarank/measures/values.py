@@ -158,6 +158,6 @@ _OWN: Mapping[str, Callable[[Measure, Sequence[str], Grades], float]] = {
 
 
 def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:
-    """The share of judged documents among the top `cutoff` hits of the judged queries."""
-    top = [(qid, hit) for qid in qrels for hit in run.get(qid, ())[:cutoff]]
-    return sum(hit.docid in qrels[qid] for qid, hit in top) / len(top) if top else 0.0
+    """The share of judged documents among the top `cutoff` hits: the mean of `Judged` over the queries."""
+    name = f"Judged@{cutoff}"
+    return over_queries(name, per_query_scores(qrels, run, [name])[name].values())

@@ -77,6 +77,8 @@ def test_headers_can_be_pasted_into_ir_measures(name):
         ("recal_100-l2", "(did you mean 'R@100-l2'?)"),
         ("RR(p=0.5)", "RR has no parameter 'p=0.5'"),
         ("P(rel=0)@5", "P has no parameter 'rel=0'"),
+        ("Judged(rel=2)@10", "Judged takes no relevance level; it counts every judgment"),
+        ("judged@10-l1", "Judged takes no relevance level"),
         ("P_0", "'P_0'"),
         ("", "''"),
     ],

@@ -84,13 +84,34 @@ def test_a_level_asks_for_that_grade():
     }
 
 
-def test_judged_is_the_share_of_the_top_that_has_a_judgment():
+def test_judged_is_the_share_of_the_top_that_has_a_judgment_over_the_queries():
     qrels = {"1": {"a": 0, "b": -1, "c": 3}, "2": {"a": 1}, "3": {"a": 1}}
     run = Run({"1": [Hit(docid, 0.0) for docid in "axcyb"], "2": [Hit("z", 0.0)], "9": [Hit("a", 0.0)]})
-    assert judged_at(2, qrels, run) == 1 / 3  # a of a, x; not z
-    assert judged_at(10, qrels, run) == 3 / 6
+    assert judged_at(2, qrels, run) == (1 / 2) / 3  # a of a, x; not z; nothing of the third query
+    assert judged_at(10, qrels, run) == (3 / 5) / 3
     assert judged_at(10, qrels, Run({})) == 0.0
-    assert evaluate_runs(qrels, {"r": run}, measures=["mrr"]).rows[0].judged == 3 / 6
+    row = evaluate_runs(qrels, {"r": run}, measures=["mrr", "Judged@10"]).rows[0]
+    assert row.judged == row.means["Judged@10"] == (3 / 5) / 3
+
+
+def test_what_is_judged_is_neither_the_best_nor_tested():
+    qrels = {str(q): {"a": 2, "b": 1} for q in range(25)}
+    half, whole = (Run({qid: [Hit(docid, 0.0) for docid in docids] for qid in qrels}) for docids in ("bx", "ab"))
+    found = evaluate_runs(qrels, {"half": half, "whole": whole}, measures=["Judged@10", "nDCG@10", "Judged@1"])
+    assert {one.measure for one in found.comparisons} == {"nDCG@10"}
+    tables = found.tables(tukey=True)
+    assert tables["systems"].head == ["system", "Judged@10", "nDCG@10", "Judged@1"]  # no second judged@10
+    assert [(cell.best, bool(cell.marks)) for cell in found.tables()["systems"].rows[2][1:]] == [
+        (False, False),
+        (True, True),
+        (False, False),
+    ]
+    assert tables["tukey"].head == ["Tukey's HSD, p", "nDCG@10"]
+    assert "Judged in the top 10" not in found.to_latex()
+    assert list(found.to_pandas()) == ["system", "Judged@10", "nDCG@10", "Judged@1"]
+    alone = evaluate_runs(qrels, {"half": half, "whole": whole}, measures="Judged@5")
+    assert list(alone.tables(tukey=True)) == ["systems"]
+    assert alone.tables()["systems"].head == ["system", "Judged@5", "judged@10"]
 
 
 # -- the random floor --------------------------------------------------------------------------------------------------
