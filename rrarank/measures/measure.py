@@ -161,7 +161,7 @@ def _is_measure(text: str) -> bool:
 
 
 def measure_names(given: object) -> list[str]:
-    """The names of measures, from several, a single one, or objects of ir_measures.
+    """The names of measures, from one or several; each a string of names (`nDCG@10 RR@10`) or an object of ir_measures.
 
     Raises:
         RrarankError: something else is among them. Names are checked by `parse_measures`.
@@ -173,7 +173,8 @@ def measure_names(given: object) -> list[str]:
     if odd := [one for one in names if not (isinstance(one, str) or _is_object(one))]:
         kind = type(odd[0]).__name__
         raise RrarankError(f"{_MEASURES}: {odd[0]!r} is of type {kind}, expected a name such as nDCG@10")
-    return [str(one) for one in names]
+    split = (_BETWEEN.split(one) if isinstance(one, str) else [str(one)] for one in names)
+    return [name for part in split for name in part if name]
 
 
 class MeasureObject(Protocol):
@@ -195,6 +196,7 @@ def _is_object(thing: object) -> bool:
     return type(thing).__module__.split(".")[0] == "ir_measures"
 
 
+_BETWEEN = re.compile(r"[\s,]+(?![^()]*\))")  # spaces and commas outside parentheses, as ir_measures' command splits
 _MEASURES = "measures (--measures)"
 T = TypeVar("T")
 

@@ -98,6 +98,9 @@ def test_what_another_tool_measures_is_not_mistaken_for_a_name_close_to_it():
     ("given", "names"),
     [
         ("nDCG@10", ["nDCG@10"]),
+        ("nDCG@10 RR@10, AP,", ["nDCG@10", "RR(rel=1)@10", "AP(rel=1)"]),
+        ("nDCG@10,RBP(p=.5, rel=2)@10", ["nDCG@10", "RBP(p=0.5,rel=2)@10"]),
+        ([" P@5\tRR( rel = 2 )@10\n", "map"], ["P(rel=1)@5", "RR(rel=2)@10", "AP(rel=1)"]),
         (ir_measures.RR(rel=2) @ 10, ["RR(rel=2)@10"]),
         ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "AP(rel=1)"]),
         ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["nDCG@10", "AP(rel=1)"]),
@@ -105,6 +108,12 @@ def test_what_another_tool_measures_is_not_mistaken_for_a_name_close_to_it():
 )
 def test_measures_come_as_a_name_as_several_and_as_objects_each_once(given, names):
     assert distinct(measure_names(given)) == names
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", "RR(rel=2", "RR)@10, AP"])
+def test_a_string_of_names_with_a_fault_is_one_line(text):
+    with pytest.raises(RrarankError, match=r"^measures .--measures.: not understood: ['(][^\n]*; known: nDCG"):
+        evaluate_runs({"1": {"a": 1}}, {"r": ranked("a")}, measures=text)
 
 
 @pytest.mark.parametrize("given", [None, 3, [3], [None], ["map", 10.0]])
