@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 from rrarank.errors import RrarankError, counted, printable
 from rrarank.extras import importing
 from rrarank.measures.latex import latex
 from rrarank.measures.measure import ByMeasure, parse_measure
 from rrarank.measures.numbers import comparison_cells, figure
-from rrarank.measures.significance import ALPHA, Comparison, rests_on
-from rrarank.measures.tables import Cell, Table, bold_best, cells, html_table, plain
+from rrarank.measures.significance import ALPHA, Comparison, rests_on, tukey_hsd
+from rrarank.measures.tables import Cell, Table, bold_best, cells, csv_text, html_table, markdown, plain
+from rrarank.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Evaluation:
 
         Args:
             what: `systems` (a row a system, a column a measure), `comparisons` (a row a system and measure, columns
-                as in `Comparison`) or `queries` (a row a system, measure and query, with the value).
+                as in `Comparison`), `queries` (a row a system, measure and query, with the value) or `tukey` (a row a
+                pair of systems and measure, with p of Tukey's HSD).
         """
         if what not in _FRAMES:
             raise RrarankError(f"to_pandas({what!r}): expected one of {', '.join(map(repr, _FRAMES))}")
@@ -94,6 +96,27 @@ class Evaluation:
         brief = {"systems": _brief_systems(self, tables["systems"])}
         brief |= {"comparisons": _brief_comparisons(self, tables["comparisons"])} if self.comparisons else {}
         return latex(tables | brief)
+
+    def to_markdown(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
+        """The tables in GitHub's Markdown; the arguments are those of `tables`."""
+        return markdown(self.tables(circular=circular, tukey=tukey).values())
+
+    @overload
+    def to_csv(self, path: None = None, *, long: bool = False) -> str: ...
+    @overload
+    def to_csv(self, path: str | Path, *, long: bool = False) -> None: ...
+    def to_csv(self, path: str | Path | None = None, *, long: bool = False) -> str | None:
+        """Every query's values: written to `path`, which is replaced, or returned.
+
+        Args:
+            long: a line a query, measure and system; else a line a query and measure, a column a system.
+        """
+        text = csv_text(*(_long(self) if long else _wide(self)))
+        if path is None:
+            return text
+        with atomic_write(path) as file:
+            file.write(text)
+        return None
 
     def __repr__(self) -> str:
         measures = ", ".join(self.floor)
@@ -205,7 +228,7 @@ def _tukey_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
     letters = dict(zip((row.name for row in found.rows), LETTERS, strict=False))
     marks: Marks = {}
     for measure in found.tested:
-        for pair, p in tukey_hsd(found.rows, measure).items():
+        for pair, p in _tukey(found, measure).items():
             for system, other in (pair, pair[::-1]):
                 if p < ALPHA:
                     marks[system, measure] = marks.get((system, measure), "") + letters[other]
@@ -247,31 +270,15 @@ def _against(one: Comparison) -> list[Cell]:
 
 def tukey_table(found: Evaluation) -> Table:
     """One row a pair of systems: p of Tukey's HSD on each measure."""
-    pairs = {measure: tukey_hsd(found.rows, measure) for measure in found.tested}
+    pairs = {measure: _tukey(found, measure) for measure in found.tested}
     first = next(iter(pairs.values()))
     rows = [cells([f"{a} - {b}", *(figure(ps[a, b], ".2g") for ps in pairs.values())]) for a, b in first]
     note = f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure."
     return Table(["Tukey's HSD, p", *pairs], rows, title="Pairs of systems by Tukey's HSD.", note=note)
 
 
-def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
-    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
-
-    NaN where the statistic is not finite: over a single query, or if no system's values vary.
-
-    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
-    """
-    from scipy.stats import tukey_hsd as hsd
-
-    values = [list(row.per_query[measure].values()) for row in rows]
-    varies = any(len(set(one)) > 1 for one in values)
-    ps = hsd(*values).pvalue if varies else None
-    return {
-        (a.name, b.name): math.nan if ps is None else float(ps[i, j])
-        for i, a in enumerate(rows)
-        for j, b in enumerate(rows)
-        if i < j
-    }
+def _tukey(found: Evaluation, measure: str) -> dict[tuple[str, str], float]:
+    return tukey_hsd({row.name: list(row.per_query[measure].values()) for row in found.rows})
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------
@@ -292,14 +299,46 @@ def _comparison_records(found: Evaluation) -> Records:
     return [asdict(one) | {"reading": one.reading} for one in found.comparisons]
 
 
-def query_records(found: Evaluation) -> Records:
-    """One record a query, measure and system: the long form of the values."""
+def _query_records(found: Evaluation) -> Records:
+    return [dict(zip(LONG_HEAD, line, strict=True)) for line in _long(found)[1]]
+
+
+def _tukey_records(found: Evaluation) -> Records:
     return [
-        {"qid": qid, "measure": measure, "system": row.name, "value": row.per_query[measure][qid]}
-        for measure in found.floor
-        for qid in found.queries
-        for row in found.rows
+        {"system": system, "other": other, "measure": measure, "p": p}
+        for measure in found.tested
+        for (system, other), p in _tukey(found, measure).items()
     ]
 
 
-_FRAMES = {"systems": _system_records, "comparisons": _comparison_records, "queries": query_records}
+_FRAMES = {
+    "systems": _system_records,
+    "comparisons": _comparison_records,
+    "queries": _query_records,
+    "tukey": _tukey_records,
+}
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------------
+
+LONG_HEAD = ["qid", "measure", "system", "value"]
+Lines = list[list[object]]
+
+
+def _wide(found: Evaluation) -> tuple[Sequence[str], Lines]:
+    head = ["qid", "measure", *(row.name for row in found.rows)]
+    return head, [
+        [qid, measure, *(row.per_query[measure][qid] for row in found.rows)]
+        for measure in found.floor
+        for qid in found.queries
+    ]
+
+
+def _long(found: Evaluation) -> tuple[Sequence[str], Lines]:
+    head, lines = _wide(found)
+    systems = head[2:]
+    return LONG_HEAD, [
+        [qid, measure, system, value]
+        for qid, measure, *values in lines
+        for system, value in zip(systems, values, strict=True)
+    ]

@@ -10,9 +10,9 @@ import pytrec_eval
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.evaluation import tukey_hsd
 from rrarank.measures.measure import at_level, label
 from rrarank.measures.scores import MEASURES, _warn_once, evaluate_runs, random_floor
+from rrarank.measures.significance import tukey_hsd
 from rrarank.measures.values import judged_at, per_query_scores
 
 TREC_EVAL = dict(
@@ -247,7 +247,7 @@ def test_tukey_is_ranxs():
     theirs = ranx.compare(
         ranx.Qrels(positive), [ranx.Run(r, name=n) for n, r in falling.items()], ["mrr"], stat_test="tukey"
     )
-    for (a, b), p in tukey_hsd(rows, "mrr").items():
+    for (a, b), p in tukey_hsd({row.name: [*row.per_query["mrr"].values()] for row in rows}).items():
         assert p == pytest.approx(theirs.comparisons[a, b]["mrr"]["p_value"])
 
 
@@ -255,8 +255,9 @@ def test_tukey_is_ranxs():
 def test_tukey_says_nothing_where_nothing_varies(queries):
     qrels = {str(q): {"a": 1} for q in range(queries)}
     runs = {docid: Run({qid: [Hit(docid, 1.0)] for qid in qrels}) for docid in "ab"}
-    rows = evaluate_runs(qrels, runs, measures=["mrr"]).rows
-    assert math.isnan(tukey_hsd(rows, "mrr")["a", "b"])
+    frame = evaluate_runs(qrels, runs, measures=["mrr"]).to_pandas("tukey")
+    assert list(zip(frame["system"], frame["other"], frame["measure"], strict=True)) == [("a", "b", "RR(rel=1)")]
+    assert math.isnan(frame["p"][0])
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """One table, many formats: numbers right-aligned, the best bold, letters for differences, names as they are."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -151,8 +152,33 @@ def test_frames_hold_systems_comparisons_and_queries():
     queries = whole.to_pandas("queries")
     assert len(queries) == 3 * 2 * 12
     assert queries.groupby("system")["value"].mean()["better"] == pytest.approx(systems.loc["better"].iloc[:2].mean())
-    with pytest.raises(RrarankError, match="expected one of 'systems', 'comparisons', 'queries'"):
+    with pytest.raises(RrarankError, match="expected one of 'systems', 'comparisons', 'queries', 'tukey'"):
         whole.to_pandas("query")
+
+
+def test_the_files_of_the_command_are_made_in_python_too(tmp_path):
+    whole = found()
+    assert whole.to_markdown(tukey=True) == markdown(whole.tables(tukey=True).values())
+    assert whole.to_csv(tmp_path / "wide.csv") is None
+    assert (tmp_path / "wide.csv").read_text() == whole.to_csv()
+    whole.to_csv(str(tmp_path / "long.csv"), long=True)
+    assert (tmp_path / "long.csv").read_text() == whole.to_csv(long=True)
+    rows = list(csv.DictReader(whole.to_csv(long=True).splitlines()))
+    assert len(rows) == 12 * 2 * 3
+    assert all(float(one["value"]) == whole.per_query[one["system"]][one["measure"]][one["qid"]] for one in rows)
+    wide = list(csv.DictReader(whole.to_csv().splitlines()))
+    assert [(one["qid"], one["measure"]) for one in wide[:2]] == [("0", "nDCG@10"), ("1", "nDCG@10")]
+    assert len(wide) == 12 * 2
+    assert float(wide[-1]["better"]) == whole.per_query["better"]["RR(rel=2)"]["11"]
+
+
+def test_a_frame_of_pairs_has_tukeys_p():
+    pairs = found(queries=40).to_pandas("tukey")
+    assert list(pairs) == ["system", "other", "measure", "p"]
+    assert len(pairs) == 3 * 2
+    first = pairs.iloc[0]
+    assert (first["system"], first["other"], first["measure"]) == ("bm25", "better", "nDCG@10")
+    assert first["p"] < 0.05
 
 
 # -- LaTeX ------------------------------------------------------------------------------------------------------------
