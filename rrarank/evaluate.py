@@ -131,7 +131,7 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     by_llm = [find(path, "qrels") for path in job.llm_qrels]
     for output in job.output:
         check_output(output, job.overwrite, [qrels, *paths, *by_llm])
-        check_suffix(output, SUFFIXES)
+        check_suffix(output, SUFFIXES, required=True)
     measures = parse_measures(job.measures)
     if any(Path(output).suffix in FIGURES for output in job.output):
         if len(paths) < 2:

@@ -160,6 +160,11 @@ def test_one_system_has_nothing_to_be_compared_with(job, capsys):
             ["--output", "t.xlsx"],
             "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",
         ),
+        (
+            ["--output", "o.md", "x"],
+            "x: no suffix, which chooses the format (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",
+        ),
+        (["--output", ".csv"], ".csv: no suffix, which chooses the format"),
         (["--output", "t.MD"], "t.MD: unknown suffix '.MD' (known: .txt .md"),
         (["--baseline", "absent"], "no run named 'absent' to compare with (runs: bm25, better)"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'"),
@@ -182,6 +187,14 @@ def test_a_job_from_python_does_what_the_command_does(job, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(RrarankError, match="o.csv: exists already"):
         evaluate_job(wanted)
+
+
+def test_a_place_that_keeps_no_file_needs_no_suffix(job):
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert main([*job, "--measures", "mrr", "--output", os.devnull, "pipe"]) == 0
+    assert b"RR(rel=1)" in os.read(reader, 10_000)
+    os.close(reader)
 
 
 OWN = "1 Q0 1 1 9 x\n" + BM25  # query 1 finds itself, above all others
