@@ -264,10 +264,13 @@ def takes_level(text: str) -> bool:
 
 
 def level_note(measures: Sequence[str], qrels: Qrels) -> str:
-    """What to know where no level was given and the grades go above 1; else empty."""
-    highest = max((grade for grades in qrels.values() for grade in grades.values()), default=0)
-    binary = list(dict.fromkeys(label(text) for text in measures if takes_level(text)))
-    if highest < 2 or not binary:
+    """What to know where no level was given and another one would change the figures; else empty."""
+    grades = {grade for given in qrels.values() for grade in given.values()}
+    stated = {label(text) for text in measures if not takes_level(text)}
+    binary = [
+        name for name in dict.fromkeys(label(text) for text in measures if takes_level(text)) if name not in stated
+    ]
+    if 1 not in grades or (highest := max(grades)) < 2 or not binary:
         return ""
     return (
         f"{', '.join(binary)}: grades of 1 and more count as relevant, and the judgments go up to {highest}; "

@@ -169,9 +169,27 @@ def test_all_bad_names_are_reported_at_once():
 
 def test_a_level_is_given_where_it_is_open():
     assert at_level(["nDCG@10", "RR@10", "AP(rel=3)", "ERR@20"], 2) == ["nDCG@10", "RR@10-l2", "AP(rel=3)", "ERR@20"]
-    assert "go up to 3" in level_note(["map"], {"1": {"a": 3}})
-    assert level_note(["map-l2", "ndcg@10", "AP(rel=1)"], {"1": {"a": 3}}) == ""
-    assert level_note(["map"], {"1": {"a": 1}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("measures", "grades", "named"),
+    [
+        (["map"], [0, 1, 3], "AP(rel=1): "),
+        (["map", "RR", "AP", "ndcg@10"], [1, 2], "AP(rel=1), RR(rel=1): "),
+        (["map", "AP(rel=1)"], [1, 2], ""),  # the level is stated beside
+        (["map-l2", "AP(rel=1)"], [0, 1, 3], ""),
+        (["ndcg@10", "ERR@20", "Judged@10", "DCG"], [0, 1, 3], ""),
+        (["map"], [0, 1], ""),
+        (["map"], [0, 2, 3], ""),  # from 1 and from 2 on is the same
+        (["map"], [-2, 0], ""),
+        (["map"], [], ""),
+    ],
+)
+def test_the_level_that_was_taken_is_noted_where_another_would_matter(measures, grades, named):
+    note = level_note(measures, {str(number): {"a": grade} for number, grade in enumerate(grades)})
+    assert note.startswith(named)
+    assert bool(note) == bool(named)
+    assert not note or f"go up to {max(grades)}" in note
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
