@@ -95,7 +95,7 @@ def compare(
     if not any(differences):
         return Comparison(system, measure, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
     low, high = mean_interval(differences, seed=seed)
-    deviation = float(np.std(differences, ddof=1))
+    deviation = float(np.std(differences, ddof=1)) if np.ptp(differences) else 0.0  # std of equal numbers may be 1e-17
     return Comparison(
         system,
         measure,
