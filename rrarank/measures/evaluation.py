@@ -91,7 +91,7 @@ class Evaluation:
         return found | ({"tukey": tukey_table(self)} if tukey and self.comparisons else {})
 
     def to_latex(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
-        """Floats with booktabs, no wider than a column; the arguments are those of `tables`."""
+        """Floats with booktabs; many measures stand in blocks. The arguments are those of `tables`."""
         tables = self.tables(circular=circular, tukey=tukey)
         brief = {"systems": _brief_systems(self, tables["systems"])}
         brief |= {"comparisons": _brief_comparisons(self, tables["comparisons"])} if self.comparisons else {}

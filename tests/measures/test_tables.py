@@ -203,10 +203,36 @@ def test_latex_marks_the_best_and_differences_and_sets_signs():
     assert "$-$0.5" in latex({"t": tiny})
 
 
+NINE = ("nDCG@5", "nDCG@10", "AP(rel=2)", "RR(rel=2)@10", "R@100", "P@5", "RBP(p=0.95,rel=2)", "ERR@20", "NumRelRet")
+
+
+def test_many_measures_stand_in_blocks_one_above_the_other():
+    whole = found(("bm25", "bm25.rra-bert", "same"), measures=NINE)
+    systems, comparisons, tukey = whole.to_latex(tukey=True).split(r"\begin{tabular}")[1:]
+    blocks = systems.split(r"\addlinespace")
+    assert len(blocks) > 1
+    assert r"\addlinespace" in tukey
+    for block in blocks:
+        assert len(re.findall(r"^ *bm25\.rra-bert .*&", block, re.MULTILINE)) == 1
+        assert [block.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert r"\addlinespace" not in comparisons
+    assert all(re.search(rf"\b{re.split('[(@]', name)[0]}\b", systems) for name in NINE)
+    assert r"\addlinespace" not in found().to_latex()
+
+
+def test_a_table_of_many_words_takes_both_columns():
+    words = Table(["by", "says", "n"], [[Cell("a " * 30), Cell("b " * 40), Cell("1")]], words=frozenset({0, 1}))
+    text = latex({"wide": words})
+    assert text.count("{table*}") == 2
+    assert "{table*}" not in found().to_latex()
+
+
 PAPER = r"""
 \documentclass[10pt,twocolumn]{article}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs,graphicx}
+\let\scaled\resizebox
+\renewcommand\resizebox[3]{\setbox0\hbox{#3}\typeout{SET \the\wd0\space IN \the\linewidth.}\scaled{#1}{#2}{#3}}
 \begin{document}
 See Table~\ref{tab:systems}.
 \input{one.tex}
@@ -221,8 +247,7 @@ def test_a_real_latex_sets_the_tables_within_a_column(tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("no pdflatex; Debian's texlive-latex-recommended has it")
     (tmp_path / "paper.tex").write_text(PAPER.lstrip())
-    many = ("nDCG@5", "nDCG@10", "AP(rel=2)", "RR(rel=2)@10", "R@100", "RBP(p=0.95,rel=2)", "Judged@10")
-    (tmp_path / "one.tex").write_text(found(measures=many).to_latex(tukey=True))
+    (tmp_path / "one.tex").write_text(found(("bm25", "bm25.rra-bert", "same"), measures=NINE).to_latex(tukey=True))
     (tmp_path / "two.tex").write_text(found((f"{ODD} of a very long name", ODD, "†")).to_latex())
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     for _ in range(2):
@@ -230,4 +255,7 @@ def test_a_real_latex_sets_the_tables_within_a_column(tmp_path):
         assert done.returncode == 0, done.stdout[-2000:]
     for fault in ("Overfull \\hbox", "undefined", "! "):
         assert fault not in done.stdout, done.stdout
+    sizes = re.findall(r"SET ([\d.]+)pt ?IN ([\d.]+)pt", done.stdout)
+    assert len(sizes) == 5
+    assert all(float(width) < 1.15 * float(place) for width, place in sizes[:3])  # nine measures: hardly scaled
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
