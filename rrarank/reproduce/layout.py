@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rrarank.measures.clicks import MEASURES
-from rrarank.measures.evaluation import legend, shown_value
+from rrarank.measures.evaluation import compared_name, legend, shown_value
 from rrarank.measures.latex import latex
 from rrarank.measures.lifts import Lift
 from rrarank.measures.measure import label, parse_measure
@@ -75,7 +75,7 @@ def _column(name: str, column: Column, table: Table) -> str:
 def _measured(name: str, column: Column, table: Table, *, brief: bool = False) -> Grid:
     """A row a row of the table; brief: the note has no more than a paper needs."""
     measures, baseline = table.config.measures, table.config.rows[table.config.baseline].title
-    head = ["", *map(label, measures), "paper", "judged@10", f"minus {baseline}, {label(measures[-1])}"]
+    head = ["", *map(label, measures), "paper", "judged@10", f"minus {baseline}, {compared_name(label(measures[-1]))}"]
     head += ["p", "detectable", "parameters", "s/query", "remarks"]
     rows = bold_best([_row(name, row, column, table) for row in table.config.rows], _tested(measures))
     marked = any(cell.marks for row in rows for cell in row)
