@@ -104,7 +104,7 @@ def test_evaluating_gives_means_and_tests(folder):
         tools_server(McpJob(str(folder))), "evaluate", runs=["one.trec", "two.trec"], qrels="qrels.txt", measures=["RR"]
     )
     found = result.structured_content
-    assert found["means"] == {"one": {"RR": 0.5}, "two": {"RR": 1.0}}
+    assert found["means"] == {"one": {"RR(rel=1)": 0.5}, "two": {"RR(rel=1)": 1.0}}
     assert (found["queries"], found["baseline"]) == (2, "one")
     [compared] = found["comparisons"]
     assert (compared["system"], compared["mean"], compared["reading"]) == ("two", 0.5, "not resolved")
