@@ -333,7 +333,6 @@ def test_what_is_one_run_and_what_is_none(runs, message):
 
 
 def test_a_run_that_nothing_matches_is_refused_and_what_is_missing_is_counted(caplog):
-    caplog.set_level("INFO", "rrarank")
     with pytest.raises(rrarank.RrarankError, match="^run: none of its queries .'q1', 'q2'. has a topic .'Q1'."):
         rerank(topics={"Q1": "tea"})
     for texts in ("collection", "texts"):
@@ -342,10 +341,26 @@ def test_a_run_that_nothing_matches_is_refused_and_what_is_missing_is_counted(ca
     assert not caplog.messages
     rerank(topics={"q1": "tea", "x": "y"}, collection={"d1": "tea"})
     assert caplog.messages == [
-        "run: 1 of 2 queries have no topic and keep their first-stage order ('q2')",
-        "run: 2 of 3 candidates have no text and keep their first-stage order ('d2', 'd3')",
+        "run: 1 of 2 queries have no topic ('q2') and 2 of 3 candidates have no text ('d2', 'd3'); "
+        "they keep their first-stage order"
     ]
+    assert caplog.records[0].levelname == "WARNING"  # Python shows it without being asked
+    caplog.clear()
+    rerank(collection={"d1": "tea", "d2": "cats"})
+    assert caplog.messages == ["run: 1 of 3 candidates have no text ('d3'); they keep their first-stage order"]
+    caplog.clear()
     assert rerank({"q1": {}}) == {"q1": []}
+    rerank()
+    assert not caplog.messages
+
+
+def test_python_shows_what_has_no_text_on_stderr_once():
+    import subprocess
+    import sys
+
+    call = "rrarank.rerank_run({'q': {'a': 2.0, 'b': 1.0}}, 'bm25', topics={'q': 'x'}, collection={'a': 'y'})"
+    done = subprocess.run([sys.executable, "-c", f"import rrarank; {call}"], capture_output=True, text=True, check=True)
+    assert done.stderr == "run: 1 of 2 candidates have no text ('b'); they keep their first-stage order\n"
 
 
 @pytest.mark.parametrize("name", ["topics", "collection"])

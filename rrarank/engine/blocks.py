@@ -74,8 +74,8 @@ def rerank_run(
 
         >>> rrarank.rerank_run({"q1": {"d1": 2.0, "d2": 1.0}}, topics={"q1": "…"}, collection={"d1": "…", "d2": "…"})
 
-    Candidates without a text and queries without a topic keep their first-stage order, below what was scored; a line in
-    the log counts them.
+    Candidates without a text and queries without a topic keep their first-stage order, below what was scored; a
+    warning of the logger `rrarank`, which Python shows on stderr, counts them.
 
     Args:
         run: path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
