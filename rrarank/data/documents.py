@@ -20,6 +20,13 @@ def document_text(row: Mapping[str, object], where: str) -> str:
     return f"{field(row, ('title',), where)} {text}".strip() if row.get("title") else text
 
 
+def text_field(thing: object) -> str:
+    """The first field of a document that may hold its text; empty for what is no document."""
+    if isinstance(thing, Mapping):
+        return next((name for name in TEXT_FIELDS if name in thing), "")
+    return ""
+
+
 def json_object(line: str, where: str) -> Mapping[str, object]:
     try:
         row = json.loads(line.rstrip("\r\n"))

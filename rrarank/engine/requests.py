@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text
+from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text, text_field
 from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, is_whole, kind_of
 from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
@@ -64,6 +64,8 @@ def read_documents(documents: Any, what: str = "document") -> Given:  # Any: all
         RrarankError: something else is among them, or a text is missing.
     """
     rows: list[Any]
+    if field := text_field(documents):
+        raise RrarankError(f"{what}s is one document, as it has the field {field!r}; put it in a list")
     if not _is_listing(documents):
         raise RrarankError(f"{what}s is of type {type(documents).__name__}, expected a list of documents")
     if is_frame(documents):
@@ -76,21 +78,43 @@ def read_documents(documents: Any, what: str = "document") -> Given:  # Any: all
     else:
         rows = list(documents)
         names = list(range(len(rows)))
-    parts = [_parts(row, name, f"{what} {place}") for place, (row, name) in enumerate(zip(rows, names, strict=True))]
+    parts = [_parts(row, f"{what} {place}") for place, row in enumerate(rows)]
     texts = [check_text(text, f"{what} {place}") for place, (_, text) in enumerate(parts)]
-    return Given([name for name, _ in parts], texts, rows)
+    own = names if isinstance(documents, Mapping) else [one for one, _ in parts]
+    ids = _checked_ids(own, names, what, hint=", or use .reset_index(drop=True)" if hasattr(documents, "iloc") else "")
+    return Given(ids, texts, rows)
 
 
-def _parts(row: Any, name: Any, where: str) -> tuple[Any, str]:
-    """The id and the text."""
+def _checked_ids(own: Sequence[Any], names: Sequence[Any], what: str, hint: str) -> Sequence[Any]:
+    """The documents' own ids, or where none has one, their names: keys, the index, or places.
+
+    Raises:
+        RrarankError: some have an id and some have none, or two ids are one as strings.
+    """
+    without = [place for place, one in enumerate(own) if is_missing(one)]
+    if 0 < len(without) < len(own):
+        place, one = next((place, one) for place, one in enumerate(own) if not is_missing(one))
+        seen = f"{what} {place} has the id {one!r}, {what} {without[0]} has none"
+        raise RrarankError(f"{what}s: {seen}; give all an id, or none")
+    ids = names if without else own
+    first: dict[str, int] = {}
+    for place, one in enumerate(ids):
+        if (other := first.setdefault(str(one), place)) != place:
+            seen = f"{what} {other} has the id {ids[other]!r}, {what} {place} has the id {one!r}"
+            raise RrarankError(f"{what}s: {seen}; give each its own{hint if without else ''}")
+    return ids
+
+
+def _parts(row: Any, where: str) -> tuple[Any, str]:
+    """Its own id, None if it has none, and the text."""
     if isinstance(row, str):
-        return name, row
+        return None, row
     if isinstance(row, Mapping):
         there = {field: value for field, value in row.items() if not is_missing(value)}
         empty = [field for field in TEXT_FIELDS if field in row and field not in there]
         if empty and not any(field in there for field in TEXT_FIELDS):
             raise RrarankError(f"{where}: its {empty[0]!r} is {row[empty[0]]}, expected a string")
-        return next((there[field] for field in _IDS if field in there), name), document_text(there, where)
+        return next((there[field] for field in _IDS if field in there), None), document_text(there, where)
     if isinstance(row, tuple) and len(row) == 2 and isinstance(row[1], str):
         return row[0], row[1]
     raise RrarankError(f"{where} {_seen(row)}, {_EXPECTED}")
@@ -203,7 +227,7 @@ def _check_pairs(asked: Mapping[Any, str], documents: Sequence[Any]) -> None:
 def _is_list(thing: Any) -> bool:
     """Whether it is a list of documents, not a document."""
     if isinstance(thing, Mapping):
-        return not any(field in thing for field in TEXT_FIELDS)
+        return not text_field(thing)
     return isinstance(thing, Iterable) and not isinstance(thing, str | bytes | tuple)
 
 

@@ -116,8 +116,58 @@ def test_a_missing_value_in_a_frame(nothing, model):
         rrarank.rank(QUERY, pandas.DataFrame({"text": ["the cat", nothing]}), model=model)
     found = rrarank.rank(QUERY, pandas.DataFrame({"title": ["the cat", nothing], "text": ["sat", "tea"]}), model=model)
     assert {one.text for one in found} == {"the cat sat", "tea"}
-    found = rrarank.rank(QUERY, pandas.DataFrame({"docno": ["a", nothing], "text": ["sat", "tea"]}), model=model)
-    assert {one.id for one in found} == {"a", 1}
+    with pytest.raises(RrarankError, match="documents: document 0 has the id 'a', document 1 has none"):
+        rrarank.rank(QUERY, pandas.DataFrame({"docno": ["a", nothing], "text": ["sat", "tea"]}), model=model)
+
+
+def frames(*ids):
+    import pandas
+
+    return pandas.DataFrame({"docno": ids, "text": TEXTS[: len(ids)]})
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([("a", "x"), ("b", "y"), ("a", "z")], "document 0 has the id 'a', document 2 has the id 'a'; give each its"),
+        ([{"id": 1, "text": "x"}, {"id": "1", "text": "y"}], "document 0 has the id 1, document 1 has the id '1'; give"),
+        (frames("a", "b", "b"), "document 1 has the id 'b', document 2 has the id 'b'; give each its own"),
+        (frames("a", "b").set_axis([0, 0])[["text"]], "document 0 has the id 0, document 1 has the id 0; give each"),
+        (frames("a", "b").set_axis([0, 0])["text"], "document 0 has the id 0, document 1 has the id 0; give each"),
+        ({1: "x", "1": "y"}, "document 0 has the id 1, document 1 has the id '1'; give each its own"),
+        ([{"text": "x"}, {"id": 0, "text": "y"}], "document 1 has the id 0, document 0 has none; give all an id, or"),
+        (["x", ("a", "y")], "document 1 has the id 'a', document 0 has none; give all an id, or none"),
+        ([{"id": None, "text": "x"}, {"docno": "a", "text": "y"}], "document 1 has the id 'a', document 0 has none"),
+    ],
+)
+def test_ids_are_all_there_and_all_different_or_left_out(documents, message, model):
+    with pytest.raises(RrarankError) as error:
+        rrarank.rank(QUERY, documents, model=model)
+    assert str(error.value).startswith(f"documents: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_frame_without_ids_whose_index_repeats_is_told_what_to_do(model):
+    with pytest.raises(RrarankError, match="its own, or use .reset_index.drop=True.$"):
+        rrarank.rank(QUERY, frames("a", "b").set_axis([0, 0])[["text"]], model=model)
+
+
+def test_the_keys_of_a_mapping_are_the_ids_whatever_the_documents_are_called(model):
+    found = rrarank.rank(QUERY, {"a": {"id": "x", "text": "tea"}, "b": {"text": "sat"}}, model=model)
+    assert {one.id for one in found} == {"a", "b"}
+
+
+@pytest.mark.parametrize("fields", [{"id": "a", "text": "tea"}, {"body": "tea"}, {"text": None, "title": "a"}])
+def test_one_document_without_its_brackets_is_refused(fields, model):
+    with pytest.raises(RrarankError) as error:
+        rrarank.rank(QUERY, fields, model=model)
+    assert str(error.value) == (
+        f"documents is one document, as it has the field {next(f for f in fields if f in ('text', 'body'))!r}; "
+        "put it in a list"
+    )
+    with pytest.raises(RrarankError, match="documents is one document"):
+        rrarank.rank_many(["a", "b"], fields, model=model)
+    assert {one.id for one in rrarank.rank(QUERY, {"id": "a", "texts": "b"}, model=model)} == {"id", "texts"}
 
 
 def test_a_reranker_that_invents_loses_or_spoils_scores_is_one_line():
