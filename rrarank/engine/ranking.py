@@ -35,8 +35,9 @@ def rank(
         1
 
     Args:
-        documents: strings, mappings with a text field, (id, text) pairs, {id: text}, a pandas Series or DataFrame. All
-            have an id of their own, each another, or none has: then its index or its place from 0 is its id.
+        documents: strings, mappings or objects with a text field (as documents of LangChain, Haystack and LlamaIndex),
+            (id, text) pairs, {id: text}, a pandas Series or DataFrame. All have an id of their own, each another, or
+            none has: then its index or its place from 0 is its id.
         top_k: how many to return; None: all.
         model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker; None: the default.
         min_score: leave out documents with a lower score, and those without a text.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text, text_field
+from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text, fields_of, text_field
 from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, is_whole, kind_of
 from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
@@ -14,7 +14,7 @@ from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.errors import RrarankError, shown
 
 _EXPECTED = "expected a string, an object with a text field, or (id, text)"
-_IDS = (*ID_FIELDS, "docno")  # PyTerrier's
+_IDS = (*ID_FIELDS, "docno", "id_")  # PyTerrier's, LlamaIndex's
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,12 @@ def _parts(row: Any, where: str) -> tuple[Any, str]:
     """Its own id, None if it has none, and the text."""
     if isinstance(row, str):
         return None, row
-    if isinstance(row, Mapping):
-        there = {field: value for field, value in row.items() if not is_missing(value)}
-        empty = [field for field in TEXT_FIELDS if field in row and field not in there]
+    held = fields_of(row)
+    if held or isinstance(row, Mapping):
+        there = {field: value for field, value in held.items() if not is_missing(value)}
+        empty = [field for field in TEXT_FIELDS if field in held and field not in there]
         if empty and not any(field in there for field in TEXT_FIELDS):
-            raise RrarankError(f"{where}: its {empty[0]!r} is {row[empty[0]]}, expected a string")
+            raise RrarankError(f"{where}: its {empty[0]!r} is {held[empty[0]]}, expected a string")
         return next((there[field] for field in _IDS if field in there), None), document_text(there, where)
     if isinstance(row, tuple) and len(row) == 2 and isinstance(row[1], str):
         return row[0], row[1]
@@ -200,7 +201,8 @@ def _lists(asked: Mapping[Any, str], documents: Any, *, is_keyed: bool) -> Mappi
         if absent := [qid for qid in asked if qid not in documents]:
             raise RrarankError(f"documents: none for {shown(absent)}; give an empty list where a query has none")
         return {qid: read_documents(documents[qid], f"query {qid!r}: document") for qid in asked}
-    if _is_listing(documents) and not (isinstance(documents, Mapping) or is_frame(documents) or is_series(documents)):
+    held = isinstance(documents, Mapping) or is_frame(documents) or is_series(documents) or text_field(documents)
+    if _is_listing(documents) and not held:
         documents = list(documents)
         if documents and all(map(_is_list, documents)) and not any(isinstance(one, Mapping) for one in documents):
             return _a_list_each(asked, documents)
@@ -218,7 +220,8 @@ def _a_list_each(asked: Mapping[Any, str], documents: Sequence[Any]) -> dict[Any
 
 def _check_pairs(asked: Mapping[Any, str], documents: Sequence[Any]) -> None:
     """Refuse as many tuples of strings as there are queries: `zip` makes such groups, and pairs look the same."""
-    tuples = [one for one in documents if isinstance(one, tuple) and all(isinstance(part, str) for part in one)]
+    plain = [one for one in documents if isinstance(one, tuple) and not text_field(one)]
+    tuples = [one for one in plain if all(isinstance(part, str) for part in one)]
     if documents and len(tuples) == len(documents) == len(asked):
         seen = f"{len(tuples)} tuples for {len(asked)} queries are (id, text) pairs or the documents of each query"
         raise RrarankError(f"documents: {seen}; give {{id: text}} for the first, lists for the second")
@@ -226,14 +229,14 @@ def _check_pairs(asked: Mapping[Any, str], documents: Sequence[Any]) -> None:
 
 def _is_list(thing: Any) -> bool:
     """Whether it is a list of documents, not a document."""
-    if isinstance(thing, Mapping):
-        return not text_field(thing)
+    if text_field(thing):
+        return False
     return isinstance(thing, Iterable) and not isinstance(thing, str | bytes | tuple)
 
 
 def _is_group(thing: Any) -> bool:
     """The same where a qid says whose documents they are: a tuple is no (id, text) there."""
-    return isinstance(thing, tuple) or _is_list(thing)
+    return _is_list(thing) or (isinstance(thing, tuple) and not text_field(thing))
 
 
 def _check_qids(asked: Mapping[Any, str], documents: Iterable[Any]) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import rrarank
-from rrarank.data.types import Run
+from rrarank.data.types import Candidate, Run
 from rrarank.engine import ranking, registry
 from rrarank.errors import RrarankError
 
@@ -56,6 +58,80 @@ def test_every_shape_gives_the_scores_of_rerank_and_its_own_objects_back(shape, 
     assert [one.score for one in found] == pytest.approx([score for _, score in expected], abs=1e-6)
     assert [one.rank for one in found] == [1, 2, 3]
     assert [one.text for one in found] == [TEXTS[place] for place, _ in expected]
+
+
+@dataclass
+class Page:
+    """As LangChain's Document, which is iterable too."""
+
+    page_content: str
+    id: str | None = None
+
+    def __iter__(self):
+        yield from vars(self).items()
+
+
+class Content:
+    """As Haystack's Document."""
+
+    def __init__(self, content, id):
+        self.content, self.id = content, id
+
+
+class Node:
+    """As LlamaIndex's nodes that have no attribute for the text."""
+
+    def __init__(self, text, id_):
+        self._text, self.id_ = text, id_
+
+    def get_content(self):
+        return self._text
+
+    def text(self):  # a method is no text
+        return None
+
+
+class Row(NamedTuple):
+    """As documents of ir_datasets."""
+
+    doc_id: str
+    title: str
+    body: str
+
+
+@pytest.mark.parametrize(
+    ("objects", "has_ids"),
+    [
+        ([Page(text) for text in TEXTS], False),
+        ([Page(text, f"d{n}") for n, text in enumerate(TEXTS)], True),
+        ([Content(text, f"d{n}") for n, text in enumerate(TEXTS)], True),
+        ([Node(text, f"d{n}") for n, text in enumerate(TEXTS)], True),
+        ([Row(f"d{n}", "", text) for n, text in enumerate(TEXTS)], True),
+        ([Candidate(f"d{n}", text, 1.0) for n, text in enumerate(TEXTS)], True),
+    ],
+)
+def test_objects_of_other_libraries_are_documents_by_their_attributes(objects, has_ids, model, expected):
+    found = rrarank.rank(QUERY, objects, model=model)
+    assert [one.id for one in found] == [f"d{place}" if has_ids else place for place, _ in expected]
+    assert all(one.document is objects[place] for one, (place, _) in zip(found, expected, strict=True))
+    many = rrarank.rank_many([QUERY, "tea"], [objects, objects[:1]], model=model)
+    assert [one.document for one in many[0]] == [one.document for one in found]
+    assert many[1][0].document is objects[0]
+    again = rrarank.rank(QUERY, found, model=model)  # so are results
+    assert [(one.id, one.score) for one in again] == [(one.id, one.score) for one in found]
+    for rank, query in ((rrarank.rank, QUERY), (rrarank.rank_many, [QUERY]), (rrarank.rank_many, {"q": QUERY})):
+        with pytest.raises(
+            RrarankError, match="^documents is one document, as it has the field '[a-z_]*'; put it in a"
+        ):
+            rank(query, objects[0], model=model)
+    keyed = rrarank.rank_many({"q": QUERY}, {f"x{n}": one for n, one in enumerate(objects)}, model=model)
+    assert {one.id for one in keyed[0]} == {"x0", "x1", "x2"}
+    assert [len(ranked) for ranked in rrarank.rank_many(["a", "b", "c"], objects, model=model)] == [3, 3, 3]
+
+
+def test_an_object_without_a_text_is_one_line(model):
+    with pytest.raises(RrarankError, match="^document 0: its 'content' is None, expected a string$"):
+        rrarank.rank(QUERY, [Content(None, "a")], model=model)
 
 
 def test_a_title_comes_before_the_text_as_in_collections(model):
@@ -130,7 +206,10 @@ def frames(*ids):
     ("documents", "message"),
     [
         ([("a", "x"), ("b", "y"), ("a", "z")], "document 0 has the id 'a', document 2 has the id 'a'; give each its"),
-        ([{"id": 1, "text": "x"}, {"id": "1", "text": "y"}], "document 0 has the id 1, document 1 has the id '1'; give"),
+        (
+            [{"id": 1, "text": "x"}, {"id": "1", "text": "y"}],
+            "document 0 has the id 1, document 1 has the id '1'; give",
+        ),
         (frames("a", "b", "b"), "document 1 has the id 'b', document 2 has the id 'b'; give each its own"),
         (frames("a", "b").set_axis([0, 0])[["text"]], "document 0 has the id 0, document 1 has the id 0; give each"),
         (frames("a", "b").set_axis([0, 0])["text"], "document 0 has the id 0, document 1 has the id 0; give each"),
