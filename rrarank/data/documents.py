@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.data.frames import is_frame, is_series
+from rrarank.data.types import is_blank
 from rrarank.errors import RrarankError, shown
 
 ID_FIELDS = ("id", "_id", "docid", "doc_id")
@@ -25,8 +26,11 @@ _ATTRIBUTES = (*ID_FIELDS, "docno", "id_", "title", *TEXT_FIELDS)
 
 
 def document_text(row: Mapping[str, object], where: str) -> str:
-    """A JSON document's text, with its title in front, as in BEIR's loaders."""
+    """A JSON document's text, the first that is not empty, with its title in front, as in BEIR's loaders."""
     text = field(row, TEXT_FIELDS, where)
+    if is_blank(text):
+        others = (row.get(name) for name in TEXT_FIELDS)
+        text = next((other for other in others if isinstance(other, str) and not is_blank(other)), text)
     return f"{field(row, ('title',), where)} {text}".strip() if row.get("title") else text
 
 

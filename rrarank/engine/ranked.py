@@ -6,10 +6,11 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
+from math import isnan, nan
 from typing import Any, overload
 
 from rrarank.data.calibration import RelevanceMap
-from rrarank.data.trec import best_first, falling_docid, place_of
+from rrarank.data.trec import best_first, place_of
 from rrarank.data.types import Hit, Ranking, Run, blank_last, is_blank
 from rrarank.engine.floor import Floor
 from rrarank.engine.requests import Given
@@ -22,6 +23,7 @@ class RankedDocument:
     """A document with its rank (from 1) and score (higher is better).
 
     Args:
+        score: NaN if it has no text, as nothing was scored then.
         id: its own id, or its place in the input, from 0.
         document: the object that was given.
         relevance: the probability that it is relevant; None if the model has no calibration, or it has no text.
@@ -33,6 +35,11 @@ class RankedDocument:
     text: str
     document: Any
     relevance: float | None = None
+
+    @property
+    def score_or_none(self) -> float | None:
+        """The score; None if it has no text. JSON has no NaN."""
+        return None if isnan(self.score) else self.score
 
 
 class RankedDocuments(Sequence[RankedDocument]):
@@ -158,9 +165,14 @@ class RankedLists(Sequence[RankedDocuments]):
         return pandas.DataFrame(rows, columns=["qid", "query", *_COLUMNS])
 
     def to_run(self, tag: str = "rrarank") -> Run:
-        """A run of these scores, whose qids and docids are strings: for `evaluate_runs` and `write_run`."""
-        hits = {str(qid): [Hit(str(one.id), one.score) for one in found] for qid, found in self.by_qid.items()}
-        return Run(hits, tag)
+        """A run of these scores, whose qids and docids are strings: for `evaluate_runs` and `write_run`. Documents
+        without a text follow the others with falling scores, as in a run of `rerank_run`."""
+        return Run({str(qid): _hits(found) for qid, found in self.by_qid.items()}, tag)
+
+
+def _hits(found: RankedDocuments) -> list[Hit]:
+    scores = blank_last([one.text for one in found], [one.score for one in found])
+    return [Hit(str(one.id), score) for one, score in zip(found, scores, strict=True)]
 
 
 _SHOWN = 10
@@ -170,15 +182,16 @@ _SHOWN = 10
 def ranked_documents(
     given: Given, ranking: Ranking, top_k: int | None, relevance: RelevanceMap | None = None
 ) -> RankedDocuments:
-    """What a reranker made of the documents, as results; blank texts come last. `relevance` is its map from scores."""
-    scores = {place_of(candidate.docid): candidate.score for candidate in ranking.candidates}
-    kept = blank_last(given.texts, [scores[place] for place in range(len(given.texts))])
-    hits = best_first(Hit(falling_docid(place), score) for place, score in enumerate(kept))[:top_k]
-    order = [(place_of(hit.docid), hit.score) for hit in hits]
-    likely = {place: relevance(score) for place, score in order if relevance and not is_blank(given.texts[place])}
+    """What a reranker made of the documents, as results. Those without a text, which it was not shown, come last, in
+    the given order. `relevance` is its map from scores."""
+    hits = best_first(Hit(candidate.docid, candidate.score) for candidate in ranking.candidates)
+    scores = {place_of(hit.docid): hit.score for hit in hits}
+    likely = {place: relevance(score) for place, score in scores.items()} if relevance else {}
+    order = [*scores, *(place for place in range(len(given.texts)) if place not in scores)][:top_k]
+    rows = ((place, scores.get(place, nan), likely.get(place)) for place in order)
     return RankedDocuments(
-        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place], likely.get(place))
-        for rank, (place, score) in enumerate(order, start=1)
+        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place], relevant)
+        for rank, (place, score, relevant) in enumerate(rows, start=1)
     )
 
 

@@ -37,7 +37,8 @@ def rank(
     Args:
         documents: strings, mappings or objects with a text field (as documents of LangChain, Haystack and LlamaIndex),
             (id, text) pairs, {id: text}, a pandas Series or DataFrame. All have an id of their own, each another, or
-            none has: then its index or its place from 0 is its id.
+            none has: then its index or its place from 0 is its id. Those without a text come last, in the given order,
+            with the score NaN. The first text field that is not empty counts.
         top_k: how many to return; None: all.
         model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker; None: the default.
         min_score: leave out documents with a lower score, and those without a text.

@@ -10,7 +10,7 @@ from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_
 from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, is_whole, kind_of
 from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
-from rrarank.data.types import Candidate, Query, Ranking
+from rrarank.data.types import Candidate, Query, Ranking, is_blank
 from rrarank.errors import RrarankError, shown
 
 _EXPECTED = "expected a string, an object with a text field, or (id, text)"
@@ -35,9 +35,9 @@ class Request:
     given: Given
 
     def ranking(self, qid: str = "1") -> Ranking:
-        """The documents as candidates in the given order; equal scores keep that order."""
-        texts = self.given.texts
-        candidates = (Candidate(falling_docid(n), text, float(-n)) for n, text in enumerate(texts))
+        """The documents with a text as candidates in the given order; equal scores keep that order."""
+        texts = [(n, text) for n, text in enumerate(self.given.texts) if not is_blank(text)]
+        candidates = (Candidate(falling_docid(n), text, float(-n)) for n, text in texts)
         return Ranking(Query(qid, self.query), tuple(candidates))
 
 

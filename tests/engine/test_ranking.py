@@ -1,6 +1,7 @@
 """`rrarank.rank`: documents in any usual shape, the same scores as `rerank`, one model for all calls."""
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -58,6 +59,44 @@ def test_every_shape_gives_the_scores_of_rerank_and_its_own_objects_back(shape, 
     assert [one.score for one in found] == pytest.approx([score for _, score in expected], abs=1e-6)
     assert [one.rank for one in found] == [1, 2, 3]
     assert [one.text for one in found] == [TEXTS[place] for place, _ in expected]
+
+
+def test_a_document_without_a_text_has_no_score_and_comes_last_in_the_given_order(model, expected):
+    documents = ["", TEXTS[0], " ", TEXTS[1], "\u200b", TEXTS[2]]
+    found = rrarank.rank(QUERY, documents, model=model)
+    assert [one.id for one in found] == [1 + 2 * place for place, _ in expected] + [0, 2, 4]
+    assert [one.score for one in found[:3]] == pytest.approx([score for _, score in expected], abs=1e-6)
+    assert all(math.isnan(one.score) and one.score_or_none is None for one in found[3:])
+    assert found[0].score_or_none == found[0].score
+    assert found == rrarank.rank_many([QUERY], documents, model=model)[0]
+    assert rrarank.rank(QUERY, documents, model=model, top_k=4) == found[:4]
+    assert len(rrarank.rank(QUERY, documents, model=model, min_score=-1e9)) == 3
+    assert all(math.isnan(one.score) for one in rrarank.rank(QUERY, ["", ""], model=model))
+
+
+def test_a_run_holds_documents_without_a_text_as_rerank_writes_them(model):
+    texts = {"a": "", "b": "the cat sat", "c": " ", "d": "tea"}
+    ranked = rrarank.rank_many({"q": QUERY}, texts, model=model)
+    run = rrarank.rerank_run({"q": {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}}, model, topics={"q": QUERY}, texts=texts)
+    assert [hit.docid for hit in ranked.to_run()["q"]] == [hit.docid for hit in run["q"]]
+    assert [hit.score for hit in ranked.to_run()["q"]] == pytest.approx([hit.score for hit in run["q"]], abs=1e-6)
+
+
+def test_a_reranker_is_not_shown_documents_without_a_text():
+    class Listwise(rrarank.Reranker):
+        def rerank_block(self, queries):
+            self.shown = [candidate.text for ranking in queries for candidate in ranking.candidates]
+            return list(queries)
+
+    reranker = Listwise()
+    reranker.rank(QUERY, ["", "tea", " "])
+    assert reranker.shown == ["tea"]
+
+
+@pytest.mark.parametrize("fields", [{"text": "", "contents": "tea"}, {"text": " ", "segment": None, "body": "tea"}])
+def test_the_first_field_that_holds_a_text_counts(fields, model):
+    assert rrarank.rank(QUERY, [fields], model=model)[0].text == "tea"
+    assert rrarank.rank(QUERY, [{**fields, "title": "green"}], model=model)[0].text == "green tea"
 
 
 @dataclass
