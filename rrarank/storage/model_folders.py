@@ -63,7 +63,7 @@ def locate(model: str | Path, *, allow_pickle: bool = False) -> Path:
     return folder
 
 
-def model_path(model: str | None = SHIPPED) -> str:
+def model_path(model: str | Path | None = SHIPPED) -> Path:
     """The folder of a model, for other libraries: `CrossEncoder(rrarank.model_path("rra-bert-mini"))`.
 
     Args:
@@ -73,7 +73,7 @@ def model_path(model: str | None = SHIPPED) -> str:
     Raises:
         RrarankError: there is no such model, or a file of it is missing.
     """
-    return str(locate(SHIPPED if model is None else model))
+    return locate(SHIPPED if model is None else model)
 
 
 def minilm() -> str:

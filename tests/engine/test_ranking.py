@@ -318,6 +318,7 @@ def test_no_model_is_the_default_and_what_names_none_is_one_line(monkeypatch):
 
 def test_the_path_of_a_model_by_its_reranker_or_a_hint():
     assert rrarank.model_path("rra-bert") == rrarank.model_path(None) == rrarank.model_path("rra-bert-mini")
+    assert (rrarank.model_path("rra-bert") / "config.json").is_file()
     for odd in (3, "", " "):
         with pytest.raises(RrarankError, match="^model .*: expected a folder, a hub id, or a model that ships"):
             rrarank.model_path(odd)  # type: ignore[arg-type]
@@ -369,7 +370,8 @@ def test_the_model_that_ships_loads_elsewhere_by_its_path():
     from sentence_transformers import CrossEncoder
 
     text = "Cats purr when they are content."
-    theirs = CrossEncoder(rrarank.model_path("rra-bert-mini"), device="cpu").predict([("why do cats purr", text)])
+    folder = rrarank.model_path("rra-bert-mini")
+    theirs = CrossEncoder(folder, device="cpu").predict([("why do cats purr", text)])
     ours = rrarank.rank("why do cats purr", [text], model="rra-bert-mini")
     assert ours[0].score == pytest.approx(float(theirs[0]), abs=1e-4)
     assert rrarank.rank("why do cats purr", [text])[0].score == pytest.approx(ours[0].score, abs=1e-6)

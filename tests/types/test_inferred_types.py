@@ -32,7 +32,7 @@ reveal_type(rrarank.evaluate_runs({"q1": {"d1": 1}}, {"a": run, "b": {"q1": {"d1
 reveal_type(rrarank.evaluate_runs("sample.txt", ["bm25.trec"]).rows[0].means["ndcg@10"])  # float
 reveal_type(rrarank.label_run(run, rrarank.ScorerConfig("monot5")))  # list[str]
 reveal_type(rrarank.load_inputs("bm25.trec").topics)  # Mapping[str, str]
-reveal_type(rrarank.model_path("rra-bert-mini"))  # str
+reveal_type(rrarank.model_path("rra-bert-mini"))  # Path
 
 
 async def main() -> None:
