@@ -9,11 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """\
+from pathlib import Path
+
 import rrarank
 
 reveal_type(rrarank.load_reranker())  # Pointwise
 reveal_type(rrarank.load_reranker("cross-encoder", model="folder", threads=2))  # Pointwise
+reveal_type(rrarank.load_reranker("rra-bert-mini"))  # Pointwise
+reveal_type(rrarank.load_reranker(Path("folder")))  # Pointwise
 reveal_type(rrarank.load_reranker("listwise-llm"))  # Reranker
+reveal_type(rrarank.load_reranker("owner/name", device="cpu"))  # Reranker
 found = rrarank.rank("query", ["text"])
 reveal_type(found)  # RankedDocuments
 reveal_type(found[0])  # RankedDocument
