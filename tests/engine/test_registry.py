@@ -10,7 +10,7 @@ import pytest
 from rrarank.engine import registry
 from rrarank.engine.ranking import load_once
 from rrarank.engine.registry import DEFAULT, find_reranker, load_reranker, names, parse_options, register
-from rrarank.engine.reranker import RerankerConfig
+from rrarank.engine.reranker import Reranker, RerankerConfig
 from rrarank.errors import MissingResource, RrarankError
 from rrarank.rerankers.bm25 import FirstStage
 
@@ -105,6 +105,24 @@ def test_a_model_of_another_library_is_one_short_line(steady_folder):
     assert str(error.value).startswith("model is a CrossEncoder: expected the name of a reranker, a folder or hub id")
     assert str(error.value).endswith("; of a model that another library loaded, give the folder or name")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("arguments", [(), ("rra-bert",), ("ms-marco", "cross-encoder")])
+def test_the_base_class_is_no_reranker_and_says_where_one_is(arguments):
+    with pytest.raises(RrarankError) as error:
+        Reranker(*arguments)
+    assert str(error.value) == (
+        "Reranker is the class that rerankers extend: load one with load_reranker(name), or call rank(…, model=name)"
+    )
+    with pytest.raises(TypeError, match="abstract method '?rerank_block"):
+        type("Half", (Reranker,), {})()  # what a class lacks stays Python's to say
+
+
+def test_subclasses_are_made_and_copied_as_before():
+    import copy
+
+    for made in (load_reranker("bm25"), Mine(Mine.Config(threads=2))):
+        assert copy.copy(made).config == copy.deepcopy(made).config == made.config
 
 
 def test_the_first_stage_is_found_and_loaded():
