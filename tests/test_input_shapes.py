@@ -205,9 +205,33 @@ def test_a_job_takes_objects_too():
 
 
 def test_a_run_of_the_package_knows_its_queries_and_texts():
-    found = rrarank.rerank_run("bm25.trec", "bm25", config=rrarank.RerankConfig(depth=3))
+    found = rrarank.rerank_run("bm25.trec", "bm25", depth=3)
     assert len(found) == 20
-    assert found == rrarank.rerank_run("bm25.trec", rrarank.load_reranker("bm25"), config=rrarank.RerankConfig(depth=3))
+    assert found == rrarank.rerank_run("bm25.trec", rrarank.load_reranker("bm25"), depth=3)
+
+
+def test_rerank_run_takes_the_keywords_of_rank(monkeypatch):
+    both = {"topics": TOPICS, "collection": TEXTS}
+    whole = rerank()
+    named = rrarank.rerank_run(RUN, model="shortest", **both)
+    assert {qid: list(hits) for qid, hits in named.items()} == whole
+    assert rrarank.rerank_run(RUN, model=None, topics={"q1": "tea"}, collection=TEXTS).keys() == RUN.keys()
+    best = rrarank.rerank_run(RUN, model=Shortest(), top_k=1, **both)
+    assert {qid: list(hits) for qid, hits in best.items()} == {qid: hits[:1] for qid, hits in whole.items()}
+    assert rrarank.rerank_run(RUN, Shortest(), top_k=None, **both) == rrarank.rerank_run(RUN, Shortest(), **both)
+    kept = rrarank.rerank_run(RUN, Shortest(), min_score=-4, **both)
+    assert {hit.docid for hits in kept.values() for hit in hits} == {"d1"}
+    shallow = rrarank.rerank_run(RUN, Shortest(), depth=1, **both)
+    assert [hit.docid for hit in shallow["q2"]] == ["d3", "d1"]
+    with pytest.raises(rrarank.RrarankError, match="no reranker named 'shortets'; did you mean 'shortest'"):
+        rrarank.rerank_run(RUN, model="shortets", **both)
+
+
+@pytest.mark.parametrize(("name", "more"), [("depth", ""), ("top_k", ", or None for all")])
+@pytest.mark.parametrize("odd", [0, "5", 2.0, True])
+def test_counts_of_rerank_run_are_whole_numbers_from_one(name, more, odd):
+    with pytest.raises(rrarank.RrarankError, match=f"^{name} .*: expected a whole number from 1{more}$"):
+        rrarank.rerank_run(RUN, Shortest(), topics=TOPICS, collection=TEXTS, **{name: odd})
 
 
 def test_ranked_lists_are_a_run():

@@ -42,8 +42,13 @@ class Request:
 
 
 def check_top_k(top_k: Any) -> None:
-    if top_k is not None and (not is_whole(top_k) or top_k < 1):
-        raise RrarankError(f"top_k {top_k!r}: expected a whole number from 1, or None for all")
+    if top_k is not None:
+        check_count("top_k", top_k, ", or None for all")
+
+
+def check_count(name: str, value: Any, more: str = "") -> None:
+    if not is_whole(value) or value < 1:
+        raise RrarankError(f"{name} {value!r}: expected a whole number from 1{more}")
 
 
 # -- one query --------------------------------------------------------------------------------------------------------

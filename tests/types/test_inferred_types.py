@@ -31,6 +31,7 @@ reveal_type(many[0])  # RankedDocuments
 reveal_type(many.to_run())  # Run
 run = rrarank.rerank_run("bm25.trec", topics={"q1": "query"}, collection={"d1": "text"})
 reveal_type(run)  # Run
+reveal_type(rrarank.rerank_run(run, model="rra-bert", depth=20, top_k=10))  # Run
 reveal_type(run["q1"][0].docid)  # str
 reveal_type(rrarank.fuse_runs([run, "bm25.trec", {"q1": {"d1": 1.0}}]))  # Run
 reveal_type(rrarank.evaluate_runs({"q1": {"d1": 1}}, {"a": run, "b": {"q1": {"d1": 1.0}}}))  # Evaluation
