@@ -14,7 +14,7 @@ from rrarank.data.trec import best_first, place_of
 from rrarank.data.types import Hit, Ranking, Run, blank_last, is_blank
 from rrarank.engine.floor import Floor
 from rrarank.engine.requests import Given
-from rrarank.errors import RrarankError, printable
+from rrarank.errors import RrarankError, did_you_mean, printable, shown
 from rrarank.extras import importing
 
 
@@ -105,6 +105,8 @@ def _row(one: RankedDocument) -> list[Any]:
 class RankedLists(Sequence[RankedDocuments]):
     """The documents of several queries, one list a query in the order of the queries; prints the best of each.
 
+    `found["q1"]` is the list of that qid, `found[0]` the first.
+
     Attributes:
         queries: qid -> query. Where the queries came without ids, the qid is the place, from 0.
     """
@@ -114,14 +116,31 @@ class RankedLists(Sequence[RankedDocuments]):
         self._lists = tuple(lists)
 
     @overload
-    def __getitem__(self, place: int) -> RankedDocuments: ...
+    def __getitem__(self, place: int | str) -> RankedDocuments: ...
     @overload
     def __getitem__(self, place: slice) -> RankedLists: ...
-    def __getitem__(self, place: int | slice) -> RankedDocuments | RankedLists:
+    def __getitem__(self, place: int | str | slice) -> RankedDocuments | RankedLists:
+        """
+        Raises:
+            KeyError: no query has that id.
+        """
+        if isinstance(place, str):
+            return self._list_of(place)
         found = self._lists[place]
         if isinstance(found, RankedDocuments):
             return found
         return RankedLists(dict(list(self.queries.items())[place]), found)
+
+    def _list_of(self, qid: str) -> RankedDocuments:
+        known = self.by_qid
+        if qid not in known:
+            hint = did_you_mean(qid, (one for one in known if isinstance(one, str)))
+            numbers = "" if all(isinstance(one, str) for one in known) else "; a number is a place, so use .by_qid"
+            raise KeyError(f"no query {qid!r}{hint} (known: {shown(known)}{numbers})")
+        return known[qid]
+
+    def __contains__(self, thing: object) -> bool:
+        return thing in self.queries if isinstance(thing, str) else thing in self._lists
 
     def __len__(self) -> int:
         return len(self._lists)

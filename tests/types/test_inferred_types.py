@@ -28,6 +28,8 @@ reveal_type(found[0].text)  # str
 many = rrarank.rank_many({"q1": "query"}, ["text"])
 reveal_type(many)  # RankedLists
 reveal_type(many[0])  # RankedDocuments
+reveal_type(many["q1"])  # RankedDocuments
+reveal_type(many[:1])  # RankedLists
 reveal_type(many.to_run())  # Run
 run = rrarank.rerank_run("bm25.trec", topics={"q1": "query"}, collection={"d1": "text"})
 reveal_type(run)  # Run
