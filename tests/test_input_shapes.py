@@ -257,6 +257,14 @@ def test_names_of_runs(runs, names):
     assert [row.name for row in rrarank.evaluate_runs(QRELS, runs, measures=["ndcg@10"]).rows] == names
 
 
+def test_the_advice_for_a_frame_without_scores_helps():
+    bare = frame("run", 0).drop(columns="score")
+    assert [h.docid for h in as_run(bare.assign(rank=range(len(bare))))["q1"]] == ["d1", "d2", "d3"]
+    named = bare.assign(bm25=1.0)
+    with pytest.raises(rrarank.RrarankError, match="columns 'qid', 'docno', 'bm25', expected 'score' or 'rank'"):
+        as_run(named)
+
+
 def ranked_only(ranks):
     return frame("run", 0).drop(columns="score").assign(rank=ranks)
 
@@ -279,7 +287,11 @@ BAD_RUNS = [
     ({"q1": [("d1", 1.0), ("d1", 2.0)]}, "run: query 'q1' holds a docid twice; keep one"),
     ({"q1": ["d1"]}, "run: query 'q1' holds 'd1', expected (docid, score)"),
     (pandas.DataFrame({"qid": ["q1"]}), "run: a DataFrame with the columns 'qid', expected 'docno' or 'doc_id' or"),
-    (frame("run", 0).drop(columns="score"), "run: a DataFrame with the columns 'qid', 'docno', expected 'score'"),
+    (
+        frame("run", 0).drop(columns="score"),
+        "run: a DataFrame with the columns 'qid', 'docno', expected 'score' or 'rank'; "
+        "for rows that come best first: frame.assign(rank=range(len(frame)))",
+    ),
     (frame("run", 0).assign(score=[1.0, None, 1, 1, 1]), "run, query 'q1', docid 'd2': score nan, expected"),
     (frame("run", 0).assign(qid=1), "run: qid 1 is an int, expected a string; use str, or .astype(str)"),
     (
