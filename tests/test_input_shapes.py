@@ -257,6 +257,17 @@ def test_names_of_runs(runs, names):
     assert [row.name for row in rrarank.evaluate_runs(QRELS, runs, measures=["ndcg@10"]).rows] == names
 
 
+def test_a_run_is_a_frame_with_pyterriers_columns_and_back():
+    made = ours(RUN).to_pandas()
+    assert list(made.columns) == ["qid", "docno", "score", "rank"]
+    assert made.drop(columns="rank").equals(frame("run", 0))
+    assert list(made["rank"]) == [0, 1, 2, 0, 1]  # from 0, as PyTerrier counts
+    assert as_run(made) == as_run(RUN)
+    assert evaluate(runs=made) == evaluate()
+    assert list(rrarank.Run({}).to_pandas().columns) == ["qid", "docno", "score", "rank"]
+    assert as_run("bm25.trec").to_pandas().shape == (as_run("bm25.trec").hit_count, 4)
+
+
 def test_the_advice_for_a_frame_without_scores_helps():
     bare = frame("run", 0).drop(columns="score")
     assert [h.docid for h in as_run(bare.assign(rank=range(len(bare))))["q1"]] == ["d1", "d2", "d3"]
