@@ -483,6 +483,22 @@ def test_label_run_says_what_is_wrong_with_the_run_before_it_asks_for_a_teacher(
             rrarank.label_run(run, **more)
 
 
+@pytest.mark.parametrize(
+    ("teacher", "seen"),
+    [("gpt-4", "'gpt-4' is a str"), (Path("a.trec"), "is a"), (7, "7 is an int"), ([7], "[7] is a list")],
+)
+def test_a_teacher_that_is_none_is_one_clear_line(teacher, seen):
+    with pytest.raises(rrarank.RrarankError) as error:
+        rrarank.label_run(RUN, teacher, topics=TOPICS, collection=TEXTS, output="set.jsonl")
+    assert str(error.value).startswith("teacher ")
+    assert seen in str(error.value)
+    assert str(error.value).endswith(
+        ", expected LLMTeacherConfig(LLMConfig(model)), ScorerConfig(reranker), EnsembleConfig(…), "
+        "or a list of runs' paths"
+    )
+    assert "\n" not in str(error.value)
+
+
 def test_documents_may_be_objects_with_titles():
     objects = {docid: {"title": "", "text": text} for docid, text in TEXTS.items()}
     assert rerank(collection=objects) == rerank()
