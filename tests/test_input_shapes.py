@@ -211,7 +211,7 @@ def test_a_run_of_the_package_knows_its_queries_and_texts():
 
 
 def test_rerank_run_takes_the_keywords_of_rank(monkeypatch):
-    both = {"topics": TOPICS, "collection": TEXTS}
+    both: dict[str, Any] = {"topics": TOPICS, "collection": TEXTS}
     whole = rerank()
     named = rrarank.rerank_run(RUN, model="shortest", **both)
     assert {qid: list(hits) for qid, hits in named.items()} == whole
@@ -408,6 +408,50 @@ def test_python_shows_what_has_no_text_on_stderr_once():
     call = "rrarank.rerank_run({'q': {'a': 2.0, 'b': 1.0}}, 'bm25', topics={'q': 'x'}, collection={'a': 'y'})"
     done = subprocess.run([sys.executable, "-c", f"import rrarank; {call}"], capture_output=True, text=True, check=True)
     assert done.stderr == "run: 1 of 2 candidates have no text ('b'); they keep their first-stage order\n"
+
+
+def reranked(**settings):
+    return rrarank.rerank_run(RUN, Shortest(), topics=TOPICS, collection=TEXTS, **settings)
+
+
+def labelled(**settings):
+    teacher = settings.pop("teacher", rrarank.ScorerConfig("shortest"))
+    settings = {"topics": TOPICS, "collection": TEXTS, "output": "set.jsonl"} | settings
+    return rrarank.label_run(RUN, teacher, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "seen"),
+    [
+        (lambda: rrarank.load_reranker(device="gpu"), "device (--device) 'gpu': no such device"),
+        (lambda: rrarank.load_reranker(device="cuda:99"), "device (--device) cuda:99: this machine"),
+        (lambda: rrarank.load_reranker(max_length=1), "give 5 or more"),
+        (lambda: rrarank.load_reranker(instruction="x"), "no place for instruction"),
+        (lambda: rrarank.load_reranker("monot5", instruction="x"), "has no place for instruction (--instruction)"),
+        (lambda: rrarank.load_reranker("cross-encoder"), "cross-encoder: no model; give model (--model), a folder"),
+        (lambda: rrarank.load_reranker("gpt"), "gpt: no model; give model (--model), a folder"),
+        (lambda: rrarank.load_reranker("owner/name"), "give a local folder as model (--model)"),
+        (lambda: reranked(budget_ms=5.0), "budget_ms (--budget-ms): Shortest does not score"),
+        (lambda: labelled(collection={"d1": "x"}), "give their source too, or skip_missing (--skip-missing) to"),
+        (lambda: labelled(teacher=[]), "no runs as teacher; give at least one (--teacher-runs)"),
+        (lambda: labelled(teacher=rrarank.ScorerConfig("listwise-llm")), "use an LLM (--teacher llm)"),
+        (lambda: rrarank.EnsembleConfig([]), "an ensemble needs members (--teachers)"),
+        (lambda: rrarank.EnsembleConfig([rrarank.ScorerConfig("monot5")], [0]), "weights (--teacher-weights): 0"),
+    ],
+)
+def test_messages_name_keywords_and_flags_only_beside_them(call, seen):
+    with pytest.raises(rrarank.RrarankError) as error:
+        call()
+    assert seen in str(error.value)
+    assert not re.search(r"(?<!\()--[a-z]", str(error.value))
+
+
+def test_a_file_without_topics_is_told_the_keywords_beside_the_command():
+    write_run("mine.trec", ours(RUN))
+    with pytest.raises(rrarank.RrarankError, match="; in Python give topics= and collection=$"):
+        rrarank.rerank_run("mine.trec", Shortest())
+    with pytest.raises(rrarank.RrarankError, match="; in Python give collection=$"):
+        rrarank.rerank_run("mine.trec", Shortest(), topics=TOPICS)
 
 
 @pytest.mark.parametrize("name", ["topics", "collection"])

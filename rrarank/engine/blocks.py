@@ -154,14 +154,16 @@ def pace_of(
         RrarankError: the reranker does not score each pair on its own, or documents are split into passages.
     """
     if config.passages.words:
-        raise RrarankError("--budget-ms with --passage-words: give one of the two")
+        raise RrarankError("budget_ms (--budget-ms) with passages (--passage-words): give one of the two")
     first = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
     return measure_pace(_pointwise(reranker), first)
 
 
 def _pointwise(reranker: Reranker) -> Pointwise:
     if not isinstance(reranker, Pointwise):
-        raise RrarankError(f"--budget-ms: {type(reranker).__name__} does not score each pair on its own; leave it out")
+        raise RrarankError(
+            f"budget_ms (--budget-ms): {type(reranker).__name__} does not score each pair on its own; leave it out"
+        )
     return reranker
 
 

@@ -171,8 +171,8 @@ class Reranker(ABC):
     def _check_prompts(self) -> None:
         for setting in ("instruction", "query_prompt", "document_prompt"):
             if getattr(self.config, setting) and setting not in self.prompts:
-                flag = f"--{setting.replace('_', '-')}"
-                raise RrarankError(f"{self.name or type(self).__name__}: has no place for {flag}; leave it out")
+                named = f"{setting} (--{setting.replace('_', '-')})"
+                raise RrarankError(f"{self.name or type(self).__name__}: has no place for {named}; leave it out")
 
     @property
     def cut(self) -> int:

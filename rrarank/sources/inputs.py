@@ -198,7 +198,8 @@ def _check_unknown(run: Path, places: Mapping[str, str | Path], command: str, he
         if not places.keys() & {"run", "requests"} and str(run) != STDIO:
             raise RrarankError(f"{run}: comes without {' and '.join(lacks)}; give {', '.join(f'{x}=' for x in lacks)}")
         sidecar = None if str(run) == STDIO else read_sidecar(run)
-        raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}")
+        more = f"; in Python give {' and '.join(f'{name}=' for name in lacks)}"  # in the comment that ends the command
+        raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}{more}")
 
 
 def _why_unknown(sidecar: Sidecar | None) -> str:
@@ -273,5 +274,5 @@ def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping
         asked = ", ".join(str(places[name]) for name in names if name in places) or "what was given"
         raise RrarankError(
             f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
-            "give their source too, or --skip-missing to leave them in first-stage order"
+            "give their source too, or skip_missing (--skip-missing) to leave them in first-stage order"
         )

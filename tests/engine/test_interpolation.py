@@ -112,7 +112,7 @@ def test_candidates_without_a_text_stay_below():
 
 def test_a_first_stage_without_scores_is_refused_or_named():
     flat = {"1": [Hit("a", 1.0), Hit("b", 1.0)], "2": [Hit("c", 3.0)]}
-    with pytest.raises(RrarankError, match="--interpolate: the first stage's scores are equal"):
+    with pytest.raises(RrarankError, match="^interpolation .--interpolate.: the first stage's scores are equal"):
         check_first_stage(flat, 100, Interpolation(0.5))
     assert check_first_stage(flat, 100, Interpolation(1.0)) == ""
     assert check_first_stage(flat, 100, Interpolation(0.5, "rank")) == ""

@@ -4,7 +4,7 @@ import asyncio
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -158,7 +158,8 @@ def test_objects_of_other_libraries_are_documents_by_their_attributes(objects, h
     assert many[1][0].document is objects[0]
     again = rrarank.rank(QUERY, found, model=model)  # so are results
     assert [(one.id, one.score) for one in again] == [(one.id, one.score) for one in found]
-    for rank, query in ((rrarank.rank, QUERY), (rrarank.rank_many, [QUERY]), (rrarank.rank_many, {"q": QUERY})):
+    calls: Any = ((rrarank.rank, QUERY), (rrarank.rank_many, [QUERY]), (rrarank.rank_many, {"q": QUERY}))
+    for rank, query in calls:
         with pytest.raises(
             RrarankError, match="^documents is one document, as it has the field '[a-z_]*'; put it in a"
         ):

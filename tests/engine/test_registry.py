@@ -101,7 +101,7 @@ def test_a_model_of_another_library_is_one_short_line(steady_folder):
     from sentence_transformers import CrossEncoder
 
     with pytest.raises(RrarankError) as error:
-        load_once(CrossEncoder(str(steady_folder), device="cpu"))  # type: ignore[arg-type]
+        load_once(CrossEncoder(str(steady_folder), device="cpu"))
     assert str(error.value).startswith("model is a CrossEncoder: expected the name of a reranker, a folder or hub id")
     assert str(error.value).endswith("; of a model that another library loaded, give the folder or name")
     assert "\n" not in str(error.value)
@@ -110,7 +110,7 @@ def test_a_model_of_another_library_is_one_short_line(steady_folder):
 @pytest.mark.parametrize("arguments", [(), ("rra-bert",), ("ms-marco", "cross-encoder")])
 def test_the_base_class_is_no_reranker_and_says_where_one_is(arguments):
     with pytest.raises(RrarankError) as error:
-        Reranker(*arguments)
+        Reranker(*arguments)  # type: ignore[abstract]
     assert str(error.value) == (
         "Reranker is the class that rerankers extend: load one with load_reranker(name), or call rank(…, model=name)"
     )
