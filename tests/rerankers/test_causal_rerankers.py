@@ -205,7 +205,7 @@ def test_another_chat_template_is_another_model(tmp_path):
 
 
 def test_settings_of_prompts_are_refused_where_there_is_none(cross_encoder_folder, folders):
-    with pytest.raises(RrarankError, match="no place for instruction; give --query-prompt instead"):
+    with pytest.raises(RrarankError, match="no place for instruction; give query_prompt .--query-prompt. instead"):
         load_reranker("cross-encoder", model=str(cross_encoder_folder), device="cpu", instruction="rank")
     with pytest.raises(RrarankError, match="which needs no format"):
         load_reranker("cross-encoder", model=str(cross_encoder_folder), device="cpu", format="bge")

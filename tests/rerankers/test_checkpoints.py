@@ -209,7 +209,7 @@ def test_rows_of_a_model_that_mixes_padding_in_are_not_padded(tmp_path):
 def test_a_model_that_cannot_score_texts_is_refused(tmp_path):
     make(tmp_path, RobertaForSequenceClassification, pad_token_id=None)
     with pytest.raises(
-        RrarankError, match=r"cannot score a pair of texts \(.+\); give another --model, or leave"
+        RrarankError, match=r"cannot score a pair of texts \(.+\); give another model .--model., or rra-bert"
     ) as error:
         ours(tmp_path)
     assert "\n" not in str(error.value)

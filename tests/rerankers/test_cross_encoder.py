@@ -96,7 +96,7 @@ def test_cut_weights_are_one_line(tmp_path, cross_encoder_folder):
 def test_a_device_that_is_not_there_is_one_line(device, code, cross_encoder_folder):
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(RrarankError, match=f"--device .?{device}") as error:
+    with pytest.raises(RrarankError, match=f"^device .--device. .?{device}") as error:
         CrossEncoder(CrossEncoderConfig(model=str(cross_encoder_folder), device=device))
     assert error.value.exit_code == code
 
