@@ -126,6 +126,7 @@ def _head(name: str) -> tuple[str, str]:
 
 def _cell(cell: Cell, is_words: bool, missing: str) -> str:
     text = escaped(cell.text) if is_words else _number(cell.text)
+    text = f"{{}}{text}" if text.startswith(("[", "*")) else text  # else an argument of the row's end
     text = rf"\textbf{{{text}}}" if cell.best else text
     marks = escaped(cell.marks) + (rf"\phantom{{{missing}}}" if missing else "")
     return text + (rf"\textsuperscript{{{marks}}}" if marks else "")
@@ -142,7 +143,8 @@ def escaped(text: str) -> str:
     parts = _PARAMETERS.split(text)  # words, p, level, words, p, level, ... words
     found = [rf"$_{{{_mathematics(one)}}}$" for one in _PARAMETERS.finditer(text)]
     words = ["".join(_SPECIAL.get(character, character) for character in part) for part in parts[::3]]
-    return "".join(word + index for word, index in zip(words, [*found, ""], strict=True))
+    text = "".join(word + index for word, index in zip(words, [*found, ""], strict=True))
+    return re.sub("-(?=-)", "-{}", text)  # two hyphens are no dash
 
 
 def _mathematics(found: re.Match[str]) -> str:

@@ -186,6 +186,7 @@ def test_a_frame_of_pairs_has_tukeys_p():
 
 def test_latex_typesets_measures_and_escapes_names():
     assert escaped(r"a_b & 5% {x} \y") == r"a\_b \& 5\% \{x\} \textbackslash{}y"
+    assert escaped("a--b---c - d") == "a-{}-b-{}-{}-c - d"
     assert escaped("RR(rel=2)@10") == r"RR$_{\mathrm{rel}\geq2}$@10"
     assert escaped("RBP(p=0.8,rel=1), P(x)") == r"RBP$_{p=0.8,\,\mathrm{rel}\geq1}$, P(x)"
 
@@ -201,6 +202,13 @@ def test_latex_marks_the_best_and_differences_and_sets_signs():
     assert r"$1.2\times10^{-5}$" in latex({"t": tiny})
     assert " a - b " in latex({"t": tiny})
     assert "$-$0.5" in latex({"t": tiny})
+
+
+@pytest.mark.parametrize("name", ["[1] monoT5", "*tuned"])
+def test_latex_sets_names_that_a_new_line_would_take_as_its_argument(name):
+    text = found(("bm25", name, "same")).to_latex()
+    assert f"{{}}{name}" in text
+    assert not re.search(rf"\\\\\s*{re.escape(name[0])}", text)
 
 
 NINE = ("nDCG@5", "nDCG@10", "AP(rel=2)", "RR(rel=2)@10", "R@100", "P@5", "RBP(p=0.95,rel=2)", "ERR@20", "NumRelRet")
@@ -248,7 +256,7 @@ def test_a_real_latex_sets_the_tables_within_a_column(tmp_path):
         pytest.skip("no pdflatex; Debian's texlive-latex-recommended has it")
     (tmp_path / "paper.tex").write_text(PAPER.lstrip())
     (tmp_path / "one.tex").write_text(found(("bm25", "bm25.rra-bert", "same"), measures=NINE).to_latex(tukey=True))
-    (tmp_path / "two.tex").write_text(found((f"{ODD} of a very long name", ODD, "†")).to_latex())
+    (tmp_path / "two.tex").write_text(found((f"[1] {ODD} of a very long name", f"*{ODD}", "†")).to_latex())
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     for _ in range(2):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
