@@ -22,12 +22,12 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.data.run_files import RunFile as RunFile
     from rrarank.data.run_files import read_run_file as read_run_file
     from rrarank.data.run_files import write_run_file as write_run_file
+    from rrarank.data.shapes import write_run as write_run
     from rrarank.data.topics import read_topics as read_topics
     from rrarank.data.trec import parse_qrels as parse_qrels
     from rrarank.data.trec import parse_run as parse_run
     from rrarank.data.trec import read_qrels as read_qrels
     from rrarank.data.trec import read_run as read_run
-    from rrarank.data.trec import write_run as write_run
     from rrarank.data.types import Candidate as Candidate
     from rrarank.data.types import Hit as Hit
     from rrarank.data.types import Query as Query
@@ -118,8 +118,9 @@ _HOMES = {
     "calibrate.judged": ("JudgedRun",),
     "convert": ("ConvertJob", "convert_collection", "convert_qrels", "convert_run"),
     "data.run_files": ("RunFile", "read_run_file", "write_run_file"),
+    "data.shapes": ("write_run",),
     "data.topics": ("read_topics",),
-    "data.trec": ("parse_qrels", "parse_run", "read_qrels", "read_run", "write_run"),
+    "data.trec": ("parse_qrels", "parse_run", "read_qrels", "read_run"),
     "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "doctor.job": ("check_machine",),
     "engine.blocks": ("RerankConfig",),

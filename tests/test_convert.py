@@ -127,7 +127,7 @@ def test_the_tag_is_the_runs_own_its_files_name_or_the_one_asked_for(convert):
 def test_a_tag_that_trec_would_not_take_hinders_only_a_trec_run(convert):
     Path("foreign.trec").write_text("1 Q0 a 1 9 a/system/of/another/tool\n")
     assert convert("--run foreign.trec --output r.trec")[0].startswith(
-        "runtag 'a/system/of/another/tool': expected 1 to"
+        "tag (--runtag) 'a/system/of/another/tool': expected 1 to"
     )
     assert convert("--run foreign.trec --output r.json")[0] == ""
     assert convert("--run foreign.trec --output r.trec --runtag x")[0] == ""
@@ -220,7 +220,7 @@ def test_python_checks_a_run_by_trecs_rules(here):
         ),
         ("--run bm25.trec --to requests --output o.json", "o.json: --to requests needs a name ending in .jsonl, by"),
         ("--run bm25.trec --to trec --output o.json", "o.json: --to trec needs a name not ending in .json, by which"),
-        ("--run bm25.trec --output o.trec --runtag a/b", "runtag 'a/b': expected 1 to 20 of A-Z a-z 0-9 _ . -"),
+        ("--run bm25.trec --output o.trec --runtag a/b", "tag (--runtag) 'a/b': expected 1 to 20 of A-Z a-z 0-9 _ . -"),
         ("--run bm25.trec --output docs.tsv", "docs.tsv: exists already; give --overwrite to replace it"),
         ("--run bm25.trec --output bm25.trec --overwrite", "bm25.trec: would replace the input /"),
         ("--run bm25.trec --output docs.tsv --overwrite", "docs.tsv: would replace the input /"),

@@ -37,6 +37,7 @@ TABLE = {  # argument -> the columns that it takes
     "label_run(run)": RUNS,
     "label_run(topics=)": READ,
     "label_run(collection=)": READ,
+    "write_run(run)": RUNS,
 }
 
 
@@ -161,7 +162,18 @@ def label(run=RUN, topics=TOPICS, collection=TEXTS):
     return [(one.query, one.shown, one.listed) for one in read_set("set.jsonl")]
 
 
-FUNCTIONS: dict[str, Any] = {"rerank_run": rerank, "evaluate_runs": evaluate, "fuse_runs": fuse, "label_run": label}
+def written(run=RUN):
+    rrarank.write_run("out.trec", run, tag="t")
+    return Path("out.trec").read_text()
+
+
+FUNCTIONS: dict[str, Any] = {
+    "rerank_run": rerank,
+    "evaluate_runs": evaluate,
+    "fuse_runs": fuse,
+    "label_run": label,
+    "write_run": written,
+}
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -240,6 +252,30 @@ def test_ranked_lists_are_a_run():
         qid: [hit.docid for hit in hits] for qid, hits in rerank().items()
     }
     assert evaluate(runs=ranked) == evaluate(runs=ranked.to_run())
+
+
+def test_a_run_is_written_in_the_order_in_which_it_is_measured():
+    rising = rrarank.Run({"q1": [rrarank.Hit("d1", 1.0), rrarank.Hit("d3", 2.0)]})
+    rrarank.write_run("out.trec", rising)
+    assert evaluate(runs="out.trec")[1] == evaluate(runs=rising)[1]
+    pairs: Any = {"q1": [("d1", 2.0), ("d3", 1.0)]}
+    rrarank.write_run("out.trec", rrarank.Run(pairs))
+    assert Path("out.trec").read_text() == "q1 Q0 d1 1 2.0 rrarank\nq1 Q0 d3 2 1.0 rrarank\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "tag"), [(RUN, "rrarank"), (ours(RUN), "ours"), (rrarank.rank_many(["q"], []), "rrarank")]
+)
+def test_a_run_without_a_tag_is_written_with_ours(run, tag):
+    rrarank.write_run("out.trec", run)
+    assert {line.split()[-1] for line in Path("out.trec").read_text().splitlines()} <= {tag}
+
+
+def test_an_odd_tag_and_what_is_no_run_are_one_line_and_nothing_is_written():
+    for odd, tag in ((RUN, "my run"), ([("q1", "d1", 1.0)], "t"), ({"q1": {"d1": math.nan}}, "t"), (3, "t")):
+        with pytest.raises(rrarank.RrarankError, match=r"^(tag \(--runtag\) 'my run': expected 1 to 20|run\b)[^\n]*$"):
+            rrarank.write_run("out.trec", odd, tag=tag)
+    assert not Path("out.trec").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rrarank.data import trec
 from rrarank.data.documents import check_text, document_text
 from rrarank.data.frames import (
     Frame,
@@ -188,6 +189,23 @@ def _rank(rank: Any, name: str) -> float:
     if not isfinite(value):
         raise RrarankError(f"{name}: rank {seen_value(rank)}, expected a number; there is no column 'score'")
     return value
+
+
+def write_run(path: str | Path, run: RunLike, tag: str = "") -> None:
+    """Write a run of any shape as a TREC file, whole or not at all, with strictly falling scores.
+
+        >>> rrarank.write_run("mine.trec", {"q1": {"d1": 2.0, "d2": 1.0}}, tag="mine")
+
+    Args:
+        run: path, Run, {qid: {docid: score}}, ranx Run, or DataFrame; it is written in the order in which
+            `evaluate_runs` measures it.
+        tag: the run's tag; empty: its own, or `rrarank` if it has none.
+
+    Raises:
+        RrarankError: the run is something else, or the tag is not 1-20 of A-Z a-z 0-9 _ . -.
+    """
+    found = as_run(run)
+    trec.write_run(path, found, tag or found.tag or "rrarank")
 
 
 # -- judgments --------------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def place_of(docid: str) -> int:
 
 def check_tag(tag: str) -> str:
     if not re.fullmatch(TAG, tag):
-        raise RrarankError(f"runtag {tag!r}: expected 1 to 20 of A-Z a-z 0-9 _ . - (TREC's rule); give --runtag")
+        raise RrarankError(f"tag (--runtag) {tag!r}: expected 1 to 20 of A-Z a-z 0-9 _ . - (TREC's rule)")
     return tag
 
 

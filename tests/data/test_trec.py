@@ -249,7 +249,9 @@ def test_tags_by_trecs_rule(tag):
 
 @pytest.mark.parametrize("tag", ["", "two words", "x" * 21, "a/b", "é", "a\n"])
 def test_other_tags_are_refused_and_nothing_is_written(tag, tmp_path):
-    with pytest.raises(RrarankError, match=r"expected 1 to 20 of A-Z a-z 0-9 _ . - \(TREC's rule\); give --runtag"):
+    with pytest.raises(
+        RrarankError, match=r"^tag \(--runtag\) .*: expected 1 to 20 of A-Z a-z 0-9 _ . - \(TREC's rule\)$"
+    ):
         write_run(tmp_path / "out", Run({"1": [Hit("a", 1.0)]}, tag))
     assert list(tmp_path.iterdir()) == []
 

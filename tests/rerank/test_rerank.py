@@ -181,7 +181,7 @@ def test_missing_texts_are_named_and_refused_unless_skipped(job, tmp_path, capsy
         (["--reranker", "cross-encodr"], 2, "no reranker named 'cross-encodr'; did you mean 'cross-encoder'?"),
         (["--run", "absent.trec"], 2, "absent.trec: no such file (looked in ./, ./runs/ and the package)"),
         (["--model", "owner/absent"], 4, "model 'owner/absent' is not on disk, and HF_HUB_OFFLINE is set"),
-        (["--runtag", "two words"], 2, "runtag 'two words': expected 1 to 20"),
+        (["--runtag", "two words"], 2, "tag (--runtag) 'two words': expected 1 to 20"),
         (["--collection", "absent.jsonl"], 2, "absent.jsonl: no such file"),
     ],
 )

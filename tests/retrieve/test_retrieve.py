@@ -74,7 +74,7 @@ def test_without_the_collection_the_index_gives_the_texts(job, capsys):
         (["--index", "indexes/small", "--language", "ko"], "indexed with --language en, asked with ko"),
         (["--index", "indexes/small", "--collection", "topics.tsv"], "names another collection than topics.tsv"),
         (["--index", "indexes/small", "--output", "one.trec"], "one.trec: exists already"),
-        (["--index", "indexes/small", "--runtag", "a b"], "runtag 'a b'"),
+        (["--index", "indexes/small", "--runtag", "a b"], "tag (--runtag) 'a b'"),
     ],
 )
 def test_flags_that_contradict_what_is_there(job, flags, message, capsys):

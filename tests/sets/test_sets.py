@@ -160,7 +160,7 @@ def test_stdout_is_for_the_output_alone(folder, capsys):
         ("split set.jsonl --output new other --share 1e-9", "none of its 12 queries goes to other; give another"),
         ("qrels set.jsonl --output new.gz", "new.gz: outputs are not packed"),
         ("qrels set.jsonl --output new --grades 1:1,2:1", "grades '1:1,2:1': expected falling grades, and * only in"),
-        ("export set.jsonl --to trec --output new --runtag a/b", "runtag 'a/b': expected 1 to 20 of"),
+        ("export set.jsonl --to trec --output new --runtag a/b", "tag (--runtag) 'a/b': expected 1 to 20 of"),
         ("export plain.jsonl --to tevatron --output new", "none of its 1 queries has both positive and negative "),
     ],
 )
