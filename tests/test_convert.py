@@ -151,7 +151,7 @@ def test_evaluate_reads_each_format(convert, capsys):
     flags = ["--qrels", "qrels.txt", "--measures", "mrr", "--output", "out.json"]
     assert evaluate([*flags, "--runs", "bm25.trec", *runs]) == 0
     rows = json.loads(Path("out.json").read_text())["rows"]
-    assert {row["name"]: row["means"]["mrr"] for row in rows} == dict.fromkeys(["bm25", *SUFFIXES], 1.0)
+    assert {row["name"]: row["means"]["RR(rel=1)"] for row in rows} == dict.fromkeys(["bm25", *SUFFIXES], 1.0)
 
 
 def test_what_has_no_topic_or_text_is_left_out_only_if_asked(convert):

@@ -355,4 +355,4 @@ def test_odd_but_right(files, flags, expected, call, tmp_path):
 def test_means(files, mrr, ndcg, call, tmp_path):
     assert call("evaluate --measures mrr ndcg@10 --output out.json", files) == 0
     [system] = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert system["means"] == pytest.approx({"mrr": mrr, "ndcg@10": ndcg}, abs=1e-5)
+    assert system["means"] == pytest.approx({"RR(rel=1)": mrr, "nDCG@10": ndcg}, abs=1e-5)
