@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -77,7 +77,7 @@ class Evaluation:
         with importing():
             import pandas
 
-        return pandas.DataFrame.from_records(_FRAMES[what](self))
+        return pandas.DataFrame(_FRAMES[what](self), columns=_COLUMNS.get(what))
 
     def tables(self, *, circular: Collection[str] = (), tukey: bool = False) -> dict[str, Table]:
         """Label -> table: systems, comparisons with the baseline if there are any, all pairs of systems if asked for.
@@ -299,13 +299,19 @@ def _comparison_records(found: Evaluation) -> Records:
     return [asdict(one) | {"reading": one.reading} for one in found.comparisons]
 
 
+_COLUMNS = {
+    "comparisons": [*(one.name for one in fields(Comparison)), "reading"],
+    "tukey": ["system", "other", "measure", "p"],
+}  # of frames that have no rows where there is one system
+
+
 def _query_records(found: Evaluation) -> Records:
     return [dict(zip(LONG_HEAD, line, strict=True)) for line in _long(found)[1]]
 
 
 def _tukey_records(found: Evaluation) -> Records:
     return [
-        {"system": system, "other": other, "measure": measure, "p": p}
+        dict(zip(_COLUMNS["tukey"], (system, other, measure, p), strict=True))
         for measure in found.tested
         for (system, other), p in _tukey(found, measure).items()
     ]

@@ -229,7 +229,7 @@ def tukey_hsd(values: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], fl
     from scipy.stats import tukey_hsd as hsd
 
     varies = any(len(set(one)) > 1 for one in values.values())
-    ps = hsd(*values.values()).pvalue if varies else None
+    ps = hsd(*values.values()).pvalue if varies and len(values) > 1 else None
     return {
         (a, b): math.nan if ps is None else float(ps[i, j])
         for i, a in enumerate(values)

@@ -181,6 +181,15 @@ def test_a_frame_of_pairs_has_tukeys_p():
     assert first["p"] < 0.05
 
 
+@pytest.mark.parametrize("what", ["comparisons", "tukey"])
+def test_one_run_has_frames_without_rows_and_the_usual_columns(what):
+    qrels, run = {"1": {"a": 1}, "2": {"b": 1}}, Run({"1": [Hit("a", 1.0)], "2": [Hit("a", 1.0)]})
+    [alone, two] = [evaluate_runs(qrels, runs, measures=["nDCG@10"]) for runs in ({"x": run}, {"x": run, "y": run})]
+    assert len(alone.to_pandas(what)) == 0
+    assert list(alone.to_pandas(what)) == list(two.to_pandas(what))
+    assert "tukey" not in alone.tables(tukey=True)
+
+
 # -- LaTeX ------------------------------------------------------------------------------------------------------------
 
 
