@@ -107,6 +107,12 @@ def test_the_header_says_the_level_that_was_taken_and_a_line_what_else_there_is(
     assert "count as relevant" not in capsys.readouterr().err
 
 
+def test_a_level_that_no_judgment_reaches_is_said(job, capsys):
+    main([*job, "--measures", "mrr", "ndcg@10", "--rel-level", "4"])
+    line = "RR(rel=4): no judgment reaches this grade, the highest is 3; nothing counts as relevant"
+    assert line in capsys.readouterr().err.splitlines()
+
+
 def test_a_row_whose_teacher_wrote_the_judgments_is_marked(job, capsys):
     from pathlib import Path
 

@@ -278,6 +278,16 @@ def level_note(measures: Sequence[str], qrels: Qrels) -> str:
     )
 
 
+def unreached_note(measures: Sequence[str], qrels: Qrels) -> str:
+    """What to know where the relevance level of some measures is above every grade, so that they are 0; else empty."""
+    highest = max((grade for given in qrels.values() for grade in given.values()), default=0)
+    asked = map(parse_measure, measures)
+    above = [str(one) for one in asked if (one.level or (0 if one.is_graded else 1)) > max(highest, 0)]
+    if not above:
+        return ""
+    return f"{', '.join(above)}: no judgment reaches this grade, the highest is {highest}; nothing counts as relevant"
+
+
 def label(measure: MeasureLike) -> str:
     """The measure as tables print it: `RR(rel=1)@10`."""
     return str(parse_measure(str(measure)))

@@ -27,6 +27,7 @@ from rrarank.measures.measure import (
     measure_names,
     parse_measure,
     parse_measures,
+    unreached_note,
 )
 from rrarank.measures.significance import SEED, Comparison, compare, corrected
 from rrarank.measures.values import judged_at, over_queries, per_query_scores
@@ -69,6 +70,8 @@ def evaluate_runs(
     measures = distinct(at_level(names, _checked_level(rel_level)))
     qrels, runs = any_qrels(qrels), as_runs(runs)
     if rel_level is None and (note := level_note(names, qrels)):
+        _warn_once(note)
+    if note := unreached_note(measures, qrels):
         _warn_once(note)
     baseline = baseline or next(iter(runs), "")
     if remove_query:

@@ -24,6 +24,7 @@ from rrarank.measures.measure import (
     measure_names,
     parse_measure,
     parse_measures,
+    unreached_note,
 )
 from rrarank.measures.scores import evaluate_runs
 from rrarank.measures.values import per_query_scores
@@ -190,6 +191,26 @@ def test_the_level_that_was_taken_is_noted_where_another_would_matter(measures, 
     assert note.startswith(named)
     assert bool(note) == bool(named)
     assert not note or f"go up to {max(grades)}" in note
+
+
+@pytest.mark.parametrize(
+    ("measures", "grades", "note"),
+    [
+        (
+            ["map-l2", "RR(rel=2)@10", "AP", "ndcg@10"],
+            [0, 1],
+            "AP(rel=2), RR(rel=2)@10: no judgment reaches",
+        ),
+        (["map", "ndcg@10-l2", "DCG", "Judged"], [-1, 0], "AP(rel=1), nDCG(rel=2)@10: no judgment reaches"),
+        (["map-l2", "map", "nDCG"], [0, 2], ""),
+        (["map"], [], "AP(rel=1): no judgment reaches this grade"),
+    ],
+)
+def test_a_level_above_every_grade_is_noted(measures, grades, note):
+    seen = unreached_note(measures, {str(number): {"a": grade} for number, grade in enumerate(grades)})
+    assert seen.startswith(note)
+    assert bool(seen) == bool(note)
+    assert not grades or not seen or f"the highest is {max(grades)}" in seen
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
