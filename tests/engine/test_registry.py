@@ -48,10 +48,12 @@ def test_a_mistyped_name_gets_a_suggestion_and_the_list(typed, meant):
     assert str(error.value) == f"no reranker named {typed!r}; did you mean {meant!r}? (known: {', '.join(names())})"
 
 
-def test_a_name_like_no_other_gets_the_list_only():
+def test_a_name_like_no_other_gets_the_lists_of_rerankers_and_of_models_that_ship_and_the_form_of_a_hub_id():
     with pytest.raises(RrarankError) as error:
-        load_reranker("zzz")
-    assert str(error.value) == f"no reranker named 'zzz' (known: {', '.join(names())})"
+        load_reranker("ms-marco-MiniLM-L-12-v2")  # as FlashRank names it
+    hint = "the id of a model on the hub begins with its owner, OWNER/NAME"
+    known = ", ".join(sorted([*names(), "rra-bert-mini", "rra-bert-tiny"]))
+    assert str(error.value) == f"no reranker named 'ms-marco-MiniLM-L-12-v2'; {hint} (known: {known})"
 
 
 def test_a_name_a_model_that_ships_a_folder_and_a_hub_id_load_alike(steady_folder, monkeypatch):

