@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -286,6 +288,16 @@ def fingerprint(folder: Path, *, weights: bool = True) -> str:
     return digest.hexdigest()
 
 
+@cache
+def _survive_forks() -> None:
+    """In a forked process the threads of torch are gone, and it would wait for them forever: let it use one thread, as
+    torch's DataLoader does."""
+    import torch
+
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 @contextmanager
 def loading(name: str, device: str, threads: int) -> Iterator[None]:
     """Use around loading a model: checks the device, sets the CPU threads (0 keeps them), and turns the libraries'
@@ -295,6 +307,7 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
     _check_device(device)
     if threads:
         torch.set_num_threads(threads)
+    _survive_forks()
     try:
         with quiet():
             yield

@@ -2,6 +2,9 @@
 
 import asyncio
 import math
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -378,3 +381,22 @@ def test_the_model_that_ships_loads_elsewhere_by_its_path():
     assert rrarank.rank("why do cats purr", [text])[0].score == pytest.approx(ours[0].score, abs=1e-6)
     with pytest.raises(RrarankError, match="no such folder, and no hub id"):
         rrarank.model_path("rra-bert-mni/../x")
+
+
+FORKING = """
+import multiprocessing, torch, rrarank
+torch.set_num_threads(2)
+texts = ["cats purr when they are content " * 20] * 8
+before = rrarank.rank("why do cats purr", texts)[0].score
+def score(_): return rrarank.rank("why do cats purr", texts)[0].score
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(max(abs(one - before) for one in pool.map(score, range(2))) < 1e-4)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_ranks_with_the_model_of_its_parent():
+    """torch alone waits forever for threads that the fork did not copy."""
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=300, env=clean)
+    assert done.stdout == "True\n", done.stderr
