@@ -173,7 +173,7 @@ def measure_names(given: object) -> list[str]:
     if odd := [one for one in names if not (isinstance(one, str) or _is_object(one))]:
         kind = type(odd[0]).__name__
         raise RrarankError(f"{_MEASURES}: {odd[0]!r} is of type {kind}, expected a name such as nDCG@10")
-    split = (_BETWEEN.split(one) if isinstance(one, str) else [str(one)] for one in names)
+    split = (_BETWEEN.split(_CUTOFFS.sub(_each_cutoff, one)) if isinstance(one, str) else [str(one)] for one in names)
     return [name for part in split for name in part if name]
 
 
@@ -197,7 +197,14 @@ def _is_object(thing: object) -> bool:
 
 
 _BETWEEN = re.compile(r"[\s,]+(?![^()]*\))")  # spaces and commas outside parentheses, as ir_measures' command splits
+_CUTOFFS = re.compile(r"(?<![\w(.])([A-Za-z_]+[._])([0-9]+(?:,[0-9]+)+)(?![\w.])")  # ndcg_cut.5,10 of trec_eval
 _MEASURES = "measures (--measures)"
+
+
+def _each_cutoff(found: re.Match[str]) -> str:
+    return " ".join(f"{found[1]}{cutoff}" for cutoff in found[2].split(","))
+
+
 T = TypeVar("T")
 
 

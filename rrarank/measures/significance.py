@@ -61,6 +61,8 @@ def reading(p: float, difference: float, up: str, down: str) -> str:
 
 def rests_on(comparisons: Sequence[Comparison], queries: int, *, brief: bool = False) -> str:
     """The note below a table of comparisons: tests, correction, intervals; brief: without detectable differences."""
+    if queries < 2:
+        return "Over one query there is no test and no interval."
     family = len({c.system for c in comparisons})
     note = (
         f"Paired, two-sided, corrected by Holm for {family} comparison{'s' if family > 1 else ''} within each measure; "

@@ -102,6 +102,7 @@ def test_what_another_tool_measures_is_not_mistaken_for_a_name_close_to_it():
         ("nDCG@10 RR@10, AP,", ["nDCG@10", "RR(rel=1)@10", "AP(rel=1)"]),
         ("nDCG@10,RBP(p=.5, rel=2)@10", ["nDCG@10", "RBP(p=0.5,rel=2)@10"]),
         ([" P@5\tRR( rel = 2 )@10\n", "map"], ["P(rel=1)@5", "RR(rel=2)@10", "AP(rel=1)"]),
+        ("ndcg_cut.5,10 P_5,10,20 map", ["nDCG@5", "nDCG@10", "P(rel=1)@5", "P(rel=1)@10", "P(rel=1)@20", "AP(rel=1)"]),
         (ir_measures.RR(rel=2) @ 10, ["RR(rel=2)@10"]),
         ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "AP(rel=1)"]),
         ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["nDCG@10", "AP(rel=1)"]),

@@ -134,6 +134,7 @@ def test_intervals_over_few_queries_carry_a_caveat():
     c = compare("s", "m", differences(5), [0.0] * 5)
     assert "Intervals: by t; with only 5 queries they are rough" in rests_on([c], 5)
     assert "rough" not in rests_on([c], 43)
+    assert rests_on([compare("s", "m", [1.0], [0.0])], 1) == "Over one query there is no test and no interval."
 
 
 def test_intervals_of_five_queries_cover_the_mean_more_often_than_the_bootstrap():
