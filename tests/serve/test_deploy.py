@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ def test_systemd_accepts_the_unit(tmp_path):
     unit.write_text(read("rrarank.service").replace("/opt/rrarank/bin/python", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_model_loads_with_what_the_unit_shows_of_proc():
+    settings = dict(line.split("=", 1) for line in read("rrarank.service").splitlines() if "=" in line)
+    shown = f"hidepid={settings['ProtectProc']},subset={settings.get('ProcSubset', 'all')}".replace(",subset=all", "")
+    hidden = ["unshare", "--mount", "sh", "-c", f'mount -t proc -o {shown} proc /proc && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*hidden, "true"], capture_output=True).returncode:
+        pytest.skip("needs root, and a kernel whose /proc hides things")
+    code = "import rrarank; print(rrarank.rank('tea', ['what is tea'])[0].id)"
+    done = subprocess.run([*hidden, sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
 def test_hadolint_accepts_the_dockerfile():
