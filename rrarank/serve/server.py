@@ -62,7 +62,7 @@ def url_of(sock: socket.socket) -> str:
 
 
 def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C, then finish the accepted requests.
 
     Args:
         connections: most at once; fewer if the process may not open so many files.
@@ -70,6 +70,8 @@ def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float)
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops on it and raises it again
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     prepare_process(connections, timeout_s)
     uvicorn.Server(uvicorn_config(app, timeout_s)).run(sockets=[sock])
 

@@ -336,12 +336,13 @@ def test_a_request_that_breaks_the_reranker_fails_alone_and_its_text_is_not_logg
         assert "crash now" not in logged(server, "ValueError < score:")
 
 
-def test_sigterm_finishes_accepted_requests_and_refuses_new_ones(sleeper, gate):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])  # the latter when a terminal closes
+def test_a_signal_to_stop_finishes_accepted_requests_and_refuses_new_ones(sleeper, gate, how):
     with sleeper() as server, ThreadPoolExecutor(4) as pool:
         held = gate.hold(server, pool)
         jobs = [pool.submit(server.post, sleep(0, str(i))) for i in range(3)]
         wait_for(lambda: server.metric("rrarank_waiting") == 3)
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(how)
         wait_for(lambda: refused(server.url))
         gate.open()
         assert [job.result().status_code for job in [held, *jobs]] == [200] * 4
