@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rrarank.errors import RrarankError
+from rrarank.storage.sidecar import sidecar_path
 
 MOST_BYTES = 2**28  # of a file
 
@@ -38,7 +39,7 @@ class Folder:
         return path
 
     def index(self, name: str) -> Path:
-        """An index in the folder: none of its files lies elsewhere.
+        """An index in the folder: none of its files lies elsewhere, nor does its sidecar.
 
         Raises:
             RrarankError: there is none of that name, or a part of it lies elsewhere.
@@ -46,7 +47,9 @@ class Folder:
         path = self._inside(name)
         if not os.path.isdir(path):
             raise RrarankError(f"{name}: no such index in the folder")
-        for part in path.rglob("*"):
+        if path == self.root:
+            raise RrarankError(f"{name}: the whole folder, expected an index in it")
+        for part in (sidecar_path(path), *path.rglob("*")):
             self._check_inside(Path(os.path.realpath(part)), name)
         return path
 

@@ -68,3 +68,12 @@ def test_messages_do_not_say_where_the_folder_lies(folder):
 def test_the_folder_must_exist(tmp_path):
     with pytest.raises(RrarankError, match="--folder .*absent: no such folder"):
         Folder.of(tmp_path / "absent")
+
+
+def test_an_index_whose_sidecar_lies_outside_is_refused(folder):
+    (folder.root / "index").mkdir()
+    (folder.root / "index.json").symlink_to("../secret")
+    with pytest.raises(RrarankError, match="index: lies outside the folder"):
+        folder.index("index")
+    with pytest.raises(RrarankError, match=r"\.: the whole folder, expected an index in it"):
+        folder.index(".")
