@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rrarank.errors import RrarankError
+from rrarank.storage.packed import faults, open_unpacked
 from rrarank.storage.sidecar import sidecar_path
 
-MOST_BYTES = 2**28  # of a file
+MOST_BYTES = 2**28  # of a file, packed or not
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Folder:
             raise RrarankError(f"{name}: no such file in the folder")
         if path.stat().st_size > MOST_BYTES:
             raise RrarankError(f"{name}: {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
+        if _unpacks_beyond(path, MOST_BYTES):
+            raise RrarankError(f"{name}: over {MOST_BYTES:,} bytes when unpacked; give a smaller file")
         return path
 
     def index(self, name: str) -> Path:
@@ -68,3 +71,15 @@ class Folder:
         if not path.is_relative_to(self.root):
             raise RrarankError(f"{name}: lies outside the folder that the tools may read")
         return path
+
+
+def _unpacks_beyond(path: Path, most: int) -> bool:
+    """A broken stream does not: its reader says where it breaks off."""
+    size, broken = 0, (OSError, *faults(path))
+    try:
+        with open_unpacked(path) as file:
+            while size <= most and (chunk := file.read(2**20)):
+                size += len(chunk)
+    except broken:
+        return False
+    return size > most

@@ -1,5 +1,6 @@
 """No name leads an agent out of the folder."""
 
+import gzip
 import os
 
 import pytest
@@ -48,6 +49,16 @@ def test_a_huge_file_is_refused(folder):
         file.truncate(2**28 + 1)
     with pytest.raises(RrarankError, match="huge: 268,435,457 bytes, expected at most 268,435,456"):
         folder.file("huge")
+
+
+def test_a_packed_file_that_unpacks_to_a_huge_one_is_refused(folder):
+    with gzip.open(folder.root / "bomb.trec.gz", "wb", 1) as file:
+        for _ in range(257):
+            file.write(bytes(2**20))
+    with pytest.raises(RrarankError, match=r"bomb\.trec\.gz: over 268,435,456 bytes when unpacked"):
+        folder.file("bomb.trec.gz")
+    (folder.root / "broken.gz").write_bytes(b"\x1f\x8b\x08xx")
+    assert folder.file("broken.gz").name == "broken.gz"  # its reader says what is wrong
 
 
 def test_an_index_with_a_part_outside_is_refused(folder):
