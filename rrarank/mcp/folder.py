@@ -75,7 +75,8 @@ class Folder:
 
 def _unpacks_beyond(path: Path, most: int) -> bool:
     """A broken stream does not: its reader says where it breaks off."""
-    size, broken = 0, (OSError, *faults(path))
+    size = 0
+    broken: tuple[type[Exception], ...] = (OSError, *faults(path))
     try:
         with open_unpacked(path) as file:
             while size <= most and (chunk := file.read(2**20)):
