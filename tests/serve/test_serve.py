@@ -350,6 +350,13 @@ def test_a_signal_to_stop_finishes_accepted_requests_and_refuses_new_ones(sleepe
         assert server.log.read_text().endswith("stopped; every accepted request is answered\n")
 
 
+def test_a_signal_that_comes_as_soon_as_the_server_is_ready_stops_it(sleeper):
+    for _ in range(3):
+        with sleeper() as server:
+            assert server.stop() == 0
+            assert server.log.read_text() == "stopped; every accepted request is answered\n"
+
+
 def refused(url):
     host, port = url.removeprefix("http://").split(":")
     try:
