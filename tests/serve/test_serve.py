@@ -444,7 +444,7 @@ def test_a_setting_of_the_environment_holds_unless_a_flag_is_given(tmp_path, sle
 
 
 def test_only_pages_of_named_origins_may_ask(sleeper):
-    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "content-type,traceparent"}
     allowed = "access-control-allow-origin"
     with sleeper("--cors", "https://a.example http://b.example:80") as server:
         for origin, answer in (("https://a.example", "https://a.example"), ("https://evil.example", None)):
