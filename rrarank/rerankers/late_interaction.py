@@ -18,7 +18,7 @@ from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.storage.document_cache import DocumentCache
-from rrarank.storage.model_folders import fingerprint, loading, locate, read_json
+from rrarank.storage.model_folders import fingerprint, loading, locate, read_json, read_modules
 
 _KINDS = ("MultiVectorEncoder", "ColBERT")  # sentence-transformers' and PyLate's name for such a model
 _SIMILARITIES = ("maxsim", "meanmaxsim")
@@ -144,10 +144,24 @@ def _check_kind(folder: Path, name: str) -> None:
     settings, config = (read_json(folder / file) for file in ("config_sentence_transformers.json", "config.json"))
     kind = settings.get("model_type") if isinstance(settings, dict) else None
     architectures = config.get("architectures") if isinstance(config, dict) else None
+    if not kind and any(str(module.get("type")).startswith("pylate.") for module in read_modules(folder)):
+        kind = "ColBERT"  # PyLate beside sentence-transformers 4 named no kind
     if kind not in _KINDS and "HF_ColBERT" not in (architectures or ()):
         raise RrarankError(
             f"{name}: not a late-interaction model (its files name {kind or architectures or 'no kind'}, expected "
             f"{', '.join(_KINDS)} or HF_ColBERT); use an embedding model with --reranker bi-encoder"
+        )
+
+
+def _check_marks(folder: Path, name: str, tokenizer: Any) -> None:
+    """PyLate puts the mark of a query or document behind the first token, whatever that is; sentence-transformers puts
+    it before the text. Both are the same only where a text begins with a special token, as [CLS]."""
+    settings = read_json(folder / "config_sentence_transformers.json")
+    marks = isinstance(settings, dict) and (settings.get("query_prefix") or settings.get("document_prefix"))
+    if marks and tokenizer("a")["input_ids"][0] not in tokenizer.all_special_ids:
+        raise RrarankError(
+            f"{name}: its tokenizer begins a text with no special token, so PyLate puts its mark {marks!r} behind the "
+            "first word, which is not supported; use a ColBERT whose texts begin with [CLS] or the like"
         )
 
 
@@ -165,6 +179,7 @@ def _load(folder: Path, config: LateInteractionConfig, device: str) -> Any:  # s
     )
     if model.similarity_fn_name not in _SIMILARITIES:
         raise RrarankError(f"{config.model}: compares by {model.similarity_fn_name}, expected MaxSim")
+    _check_marks(folder, config.model, model.tokenizer)
     if config.max_length:
         model.max_seq_length = config.max_length
         model[0].document_length = config.max_length

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -306,16 +307,20 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and advice."""
+    """Silence the progress bars and advice of transformers and sentence-transformers."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    peer = getLogger("sentence_transformers")
+    level = peer.level
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    peer.setLevel(ERROR)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        peer.setLevel(level)
         if bars:
             logging.enable_progress_bar()
 

@@ -1,12 +1,16 @@
 """Late interaction against sentence-transformers' own similarity, and against the formula in plain transformers."""
 
+import shutil
+
 import pytest
 import torch
 from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
+    CHATML,
     LENGTHS,
     MARKS,
     STANFORD_MARKS,
     pylate_folder,
+    qwen_tokenizer,
     stanford_folder,
 )
 from safetensors.torch import load_file
@@ -32,6 +36,11 @@ def scores(folder, query, **config):
 @pytest.fixture(scope="module")
 def pylate(tmp_path_factory, tokenizer, tiny_bert):
     return pylate_folder(tmp_path_factory.mktemp("pylate"), tokenizer, tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def old_pylate(tmp_path_factory, tokenizer, tiny_bert):
+    return pylate_folder(tmp_path_factory.mktemp("old-pylate"), tokenizer, tiny_bert, old=True)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +75,8 @@ def by_formula(folder, query):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
-def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate, stanford):
-    for folder in (late_interaction_folder, pylate, stanford):
+def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate, old_pylate, stanford):
+    for folder in (late_interaction_folder, pylate, old_pylate, stanford):
         model = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
         documents = model.encode_document(TEXTS)
         for query in QUERIES:
@@ -76,8 +85,8 @@ def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folde
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_other_libraries_formats_are_scored_by_colberts_formula(query, pylate, stanford):
-    for folder in (pylate, stanford):
+def test_other_libraries_formats_are_scored_by_colberts_formula(query, pylate, old_pylate, stanford):
+    for folder in (pylate, old_pylate, stanford):
         expected = list(by_formula(folder, query))
         assert scores(folder, query) == pytest.approx(expected, abs=1e-4)
         assert max(expected) - min(expected) > 1e-2
@@ -108,6 +117,15 @@ def test_one_product_serves_documents_of_any_length():
     found = max_sim(query, torch.cat(documents), [len(one) for one in documents])
     expected = [float((query @ one.T).amax(1).sum()) if len(one) else 0.0 for one in documents]
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_tokenizer_whose_texts_begin_with_no_special_token_is_refused(tmp_path, pylate):
+    """PyLate puts its mark behind the first token; there, that would be the first word."""
+    folder = tmp_path / "no-first-token"
+    shutil.copytree(pylate, folder)
+    qwen_tokenizer(CHATML).save_pretrained(folder)
+    with pytest.raises(RrarankError, match="begins a text with no special token, so PyLate puts its mark"):
+        load_reranker("late-interaction", model=str(folder))
 
 
 def test_other_models_are_refused(bi_encoder_folder, cross_encoder_folder):
