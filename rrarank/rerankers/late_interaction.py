@@ -17,10 +17,11 @@ from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
+from rrarank.rerankers.uses import LATE_INTERACTION, architectures_of, kind_of, other_use
 from rrarank.storage.document_cache import DocumentCache
-from rrarank.storage.model_folders import fingerprint, loading, locate, read_json, read_modules
+from rrarank.storage.files import read_json
+from rrarank.storage.model_folders import fingerprint, loading, locate
 
-_KINDS = ("MultiVectorEncoder", "ColBERT")  # sentence-transformers' and PyLate's name for such a model
 _SIMILARITIES = ("maxsim", "meanmaxsim")
 
 
@@ -141,15 +142,11 @@ def _parts(documents: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]]
 
 def _check_kind(folder: Path, name: str) -> None:
     """Any other model would get a projection of random numbers."""
-    settings, config = (read_json(folder / file) for file in ("config_sentence_transformers.json", "config.json"))
-    kind = settings.get("model_type") if isinstance(settings, dict) else None
-    architectures = config.get("architectures") if isinstance(config, dict) else None
-    if not kind and any(str(module.get("type")).startswith("pylate.") for module in read_modules(folder)):
-        kind = "ColBERT"  # PyLate beside sentence-transformers 4 named no kind
-    if kind not in _KINDS and "HF_ColBERT" not in (architectures or ()):
+    if (kind := kind_of(folder)) not in LATE_INTERACTION:
+        found = kind or ", ".join(architectures_of(folder)) or "no kind"
         raise RrarankError(
-            f"{name}: not a late-interaction model (its files name {kind or architectures or 'no kind'}, expected "
-            f"{', '.join(_KINDS)} or HF_ColBERT); use an embedding model with --reranker bi-encoder"
+            f"{name}: not a late-interaction model (its files name {found}, expected one of "
+            f"{', '.join(LATE_INTERACTION)}); {other_use(folder)}"
         )
 
 
