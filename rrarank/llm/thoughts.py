@@ -27,7 +27,7 @@ _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 def without_thought(answer: str) -> tuple[str, bool]:
     """The answer without the model's thoughts, and whether a thought is left open, as in an answer that was cut off.
 
-    The last `<answer>…</answer>` is the answer, whatever else there is. In an answer that is a JSON object as a whole, a
+    The last `<answer>…</answer>` is the answer, whatever else there is. Where all of the answer is a JSON object, a
     mark is a part of a string.
     """
     if _is_object(answer):
