@@ -17,6 +17,7 @@ from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
+from rrarank.rerankers.checkpoints import capped, positions
 from rrarank.rerankers.uses import LATE_INTERACTION, architectures_of, kind_of, other_use
 from rrarank.storage.document_cache import DocumentCache
 from rrarank.storage.files import read_json
@@ -178,6 +179,11 @@ def _load(folder: Path, config: LateInteractionConfig, device: str) -> Any:  # s
         raise RrarankError(f"{config.model}: compares by {model.similarity_fn_name}, expected MaxSim")
     _check_marks(folder, config.model, model.tokenizer)
     if config.max_length:
-        model.max_seq_length = config.max_length
-        model[0].document_length = config.max_length
+        special = model.tokenizer.num_special_tokens_to_add() + 1  # and the mark
+        if config.max_length < special + 1:
+            raise RrarankError(
+                f"max_length is {config.max_length}: a text has {special} special tokens; give {special + 1} or more"
+            )
+        longest = capped(config.max_length, positions(model[0].config), config.model)
+        model.max_seq_length = model[0].document_length = longest
     return model.to(TORCH_DTYPES[config.precision]).eval()

@@ -111,6 +111,13 @@ def test_prompts_take_the_place_of_the_models_own(pylate):
     )
 
 
+def test_documents_are_never_longer_than_the_models_positions(pylate, capsys):
+    assert scores(pylate, "why cats", max_length=100_000) == pytest.approx(scores(pylate, "why cats", max_length=64))
+    assert "max_length 100000 is more than the model's 64 positions" in capsys.readouterr().err
+    with pytest.raises(RrarankError, match="max_length is 1: a text has 3 special tokens; give 4 or more"):
+        load_reranker("late-interaction", model=str(pylate), max_length=1)
+
+
 def test_one_product_serves_documents_of_any_length():
     torch.manual_seed(0)
     query, documents = torch.randn(5, 8), [torch.randn(length, 8) for length in (3, 0, 1, 9)]
