@@ -178,12 +178,15 @@ def _load(folder: Path, config: LateInteractionConfig, device: str) -> Any:  # s
     if model.similarity_fn_name not in _SIMILARITIES:
         raise RrarankError(f"{config.model}: compares by {model.similarity_fn_name}, expected MaxSim")
     _check_marks(folder, config.model, model.tokenizer)
-    if config.max_length:
-        special = model.tokenizer.num_special_tokens_to_add() + 1  # and the mark
-        if config.max_length < special + 1:
-            raise RrarankError(
-                f"max_length is {config.max_length}: a text has {special} special tokens; give {special + 1} or more"
-            )
-        longest = capped(config.max_length, positions(model[0].config), config.model)
-        model.max_seq_length = model[0].document_length = longest
+    _limit_length(model, config)
     return model.to(TORCH_DTYPES[config.precision]).eval()
+
+
+def _limit_length(model: Any, config: LateInteractionConfig) -> None:
+    """Cut documents to the length asked for, and never let them be longer than the model's positions."""
+    most, special = positions(model[0].config), model.tokenizer.num_special_tokens_to_add() + 1  # and the mark
+    asked, own = config.max_length, model[0].document_length or model.max_seq_length or 0
+    if 0 < asked <= special:
+        raise RrarankError(f"max_length is {asked}: a text has {special} special tokens; give {special + 1} or more")
+    if asked or own > most:
+        model.max_seq_length = model[0].document_length = capped(asked, most, config.model) if asked else most

@@ -1,5 +1,6 @@
 """Late interaction against sentence-transformers' own similarity, and against the formula in plain transformers."""
 
+import json
 import shutil
 
 import pytest
@@ -111,9 +112,15 @@ def test_prompts_take_the_place_of_the_models_own(pylate):
     )
 
 
-def test_documents_are_never_longer_than_the_models_positions(pylate, capsys):
-    assert scores(pylate, "why cats", max_length=100_000) == pytest.approx(scores(pylate, "why cats", max_length=64))
-    assert "max_length 100000 is more than the model's 64 positions" in capsys.readouterr().err
+def test_documents_are_never_longer_than_the_models_positions(pylate, tmp_path, caplog):
+    cut = scores(pylate, "why cats", max_length=64)
+    with caplog.at_level("INFO", "rrarank"):
+        assert scores(pylate, "why cats", max_length=100_000) == pytest.approx(cut)
+    assert "max_length 100000 is more than the model's 64 positions" in caplog.text
+    folder = shutil.copytree(pylate, tmp_path / "long")
+    settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings | {"document_length": 300}))
+    assert scores(folder, "why cats") == pytest.approx(cut)
     with pytest.raises(RrarankError, match="max_length is 1: a text has 3 special tokens; give 4 or more"):
         load_reranker("late-interaction", model=str(pylate), max_length=1)
 
