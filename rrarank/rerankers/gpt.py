@@ -47,7 +47,7 @@ class GPT(Prompted):
 
     def __init__(self, config: GPTConfig | None = None) -> None:
         if not (config and config.model):
-            raise RrarankError("gpt: no model; give --model, a folder or hub id of a causal language model")
+            raise RrarankError("gpt: no model; give model (--model), a folder or hub id of a causal language model")
         super().__init__(config)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
 

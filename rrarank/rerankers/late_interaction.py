@@ -55,7 +55,9 @@ class LateInteraction(Reranker):
     def __init__(self, config: LateInteractionConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
-            raise RrarankError("late-interaction: no model; give --model, a folder or hub id of a ColBERT model")
+            raise RrarankError(
+                "late-interaction: no model; give model (--model), a folder or hub id of a ColBERT model"
+            )
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         _check_kind(folder, self.config.model)
         self._device = device_of(self.config)

@@ -20,7 +20,7 @@ from rrarank.serve.keys import NOBODY, Key
 from rrarank.serve.scoring import ROUND_S, Asked, Job, PairScorer, Ranked, Scorer, WholeScorer
 
 OLDEST_EVERY = 8  # of so many rounds one takes the oldest requests, so that large ones also end
-MUCH_LARGER = 4  # a waiting request that is so many times larger gives up its place in a full queue
+MUCH_LARGER = 4  # a request that is so many times larger waits for smaller ones, and gives up its place in a full queue
 
 Report = Callable[[str, int, int, float], None]
 
@@ -164,11 +164,11 @@ class Worker:
         return taken
 
     def _in_order(self) -> list[Job]:
-        """Those of the key that was served longest ago first; of a key's, small ones first."""
+        """Those of the key that was served longest ago first; of a key's, much smaller ones first."""
         self._round += 1
         if self._round % OLDEST_EVERY == 0:
             return sorted(self._jobs, key=lambda job: job.number)
-        return sorted(self._jobs, key=lambda job: (self._served.get(job.key, 0), job.rounds, job.number))
+        return sorted(self._jobs, key=lambda job: (self._served.get(job.key, 0), _scale(job.rounds), job.number))
 
     def _score(self, jobs: Sequence[Job]) -> int:
         """Score a round and return its pairs; if it fails, score its requests one by one: only the faulty one fails."""
@@ -179,6 +179,11 @@ class Worker:
                 return sum(self._score([job]) for job in jobs if not job.answer.done())
             jobs[0].fail(error)
             return 0
+
+
+def _scale(rounds: float) -> int:
+    """Jobs of about one size share a scale: the earlier one goes first."""
+    return math.floor(math.log(max(rounds, 0.01), MUCH_LARGER))
 
 
 def _scorer(name: str, reranker: Reranker, max_tokens: int) -> Scorer:

@@ -93,8 +93,8 @@ def uvicorn_config(app: FastAPI | Callable[[], FastAPI], timeout_s: float, **mor
 def prepare_process(connections: int, timeout_s: float) -> None:
     """What a process of its own needs once the models are loaded."""
     quieten()
-    # The backlog may be accepted at once, and again before the first of it is closed.
-    Connection.most = max(1, min(connections, _open_files() - 2 * _backlog() - SPARE_FILES))
+    # asyncio may accept the backlog in each of the three turns of its loop before the first of it is closed.
+    Connection.most = max(1, min(connections, _open_files() - 3 * _backlog() - SPARE_FILES))
     Connection.head_s = min(HEAD_S, timeout_s)
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
@@ -102,7 +102,7 @@ def prepare_process(connections: int, timeout_s: float) -> None:
 
 
 def _backlog() -> int:
-    return min(BACKLOG, _open_files() // 4)
+    return min(BACKLOG, _open_files() // 8)
 
 
 def _open_files() -> int:

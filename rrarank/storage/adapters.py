@@ -25,7 +25,7 @@ def merging(folder: Path, model: str) -> str:
     )
     return (
         f"a LoRA adapter of {base}, not a whole model; with peft installed, type: python -c {shlex.quote(code)}, "
-        f"and give --model {shlex.quote(merged)}"
+        f"and give model (--model) {shlex.quote(merged)}"
     )
 
 

@@ -192,9 +192,15 @@ def output_stem(path: str | Path) -> str:
     return stem(path)
 
 
-def check_suffix(output: str | Path, known: Sequence[str]) -> None:
-    """Refuse an output whose suffix names a format that is not written; no suffix is no such name."""
+def check_suffix(output: str | Path, known: Sequence[str], *, required: bool = False) -> None:
+    """Refuse an output whose suffix names a format that is not written.
+
+    Args:
+        required: also refuse a file without a suffix; else that is no such name.
+    """
     suffix = Path(output).suffix
+    if required and not suffix and is_file(output):
+        raise RrarankError(f"{output}: no suffix, which chooses the format (known: {' '.join(known)})")
     if suffix and suffix not in known:
         raise RrarankError(f"{output}: unknown suffix {suffix!r} (known: {' '.join(known)})")
 

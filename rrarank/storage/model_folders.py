@@ -68,7 +68,7 @@ def locate(model: str | Path, *, allow_pickle: bool = False) -> Path:
     return folder
 
 
-def model_path(model: str | None = SHIPPED) -> str:
+def model_path(model: str | Path | None = SHIPPED) -> Path:
     """The folder of a model, for other libraries: `CrossEncoder(rrarank.model_path("rra-bert-mini"))`.
 
     Args:
@@ -78,7 +78,7 @@ def model_path(model: str | None = SHIPPED) -> str:
     Raises:
         RrarankError: there is no such model, or a file of it is missing.
     """
-    return str(locate(SHIPPED if model is None else model))
+    return locate(SHIPPED if model is None else model)
 
 
 def minilm() -> str:
@@ -138,7 +138,9 @@ def _lacks(folder: Path, allow_pickle: bool) -> str:
         patterns = patterns + _PICKLES if allow_pickle and what == _WEIGHTS else patterns
         if not any(path for pattern in patterns for path in find(pattern)) or (what == _WEIGHTS and only_pickled):
             hint = (
-                "; pickled weights are not loaded without --allow-pickle" if only_pickled and what == _WEIGHTS else ""
+                "; pickled weights are not loaded without allow_pickle (--allow-pickle)"
+                if only_pickled and what == _WEIGHTS
+                else ""
             )
             return f"{what}{hint}"
     return ""
@@ -184,7 +186,7 @@ def own_code(model: str, files: str = "") -> RrarankError:
     named = f" ({files})" if files else ""
     return RrarankError(
         f"{model}: needs Python code of its own{named}, which is never run here; give a model of a type that "
-        "transformers knows, such as the one that ships: leave out --reranker and --model"
+        "transformers knows, such as the one that ships, rra-bert"
     )
 
 
@@ -195,9 +197,8 @@ def _advice(folder: Path, model: str) -> str:
     inner = sorted((path.parent.name for path in folder.glob("*/config.json")), key=_by_number)
     if (folder / "config.json").is_file() or not inner:
         return ""
-    return (
-        f"the folder has no config.json, but {inner[-1]}/ in it has; give --model {shlex.quote(f'{model}/{inner[-1]}')}"
-    )
+    give = shlex.quote(f"{model}/{inner[-1]}")
+    return f"the folder has no config.json, but {inner[-1]}/ in it has; give model (--model) {give}"
 
 
 def _by_number(name: str) -> tuple[int, str]:
@@ -230,7 +231,7 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
     except Exception as error:  # the hub's client passes on errors of its HTTP library
         reason = f"the hub cannot be reached: {error}"
     raise MissingResource(
-        f"model {model!r} is not on disk, and {reason}; give --model a local folder, "
+        f"model {model!r} is not on disk, and {reason}; give a local folder as model (--model), "
         f"or run `hf download {model}` on a connected machine and copy it{_hint(model)}"
     )
 
@@ -279,7 +280,7 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
             r"Unrecognized configuration class <class '.*\.(\w+)Config'>.*: AutoModel(\w+)", str(error)
         ):
             raise RrarankError(
-                f"{name}: a {unfit[1]}, of which transformers has no {unfit[2]}; use another --reranker, or --model"
+                f"{name}: a {unfit[1]}, of which transformers has no {unfit[2]}; give another reranker or model (--reranker, --model)"
             ) from None
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
@@ -313,10 +314,10 @@ def _check_device(device: str) -> None:
     except RuntimeError:
         kind = torch.device("meta")  # holds no numbers
     if kind.type == "meta":
-        raise RrarankError(f"--device {device!r}: no such device; expected cpu, cuda, cuda:1, mps, …")
+        raise RrarankError(f"device (--device) {device!r}: no such device; expected cpu, cuda, cuda:1, mps, …")
     try:
         torch.empty(1, device=kind)
     except Exception:  # each kind of device has its own
         raise MissingPrerequisite(
-            f"--device {device}: this machine, or this build of torch, has no such device; use cpu"
+            f"device (--device) {device}: this machine, or this build of torch, has no such device; use cpu"
         ) from None

@@ -48,7 +48,7 @@ def test_odd_settings_are_one_line(decoder_folder, settings, said):
 
 
 def test_it_has_no_model_of_its_own():
-    with pytest.raises(RrarankError, match="gpt: no model; give --model"):
+    with pytest.raises(RrarankError, match="gpt: no model; give model"):
         GPT()
 
 

@@ -147,5 +147,5 @@ def test_other_models_are_refused(bi_encoder_folder, cross_encoder_folder):
         load_reranker("late-interaction", model=str(bi_encoder_folder))
     with pytest.raises(RrarankError, match="its files name .*BertForSequenceClassification"):
         load_reranker("late-interaction", model=str(cross_encoder_folder))
-    with pytest.raises(RrarankError, match="no model; give --model"):
+    with pytest.raises(RrarankError, match="no model; give model"):
         load_reranker("late-interaction")

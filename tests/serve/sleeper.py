@@ -1,6 +1,8 @@
 """A server whose reranker obeys its texts: `hold FILE`, `sleep 0.5`, `fail`, `crash`; others score their length."""
 
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -34,7 +36,16 @@ class Sleeper(Reranker):
 
 @register("sleepy-pairs")
 class SleepyPairs(Pointwise):
-    """A point-wise reranker that takes 20 ms a pair; a token is a word, and the score is their number."""
+    """A point-wise reranker that takes 20 ms a pair; a token is a word, and the score is their number.
+
+    It says on which thread it is loaded, and cannot be loaded while the file that SLEEPER_BROKEN names exists.
+    """
+
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        print(f"loaded on {threading.current_thread().name}", file=sys.stderr, flush=True)
+        if Path(os.environ.get("SLEEPER_BROKEN", "/nowhere/at-all")).exists():
+            raise RrarankError("the model is broken")
 
     def encode(self, query, texts):
         return [{"input_ids": text.split()} for text in texts]

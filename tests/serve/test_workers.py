@@ -53,6 +53,46 @@ def test_workers_count_together_and_replace_one_that_is_killed(tmp_path):
     log = server.log.read_text()
     assert log.count('"route": "/v1/rerank", "status": 200') == 7
     assert log.count("every accepted request is answered") == 1
+    assert "loaded on " in log
+    assert "loaded on MainThread" not in log  # OpenMP would keep threads for it that slow scoring down
+
+
+def test_on_sighup_new_workers_take_over_and_no_request_is_lost(tmp_path):
+    with serving(tmp_path, "--workers", "2", "--reranker", "sleepy-pairs", command=[SLEEPER]) as server:
+        before, statuses, stop = workers_of(server), [], threading.Event()
+
+        def client():
+            while not stop.is_set():
+                statuses.append(ask(server).status_code)
+
+        with ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(client) for _ in range(4)]
+            try:
+                server.process.send_signal(signal.SIGHUP)
+                wait_for(lambda: len(workers_of(server)) == 2 and not {*workers_of(server)} & {*before})
+            finally:
+                stop.set()
+            for one in clients:
+                one.result()
+        assert {*statuses} == {200}
+        assert server.metric("rrarank_pairs_total") == len(statuses) * len(ASKED["documents"])
+        assert server.stop() == 0
+
+
+def test_on_sighup_the_old_workers_stay_if_the_new_model_is_broken(tmp_path):
+    broken = tmp_path / "broken"
+    flags = ("--workers", "2", "--reranker", "sleepy-pairs")
+    with serving(tmp_path, *flags, command=[SLEEPER], SLEEPER_BROKEN=str(broken)) as server:
+        before = workers_of(server)
+        broken.touch()
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "error: the model is broken" in server.log.read_text())
+        wait_for(lambda: workers_of(server) == before)
+        assert ask(server).status_code == 200
+        broken.unlink()
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(workers_of(server)) == 2 and not {*workers_of(server)} & {*before})
+        assert ask(server).status_code == 200
 
 
 def test_on_sigterm_every_worker_answers_what_it_has_accepted(tmp_path):
