@@ -280,7 +280,8 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
             r"Unrecognized configuration class <class '.*\.(\w+)Config'>.*: AutoModel(\w+)", str(error)
         ):
             raise RrarankError(
-                f"{name}: a {unfit[1]}, of which transformers has no {unfit[2]}; give another reranker or model (--reranker, --model)"
+                f"{name}: a {unfit[1]}, of which transformers has no {unfit[2]}; "
+                "give another reranker or model (--reranker, --model)"
             ) from None
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
