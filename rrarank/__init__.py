@@ -35,7 +35,6 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.data.types import Run as Run
     from rrarank.doctor.job import check_machine as check_machine
     from rrarank.engine.blocks import RerankConfig as RerankConfig
-    from rrarank.engine.blocks import rerank_run as rerank_run
     from rrarank.engine.ranked import RankedDocument as RankedDocument
     from rrarank.engine.ranked import RankedDocuments as RankedDocuments
     from rrarank.engine.ranked import RankedLists as RankedLists
@@ -49,6 +48,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.engine.reranker import Reranker as Reranker
     from rrarank.engine.reranker import RerankerConfig as RerankerConfig
     from rrarank.engine.reranker import reorder as reorder
+    from rrarank.engine.runs import rerank_run as rerank_run
     from rrarank.errors import RrarankError as RrarankError
     from rrarank.evaluate import EvaluateJob as EvaluateJob
     from rrarank.evaluate import evaluate_job as evaluate_job
@@ -122,11 +122,12 @@ _HOMES = {
     "data.trec": ("parse_qrels", "parse_run", "read_qrels", "read_run", "write_run"),
     "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "doctor.job": ("check_machine",),
-    "engine.blocks": ("RerankConfig", "rerank_run"),
+    "engine.blocks": ("RerankConfig",),
     "engine.ranked": ("RankedDocument", "RankedDocuments", "RankedLists"),
     "engine.ranking": ("arank", "arank_many", "rank", "rank_many"),
     "engine.registry": ("load_reranker", "register"),
     "engine.reranker": ("Pointwise", "Reranker", "RerankerConfig", "reorder"),
+    "engine.runs": ("rerank_run",),
     "errors": ("RrarankError",),
     "evaluate": ("EvaluateJob", "evaluate_job"),
     "export.job": ("ExportJob", "export_model"),

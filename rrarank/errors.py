@@ -88,3 +88,8 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 def say(line: str) -> None:
     """Log a message. Commands show it on stderr; in Python, configure the logger `rrarank` to see it."""
     logging.getLogger("rrarank").info(line)
+
+
+def warn(line: str) -> None:
+    """Log what a caller should not miss. Python shows it on stderr, unless logging is configured otherwise."""
+    logging.getLogger("rrarank").warning(line)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,14 +17,14 @@ from rrarank.data.run_files import read_run_file
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError, printable, say, shown
 from rrarank.measures.conclusions import by_two
-from rrarank.measures.evaluation import Evaluation, query_records
+from rrarank.measures.evaluation import Evaluation
 from rrarank.measures.figures import SUFFIXES as FIGURES
 from rrarank.measures.figures import plot_differences
-from rrarank.measures.measure import label, level_note, measure_names
+from rrarank.measures.measure import level_note, measure_names, parse_measures
 from rrarank.measures.numbers import json_values
 from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED
-from rrarank.measures.tables import html, markdown, plain, print_tables
+from rrarank.measures.tables import html, plain, print_tables
 from rrarank.sources.names import file_or_id
 from rrarank.sources.texts import load_judgments
 from rrarank.storage.files import STDIO, atomic_write, check_suffix, find, stem
@@ -133,9 +131,13 @@ def evaluate_job(job: EvaluateJob) -> Evaluation:
     by_llm = [find(path, "qrels") for path in job.llm_qrels]
     for output in job.output:
         check_output(output, job.overwrite, [qrels, *paths, *by_llm])
-        check_suffix(output, SUFFIXES)
-    if any(Path(output).suffix in FIGURES for output in job.output) and len(paths) < 2:
-        raise RrarankError("--output: a plot of differences needs a second run")
+        check_suffix(output, SUFFIXES, required=True)
+    measures = parse_measures(job.measures)
+    if any(Path(output).suffix in FIGURES for output in job.output):
+        if len(paths) < 2:
+            raise RrarankError("--output: a plot of differences needs a second run")
+        if all(measure.is_judged for measure in measures.values()):
+            raise RrarankError("--output: a plot of differences needs a measure other than Judged")
     runs, teachers = _named_runs(paths)
     judgments = joined(load_judgments(qrels), map(read_llm_qrels, by_llm))
     found = _measured(job, judgments.people or judgments.llm, runs)
@@ -220,42 +222,22 @@ def _teacher(path: Path) -> str:
 def _write(output: str | Path, found: Evaluation, circular: Collection[str], tukey: bool) -> None:
     suffix = Path(output).suffix
     if suffix in FIGURES:
-        return plot_differences(found, next(iter(found.floor)), Path(output))
+        return plot_differences(found, found.tested[0], Path(output))
     tables = found.tables(circular=circular, tukey=tukey).values()
     if str(output) == STDIO and sys.stdout and sys.stdout.isatty():
         return print_tables(tables)
     if suffix == ".json":
         text = json.dumps(json_values(asdict(found)), indent=2) + "\n"
     elif suffix == ".csv":
-        text = _long(found) if str(output).endswith(LONG) else _wide(found)
+        text = found.to_csv(long=str(output).endswith(LONG))
     elif suffix == ".tex":
         text = found.to_latex(circular=circular, tukey=tukey)
+    elif suffix == ".md":
+        text = found.to_markdown(circular=circular, tukey=tukey)
     else:
-        text = {".md": markdown, ".html": html}.get(suffix, plain)(tables)
+        text = html(tables) if suffix == ".html" else plain(tables)
     with atomic_write(output) as file:
         file.write(text)
-
-
-def _wide(found: Evaluation) -> str:
-    """A line a query and measure, a column a system."""
-    lines = [
-        [qid, label(measure), *(row.per_query[measure][qid] for row in found.rows)]
-        for measure in found.floor
-        for qid in found.queries
-    ]
-    return _csv(["qid", "measure", *(row.name for row in found.rows)], lines)
-
-
-def _long(found: Evaluation) -> str:
-    """A line a query, measure and system."""
-    records = query_records(found)
-    return _csv(list(records[0]), [list(record.values()) for record in records])
-
-
-def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *lines])
-    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ OWNERS = {
     "httpx2": {"llm/http", "llm/endpoint"},
     "ray": {"engine/ray"},
     "pyterrier": {"integrations"},
-    "pandas": {"integrations", "engine/ranked", "measures/evaluation"},
+    "pandas": {"integrations", "data/types", "engine/ranked", "measures/evaluation"},
     "pyarrow": {"data/ubi_files"},
     "rich": {"measures/tables"},
     "langchain_core": {"integrations/langchain"},

@@ -260,7 +260,7 @@ def test_a_run_that_does_not_know_its_texts_gets_the_command_to_type(convert):
     assert error == (
         "bm25.trec: has no sidecar that names its topics and texts; type: python -m rrarank.convert --to requests "
         "--output r.jsonl --run bm25.trec --topics TOPICS.tsv --collection COLLECTION.jsonl  "
-        "# or --index INDEX, or --dataset IR_DATASETS_ID"
+        "# or --index INDEX, or --dataset IR_DATASETS_ID; in Python give topics= and collection="
     )
     assert convert("--run bm25.trec --output r.json") == ("", ["r.json", "r.json.json"])  # ranx needs neither
 

@@ -27,8 +27,8 @@ def test_table_names_systems_floor_and_baseline(job, capsys):
     assert main([*job, "--measures", "mrr", "recall@1"]) == 0
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.partition("minus")[0].splitlines()]
-    assert ["bm25", "0.8333", "0.5000", "80%"] in rows
-    assert ["better", "0.6667", "0.5000", "75%"] in rows
+    assert ["bm25", "0.8333", "0.5000", "83%"] in rows
+    assert ["better", "0.6667", "0.5000", "50%"] in rows
     assert "random order" in out
     assert "minus bm25" in out
     assert "better: no hits for 1 judged queries, counted as 0 ('3')" in err
@@ -38,7 +38,7 @@ def test_json_holds_every_query(job, tmp_path):
     assert main([*job, "--baseline", "better.trec", "--output", "out.json"]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["baseline"] == "better"
-    assert found["rows"][1]["per_query"]["mrr"] == {"1": 1.0, "2": 1.0, "3": 0.0}
+    assert found["rows"][1]["per_query"]["RR(rel=1)"] == {"1": 1.0, "2": 1.0, "3": 0.0}
 
 
 def test_the_suffix_says_how_it_is_written(job, tmp_path, capsys):
@@ -83,7 +83,7 @@ def test_json_knows_no_nan(job, tmp_path):
         raise AssertionError(constant)
 
     found = json.loads((tmp_path / "o.json").read_text(), parse_constant=refuse)
-    assert found["floor"] == {"bpref": None}
+    assert found["floor"] == {"Bpref(rel=1)": None}
 
 
 def test_latex_escapes_names(job, tmp_path):
@@ -138,6 +138,12 @@ def test_unanswered_queries_are_left_out_of_the_intersection(job, capsys):
     assert "left out ('3')" in err
 
 
+def test_what_is_judged_is_not_plotted(job, capsys):
+    assert main([*job, "--measures", "Judged@5", "--output", "o.png"]) == 2
+    assert "a plot of differences needs a measure other than Judged" in capsys.readouterr().err
+    assert main([*job, "--measures", "Judged@5", "nDCG@5", "--output", "o.png", "o.tex", "o.json"]) == 0
+
+
 def test_one_system_has_nothing_to_be_compared_with(job, capsys):
     assert main([*job[:3], "bm25.trec", "--output", "o.png"]) == 2
     assert "needs a second run" in capsys.readouterr().err
@@ -154,6 +160,11 @@ def test_one_system_has_nothing_to_be_compared_with(job, capsys):
             ["--output", "t.xlsx"],
             "t.xlsx: unknown suffix '.xlsx' (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",
         ),
+        (
+            ["--output", "o.md", "x"],
+            "x: no suffix, which chooses the format (known: .txt .md .tex .html .json .csv .long.csv .png .svg .pdf)",
+        ),
+        (["--output", ".csv"], ".csv: no suffix, which chooses the format"),
         (["--output", "t.MD"], "t.MD: unknown suffix '.MD' (known: .txt .md"),
         (["--baseline", "absent"], "no run named 'absent' to compare with (runs: bm25, better)"),
         (["--runs", "bm25.trec", "./bm25.trec"], "a second run named 'bm25'"),
@@ -178,6 +189,14 @@ def test_a_job_from_python_does_what_the_command_does(job, tmp_path, capsys):
         evaluate_job(wanted)
 
 
+def test_a_place_that_keeps_no_file_needs_no_suffix(job):
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert main([*job, "--measures", "mrr", "--output", os.devnull, "pipe"]) == 0
+    assert b"RR(rel=1)" in os.read(reader, 10_000)
+    os.close(reader)
+
+
 OWN = "1 Q0 1 1 9 x\n" + BM25  # query 1 finds itself, above all others
 
 
@@ -186,11 +205,11 @@ def test_queries_among_the_documents_are_named_and_removed_where_asked(job, tmp_
     command = [*job, "--measures", "mrr", "recall@1"]
     assert main(command) == 0
     out, err = capsys.readouterr()
-    assert ["bm25", "0.6667", "0.3333", "67%"] in [line.split() for line in out.splitlines()]
+    assert ["bm25", "0.6667", "0.3333", "72%"] in [line.split() for line in out.splitlines()]
     assert "bm25: 1 queries find a document of their own id ('1')" in err
     assert main([*command, "--remove-query"]) == 0
     out, err = capsys.readouterr()
-    assert ["bm25", "0.8333", "0.5000", "80%"] in [line.split() for line in out.splitlines()]
+    assert ["bm25", "0.8333", "0.5000", "83%"] in [line.split() for line in out.splitlines()]
     assert "--remove-query" not in err
 
 

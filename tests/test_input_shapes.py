@@ -205,9 +205,33 @@ def test_a_job_takes_objects_too():
 
 
 def test_a_run_of_the_package_knows_its_queries_and_texts():
-    found = rrarank.rerank_run("bm25.trec", "bm25", config=rrarank.RerankConfig(depth=3))
+    found = rrarank.rerank_run("bm25.trec", "bm25", depth=3)
     assert len(found) == 20
-    assert found == rrarank.rerank_run("bm25.trec", rrarank.load_reranker("bm25"), config=rrarank.RerankConfig(depth=3))
+    assert found == rrarank.rerank_run("bm25.trec", rrarank.load_reranker("bm25"), depth=3)
+
+
+def test_rerank_run_takes_the_keywords_of_rank(monkeypatch):
+    both: dict[str, Any] = {"topics": TOPICS, "collection": TEXTS}
+    whole = rerank()
+    named = rrarank.rerank_run(RUN, model="shortest", **both)
+    assert {qid: list(hits) for qid, hits in named.items()} == whole
+    assert rrarank.rerank_run(RUN, model=None, topics={"q1": "tea"}, collection=TEXTS).keys() == RUN.keys()
+    best = rrarank.rerank_run(RUN, model=Shortest(), top_k=1, **both)
+    assert {qid: list(hits) for qid, hits in best.items()} == {qid: hits[:1] for qid, hits in whole.items()}
+    assert rrarank.rerank_run(RUN, Shortest(), top_k=None, **both) == rrarank.rerank_run(RUN, Shortest(), **both)
+    kept = rrarank.rerank_run(RUN, Shortest(), min_score=-4, **both)
+    assert {hit.docid for hits in kept.values() for hit in hits} == {"d1"}
+    shallow = rrarank.rerank_run(RUN, Shortest(), depth=1, **both)
+    assert [hit.docid for hit in shallow["q2"]] == ["d3", "d1"]
+    with pytest.raises(rrarank.RrarankError, match="no reranker named 'shortets'; did you mean 'shortest'"):
+        rrarank.rerank_run(RUN, model="shortets", **both)
+
+
+@pytest.mark.parametrize(("name", "more"), [("depth", ""), ("top_k", ", or None for all")])
+@pytest.mark.parametrize("odd", [0, "5", 2.0, True])
+def test_counts_of_rerank_run_are_whole_numbers_from_one(name, more, odd):
+    with pytest.raises(rrarank.RrarankError, match=f"^{name} .*: expected a whole number from 1{more}$"):
+        rrarank.rerank_run(RUN, Shortest(), topics=TOPICS, collection=TEXTS, **{name: odd})
 
 
 def test_ranked_lists_are_a_run():
@@ -233,6 +257,25 @@ def test_names_of_runs(runs, names):
     assert [row.name for row in rrarank.evaluate_runs(QRELS, runs, measures=["ndcg@10"]).rows] == names
 
 
+def test_a_run_is_a_frame_with_pyterriers_columns_and_back():
+    made = ours(RUN).to_pandas()
+    assert list(made.columns) == ["qid", "docno", "score", "rank"]
+    assert made.drop(columns="rank").equals(frame("run", 0))
+    assert list(made["rank"]) == [0, 1, 2, 0, 1]  # from 0, as PyTerrier counts
+    assert as_run(made) == as_run(RUN)
+    assert evaluate(runs=made) == evaluate()
+    assert list(rrarank.Run({}).to_pandas().columns) == ["qid", "docno", "score", "rank"]
+    assert as_run("bm25.trec").to_pandas().shape == (as_run("bm25.trec").hit_count, 4)
+
+
+def test_the_advice_for_a_frame_without_scores_helps():
+    bare = frame("run", 0).drop(columns="score")
+    assert [h.docid for h in as_run(bare.assign(rank=range(len(bare))))["q1"]] == ["d1", "d2", "d3"]
+    named = bare.assign(bm25=1.0)
+    with pytest.raises(rrarank.RrarankError, match="columns 'qid', 'docno', 'bm25', expected 'score' or 'rank'"):
+        as_run(named)
+
+
 def ranked_only(ranks):
     return frame("run", 0).drop(columns="score").assign(rank=ranks)
 
@@ -255,7 +298,11 @@ BAD_RUNS = [
     ({"q1": [("d1", 1.0), ("d1", 2.0)]}, "run: query 'q1' holds a docid twice; keep one"),
     ({"q1": ["d1"]}, "run: query 'q1' holds 'd1', expected (docid, score)"),
     (pandas.DataFrame({"qid": ["q1"]}), "run: a DataFrame with the columns 'qid', expected 'docno' or 'doc_id' or"),
-    (frame("run", 0).drop(columns="score"), "run: a DataFrame with the columns 'qid', 'docno', expected 'score'"),
+    (
+        frame("run", 0).drop(columns="score"),
+        "run: a DataFrame with the columns 'qid', 'docno', expected 'score' or 'rank'; "
+        "for rows that come best first: frame.assign(rank=range(len(frame)))",
+    ),
     (frame("run", 0).assign(score=[1.0, None, 1, 1, 1]), "run, query 'q1', docid 'd2': score nan, expected"),
     (frame("run", 0).assign(qid=1), "run: qid 1 is an int, expected a string; use str, or .astype(str)"),
     (
@@ -333,7 +380,6 @@ def test_what_is_one_run_and_what_is_none(runs, message):
 
 
 def test_a_run_that_nothing_matches_is_refused_and_what_is_missing_is_counted(caplog):
-    caplog.set_level("INFO", "rrarank")
     with pytest.raises(rrarank.RrarankError, match="^run: none of its queries .'q1', 'q2'. has a topic .'Q1'."):
         rerank(topics={"Q1": "tea"})
     for texts in ("collection", "texts"):
@@ -342,10 +388,70 @@ def test_a_run_that_nothing_matches_is_refused_and_what_is_missing_is_counted(ca
     assert not caplog.messages
     rerank(topics={"q1": "tea", "x": "y"}, collection={"d1": "tea"})
     assert caplog.messages == [
-        "run: 1 of 2 queries have no topic and keep their first-stage order ('q2')",
-        "run: 2 of 3 candidates have no text and keep their first-stage order ('d2', 'd3')",
+        "run: 1 of 2 queries have no topic ('q2') and 2 of 3 candidates have no text ('d2', 'd3'); "
+        "they keep their first-stage order"
     ]
+    assert caplog.records[0].levelname == "WARNING"  # Python shows it without being asked
+    caplog.clear()
+    rerank(collection={"d1": "tea", "d2": "cats"})
+    assert caplog.messages == ["run: 1 of 3 candidates have no text ('d3'); they keep their first-stage order"]
+    caplog.clear()
     assert rerank({"q1": {}}) == {"q1": []}
+    rerank()
+    assert not caplog.messages
+
+
+def test_python_shows_what_has_no_text_on_stderr_once():
+    import subprocess
+    import sys
+
+    call = "rrarank.rerank_run({'q': {'a': 2.0, 'b': 1.0}}, 'bm25', topics={'q': 'x'}, collection={'a': 'y'})"
+    done = subprocess.run([sys.executable, "-c", f"import rrarank; {call}"], capture_output=True, text=True, check=True)
+    assert done.stderr == "run: 1 of 2 candidates have no text ('b'); they keep their first-stage order\n"
+
+
+def reranked(**settings):
+    return rrarank.rerank_run(RUN, Shortest(), topics=TOPICS, collection=TEXTS, **settings)
+
+
+def labelled(**settings):
+    teacher = settings.pop("teacher", rrarank.ScorerConfig("shortest"))
+    settings = {"topics": TOPICS, "collection": TEXTS, "output": "set.jsonl"} | settings
+    return rrarank.label_run(RUN, teacher, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "seen"),
+    [
+        (lambda: rrarank.load_reranker(device="gpu"), "device (--device) 'gpu': no such device"),
+        (lambda: rrarank.load_reranker(device="cuda:99"), "device (--device) cuda:99: this machine"),
+        (lambda: rrarank.load_reranker(max_length=1), "give 5 or more"),
+        (lambda: rrarank.load_reranker(instruction="x"), "no place for instruction"),
+        (lambda: rrarank.load_reranker("monot5", instruction="x"), "has no place for instruction (--instruction)"),
+        (lambda: rrarank.load_reranker("cross-encoder"), "cross-encoder: no model; give model (--model), a folder"),
+        (lambda: rrarank.load_reranker("gpt"), "gpt: no model; give model (--model), a folder"),
+        (lambda: rrarank.load_reranker("owner/name"), "give a local folder as model (--model)"),
+        (lambda: reranked(budget_ms=5.0), "budget_ms (--budget-ms): Shortest does not score"),
+        (lambda: labelled(collection={"d1": "x"}), "give their source too, or skip_missing (--skip-missing) to"),
+        (lambda: labelled(teacher=[]), "no runs as teacher; give at least one (--teacher-runs)"),
+        (lambda: labelled(teacher=rrarank.ScorerConfig("listwise-llm")), "use an LLM (--teacher llm)"),
+        (lambda: rrarank.EnsembleConfig([]), "an ensemble needs members (--teachers)"),
+        (lambda: rrarank.EnsembleConfig([rrarank.ScorerConfig("monot5")], [0]), "weights (--teacher-weights): 0"),
+    ],
+)
+def test_messages_name_keywords_and_flags_only_beside_them(call, seen):
+    with pytest.raises(rrarank.RrarankError) as error:
+        call()
+    assert seen in str(error.value)
+    assert not re.search(r"(?<!\()--[a-z]", str(error.value))
+
+
+def test_a_file_without_topics_is_told_the_keywords_beside_the_command():
+    write_run("mine.trec", ours(RUN))
+    with pytest.raises(rrarank.RrarankError, match="; in Python give topics= and collection=$"):
+        rrarank.rerank_run("mine.trec", Shortest())
+    with pytest.raises(rrarank.RrarankError, match="; in Python give collection=$"):
+        rrarank.rerank_run("mine.trec", Shortest(), topics=TOPICS)
 
 
 @pytest.mark.parametrize("name", ["topics", "collection"])
@@ -419,6 +525,22 @@ def test_label_run_says_what_is_wrong_with_the_run_before_it_asks_for_a_teacher(
     ):
         with pytest.raises(rrarank.RrarankError, match=f"^{re.escape(message)}"):
             rrarank.label_run(run, **more)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "seen"),
+    [("gpt-4", "'gpt-4' is a str"), (Path("a.trec"), "is a"), (7, "7 is an int"), ([7], "[7] is a list")],
+)
+def test_a_teacher_that_is_none_is_one_clear_line(teacher, seen):
+    with pytest.raises(rrarank.RrarankError) as error:
+        rrarank.label_run(RUN, teacher, topics=TOPICS, collection=TEXTS, output="set.jsonl")
+    assert str(error.value).startswith("teacher ")
+    assert seen in str(error.value)
+    assert str(error.value).endswith(
+        ", expected LLMTeacherConfig(LLMConfig(model)), ScorerConfig(reranker), EnsembleConfig(…), "
+        "or a list of runs' paths"
+    )
+    assert "\n" not in str(error.value)
 
 
 def test_documents_may_be_objects_with_titles():

@@ -194,7 +194,7 @@ FLAGS = [
     ("output below a file", {}, "rerank --output qrels.txt/o", 2, "cannot be written ("),
     ("model out of reach", {}, "encode --model owner/absent", 4, "model 'owner/absent' is not on disk"),
     ("model no id", {}, "encode --model ./no/such", 4, "./no/such: no such folder, and no hub"),
-    ("no model", {}, "encode", 2, "cross-encoder: no model; give --model"),
+    ("no model", {}, "encode", 2, "cross-encoder: no model; give model (--model)"),
     (
         "pickled model",
         {"m/pytorch_model.bin": b"", "m/config.json": b"{}"},

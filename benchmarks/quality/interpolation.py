@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine, show
-from rrarank import Origins, RerankConfig, Reranker, Run, load_inputs, load_reranker, read_qrels, read_run, rerank_run
+from rrarank import Origins, Reranker, Run, load_inputs, load_reranker, read_qrels, read_run, rerank_run
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Qrels
 from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreement
@@ -108,8 +108,9 @@ def scored(flags: argparse.Namespace, name: str, qrels: Qrels, reranker: Reranke
         return Run({qid: run[qid][: flags.depth] for qid in run if qid in qrels and run[qid]})
 
     inputs = load_inputs(path, origins, depth=flags.depth, skip_missing=True, part=judged)
-    config = RerankConfig(depth=flags.depth, hits=flags.depth)
-    own = rerank_run(inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, config=config)
+    own = rerank_run(
+        inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, depth=flags.depth, top_k=flags.depth
+    )
     known = {qid: qrels[qid] for qid in inputs.run}
     return Cell(stem(path), kind_of(path, inputs.run.tag), known, inputs.run, own)
 

@@ -88,7 +88,7 @@ def models(folder: Path) -> dict[str, str]:
     The export has a process of its own: Linux hands a parent's peak memory on to its children.
     """
     fast = folder / "fast"
-    flags = ["--model", model_path(), "--backend", "onnx", "--precision", "int8", "--output", str(fast)]
+    flags = ["--model", str(model_path()), "--backend", "onnx", "--precision", "int8", "--output", str(fast)]
     subprocess.run([sys.executable, "-m", "rrarank.export", *flags], check=True, stdout=subprocess.DEVNULL)
     layout = folder / "cache" / NAME
     layout.mkdir(parents=True)
@@ -98,7 +98,7 @@ def models(folder: Path) -> dict[str, str]:
     special = {name: value for name, value in settings.items() if name.endswith("_token") and isinstance(value, str)}
     (layout / "special_tokens_map.json").write_text(json.dumps(special))
     shutil.copy(fast / "onnx" / "model_int8.onnx", layout / "flashrank-MiniLM-L-12-v2_Q.onnx")
-    return {"folder": model_path(), "fast": str(fast), "cache": str(layout.parent), "name": NAME}
+    return {"folder": str(model_path()), "fast": str(fast), "cache": str(layout.parent), "name": NAME}
 
 
 def has(side: str) -> bool:

@@ -107,7 +107,7 @@ def ours(reranker: Any) -> Side:
 
 def predict(threads: int) -> Side:
     """All pairs of a query at once, in batches of 32, its default."""
-    side = load_side("predict-default", Setting(Path(model_path(SHIPPED)), threads=threads))
+    side = load_side("predict-default", Setting(model_path(SHIPPED), threads=threads))
     return lambda ranking: side.score([ranking])[0]
 
 

@@ -8,16 +8,49 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rrarank.data.frames import is_frame, is_series
+from rrarank.data.types import is_blank
 from rrarank.errors import RrarankError, shown
 
 ID_FIELDS = ("id", "_id", "docid", "doc_id")
-TEXT_FIELDS = ("text", "segment", "contents", "content", "body", "passage")  # rank_llm's order
+TEXT_FIELDS = (
+    "text",
+    "segment",
+    "contents",
+    "content",
+    "body",
+    "passage",
+    "page_content",
+)  # rank_llm's order; LangChain
+_ATTRIBUTES = (*ID_FIELDS, "docno", "id_", "title", *TEXT_FIELDS)
 
 
 def document_text(row: Mapping[str, object], where: str) -> str:
-    """A JSON document's text, with its title in front, as in BEIR's loaders."""
+    """A JSON document's text, the first that is not empty, with its title in front, as in BEIR's loaders."""
     text = field(row, TEXT_FIELDS, where)
+    if is_blank(text):
+        others = (row.get(name) for name in TEXT_FIELDS)
+        text = next((other for other in others if isinstance(other, str) and not is_blank(other)), text)
     return f"{field(row, ('title',), where)} {text}".strip() if row.get("title") else text
+
+
+def text_field(thing: object) -> str:
+    """The first field of a document that may hold its text; empty for what is no document."""
+    fields = fields_of(thing)
+    return next((name for name in TEXT_FIELDS if name in fields), "")
+
+
+def fields_of(thing: object) -> Mapping[str, Any]:
+    """The fields of a document: of a mapping, or the attributes of an object with a text, such as a named tuple or a
+    document of LangChain's, Haystack's or LlamaIndex's. Empty for anything else."""
+    if isinstance(thing, Mapping):
+        return thing
+    if isinstance(thing, str | bytes | type) or is_frame(thing) or is_series(thing):
+        return {}
+    found = {name: value for name in _ATTRIBUTES if not callable(value := getattr(thing, name, callable))}
+    if not found.keys() & set(TEXT_FIELDS) and callable(get_content := getattr(thing, "get_content", None)):
+        found["text"] = get_content()  # a node of LlamaIndex
+    return found if found.keys() & set(TEXT_FIELDS) else {}
 
 
 def json_object(line: str, where: str) -> Mapping[str, object]:

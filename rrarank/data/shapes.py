@@ -25,7 +25,7 @@ from rrarank.data.frames import (
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.trec import FLOAT32_MAX, GRADE_EXPECTED, MAX_GRADE, best_first, fits_run, kept_or_best_first
 from rrarank.data.types import Hit, PackedHits, Qrels, QrelsRead, Run
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import STDIO, find, stem
 
 if TYPE_CHECKING:
@@ -167,11 +167,13 @@ def _score(score: Any, where: str) -> float:
 def _frame_run(frame: Frame, name: str) -> RunFile:
     """From PyTerrier's columns (qid, docno, score or rank, query, text) or ir_measures' (query_id, doc_id, score)."""
     qids, docids = column(frame, QIDS, name), column(frame, DOCIDS, name)
-    scored = find_column(frame, SCORES)
-    if scored is None and find_column(frame, RANKS):
+    if find_column(frame, SCORES):
+        scores = column(frame, SCORES, name)
+    elif find_column(frame, RANKS):
         scores = [-_rank(rank, name) for rank in column(frame, RANKS, name)]
     else:
-        scores = column(frame, SCORES, name)
+        seen = f"a DataFrame with the columns {shown(frame.columns, 10)}, expected 'score' or 'rank'"
+        raise RrarankError(f"{name}: {seen}; for rows that come best first: frame.assign(rank=range(len(frame)))")
     hits: dict[Any, _Rows] = {}
     for qid, docid, score in zip(qids, docids, scores, strict=True):
         hits.setdefault(qid, _Rows()).append((docid, score))

@@ -1,4 +1,4 @@
-"""The data that flows: queries, hits, candidates, rankings, runs. Small and frozen; this file imports no other."""
+"""The data that flows: queries, hits, candidates, rankings, runs. Small and frozen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 from itertools import count, islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from rrarank.extras import importing
 
 T = TypeVar("T")
 _UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}  # spaces, line ends, controls, zero-width characters
@@ -106,6 +108,14 @@ class Run(Mapping[str, Sequence[Hit]]):
         cells = "".join(f"<tr><td>{escape(qid)}</td><td>{escape(hits)}</td></tr>" for qid, hits in rows)
         head = "<tr><th>qid</th><th>best first</th></tr>"
         return f"<p>{escape(repr(self)[1:-1])}</p><table>{head}{cells}</table>"
+
+    def to_pandas(self) -> Any:  # pandas has no types here
+        """A DataFrame with PyTerrier's columns: qid, docno, score, and rank, from 0."""
+        with importing():
+            import pandas
+
+        rows = [(qid, *hit, rank) for qid, hits in self.items() for rank, hit in enumerate(hits)]
+        return pandas.DataFrame(rows, columns=["qid", "docno", "score", "rank"])
 
     @property
     def hit_count(self) -> int:

@@ -10,25 +10,20 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Protocol, TypeVar
 
-from rrarank.data.shapes import RunLike, TextsLike, as_run, as_texts
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
 from rrarank.engine.budget import Pace, measure_pace, within
 from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passages
-from rrarank.engine.ranking import load_once
-from rrarank.engine.registry import DEFAULT
 from rrarank.engine.reranker import ONE_AT_A_TIME, Pointwise, Reranker, check_hits
 from rrarank.engine.tail import with_tail
 from rrarank.errors import RrarankError
-from rrarank.sources.inputs import Origins, check_matches, load_inputs
 from rrarank.storage.journal import Journal, note_key, work_key
 from rrarank.storage.sidecar import versions
 
@@ -60,53 +55,10 @@ class RerankConfig:
     floor: Floor = field(default_factory=Floor)
 
 
-def rerank_run(
-    run: RunLike,
-    reranker: Reranker | str | Path = DEFAULT,
-    *,
-    topics: TextsLike | None = None,
-    collection: TextsLike | None = None,
-    texts: Mapping[str, str] | None = None,
-    config: RerankConfig = RerankConfig(),
-    tag: str = "rrarank",
-) -> Run:
-    """The run re-ranked: the Python way to `python -m rrarank.rerank`.
-
-        >>> rrarank.rerank_run({"q1": {"d1": 2.0, "d2": 1.0}}, topics={"q1": "…"}, collection={"d1": "…", "d2": "…"})
-
-    Candidates without a text and queries without a topic keep their first-stage order, below what was scored; a line in
-    the log counts them.
-
-    Args:
-        run: path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
-        reranker: a loaded one; a name, folder or hub id is loaded on first use and kept.
-        topics: {qid: query}, DataFrame, path or ir_datasets id; None: those that came with the run or that its sidecar
-            names.
-        collection: {docid: text}, DataFrame, path or ir_datasets id; None: the same.
-        texts: docid -> text, used as it is: any mapping, of which only what is needed is read.
-
-    Raises:
-        RrarankError: an argument is of another kind, queries or texts are nowhere to be found or belong to no query or
-            candidate of the run, or the reranker is faulty.
-    """
-    if collection is not None and texts is not None:
-        raise RrarankError("rerank_run: collection and texts are given; give one of the two")
-    if isinstance(run, Run) and isinstance(topics, Mapping) and texts is not None:
-        run, topics = as_run(run), as_texts(topics, "topics")
-    else:
-        given = texts if collection is None else collection
-        origins = Origins("" if topics is None else topics, "" if given is None else given)
-        inputs = load_inputs(run, origins, depth=config.depth, skip_missing=True)
-        run, topics, texts = inputs.run, inputs.topics, inputs.texts
-    check_matches(run, topics, texts, config.depth)
-    model = reranker if isinstance(reranker, Reranker) else load_once(reranker)
-    return replace(rerank_checked(run, model, topics=topics, texts=texts, config=config), tag=tag)
-
-
 def rerank_checked(
     run: Run, reranker: Reranker, *, topics: Mapping[str, str], texts: Mapping[str, str], config: RerankConfig
 ) -> Run:
-    """The same for what is checked: hits keep their order, and nothing needs to have a topic or a text."""
+    """The run re-ranked, for what is checked: hits keep their order, and nothing needs to have a topic or a text."""
     with ONE_AT_A_TIME:
         return Run(dict(rerank_queries(run, reranker, topics=topics, texts=texts, config=config)), run.tag)
 
@@ -202,14 +154,16 @@ def pace_of(
         RrarankError: the reranker does not score each pair on its own, or documents are split into passages.
     """
     if config.passages.words:
-        raise RrarankError("--budget-ms with --passage-words: give one of the two")
+        raise RrarankError("budget_ms (--budget-ms) with passages (--passage-words): give one of the two")
     first = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
     return measure_pace(_pointwise(reranker), first)
 
 
 def _pointwise(reranker: Reranker) -> Pointwise:
     if not isinstance(reranker, Pointwise):
-        raise RrarankError(f"--budget-ms: {type(reranker).__name__} does not score each pair on its own; leave it out")
+        raise RrarankError(
+            f"budget_ms (--budget-ms): {type(reranker).__name__} does not score each pair on its own; leave it out"
+        )
     return reranker
 
 

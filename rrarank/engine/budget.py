@@ -44,7 +44,9 @@ def measure_pace(reranker: Pointwise, queries: Sequence[Ranking]) -> Pace:
     """
     ready = [ranking for ranking in queries if len(ranking.candidates) > _FEW]
     if not ready:
-        raise RrarankError(f"--budget-ms: no query has more than {_FEW} candidates, too few to measure a pace on")
+        raise RrarankError(
+            f"budget_ms (--budget-ms): no query has more than {_FEW} candidates, too few to measure a pace on"
+        )
     turns = [ready[number % len(ready)] for number in range(_ROUNDS)]
     _timed(reranker, ready[0], _MANY, 0)  # not counted: the first call allocates memory and fills caches
     short, long = (

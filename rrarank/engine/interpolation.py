@@ -186,8 +186,8 @@ def check_first_stage(run: Mapping[str, Sequence[Hit]], depth: int, how: Interpo
         if how.rule:
             return "the first stage's scores are equal for all documents of a query, so the reranker alone decides"
         raise RrarankError(
-            "--interpolate: the first stage's scores are equal for all documents of a query; give a run with scores, "
-            "use --norm rank, or leave --interpolate out"
+            "interpolation (--interpolate): the first stage's scores are equal for all documents of a query; give "
+            "a run with scores, norm rank (--norm rank), or no interpolation"
         )
     longest = max(scores, key=len, default=[])
     if len(scores) > 1 and len(longest) > 2 and all(one == longest[: len(one)] for one in scores):

@@ -36,7 +36,7 @@ class Passages:
         if self.words < 0 or self.stride < 0:
             raise RrarankError(f"passages of {self.words} words with stride {self.stride}: neither may be negative")
         if self.stride and not self.words:
-            raise RrarankError(f"passage stride {self.stride} without a length; give --passage-words too")
+            raise RrarankError(f"passage stride {self.stride} without a length; give words (--passage-words) too")
         if self.stride > self.words:
             raise RrarankError(
                 f"passages of {self.words} words with stride {self.stride} would skip words between them"

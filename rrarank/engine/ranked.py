@@ -6,14 +6,15 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
+from math import isnan, nan
 from typing import Any, overload
 
 from rrarank.data.calibration import RelevanceMap
-from rrarank.data.trec import best_first, falling_docid, place_of
+from rrarank.data.trec import best_first, place_of
 from rrarank.data.types import Hit, Ranking, Run, blank_last, is_blank
 from rrarank.engine.floor import Floor
 from rrarank.engine.requests import Given
-from rrarank.errors import RrarankError, printable
+from rrarank.errors import RrarankError, did_you_mean, printable, shown
 from rrarank.extras import importing
 
 
@@ -22,6 +23,7 @@ class RankedDocument:
     """A document with its rank (from 1) and score (higher is better).
 
     Args:
+        score: NaN if it has no text, as nothing was scored then.
         id: its own id, or its place in the input, from 0.
         document: the object that was given.
         relevance: the probability that it is relevant; None if the model has no calibration, or it has no text.
@@ -33,6 +35,11 @@ class RankedDocument:
     text: str
     document: Any
     relevance: float | None = None
+
+    @property
+    def score_or_none(self) -> float | None:
+        """The score; None if it has no text. JSON has no NaN."""
+        return None if isnan(self.score) else self.score
 
 
 class RankedDocuments(Sequence[RankedDocument]):
@@ -98,6 +105,8 @@ def _row(one: RankedDocument) -> list[Any]:
 class RankedLists(Sequence[RankedDocuments]):
     """The documents of several queries, one list a query in the order of the queries; prints the best of each.
 
+    `found["q1"]` is the list of that qid, `found[0]` the first.
+
     Attributes:
         queries: qid -> query. Where the queries came without ids, the qid is the place, from 0.
     """
@@ -107,14 +116,31 @@ class RankedLists(Sequence[RankedDocuments]):
         self._lists = tuple(lists)
 
     @overload
-    def __getitem__(self, place: int) -> RankedDocuments: ...
+    def __getitem__(self, place: int | str) -> RankedDocuments: ...
     @overload
     def __getitem__(self, place: slice) -> RankedLists: ...
-    def __getitem__(self, place: int | slice) -> RankedDocuments | RankedLists:
+    def __getitem__(self, place: int | str | slice) -> RankedDocuments | RankedLists:
+        """
+        Raises:
+            KeyError: no query has that id.
+        """
+        if isinstance(place, str):
+            return self._list_of(place)
         found = self._lists[place]
         if isinstance(found, RankedDocuments):
             return found
         return RankedLists(dict(list(self.queries.items())[place]), found)
+
+    def _list_of(self, qid: str) -> RankedDocuments:
+        known = self.by_qid
+        if qid not in known:
+            hint = did_you_mean(qid, (one for one in known if isinstance(one, str)))
+            numbers = "" if all(isinstance(one, str) for one in known) else "; a number is a place, so use .by_qid"
+            raise KeyError(f"no query {qid!r}{hint} (known: {shown(known)}{numbers})")
+        return known[qid]
+
+    def __contains__(self, thing: object) -> bool:
+        return thing in self.queries if isinstance(thing, str) else thing in self._lists
 
     def __len__(self) -> int:
         return len(self._lists)
@@ -158,9 +184,14 @@ class RankedLists(Sequence[RankedDocuments]):
         return pandas.DataFrame(rows, columns=["qid", "query", *_COLUMNS])
 
     def to_run(self, tag: str = "rrarank") -> Run:
-        """A run of these scores, whose qids and docids are strings: for `evaluate_runs` and `write_run`."""
-        hits = {str(qid): [Hit(str(one.id), one.score) for one in found] for qid, found in self.by_qid.items()}
-        return Run(hits, tag)
+        """A run of these scores, whose qids and docids are strings: for `evaluate_runs` and `write_run`. Documents
+        without a text follow the others with falling scores, as in a run of `rerank_run`."""
+        return Run({str(qid): _hits(found) for qid, found in self.by_qid.items()}, tag)
+
+
+def _hits(found: RankedDocuments) -> list[Hit]:
+    scores = blank_last([one.text for one in found], [one.score for one in found])
+    return [Hit(str(one.id), score) for one, score in zip(found, scores, strict=True)]
 
 
 _SHOWN = 10
@@ -170,15 +201,16 @@ _SHOWN = 10
 def ranked_documents(
     given: Given, ranking: Ranking, top_k: int | None, relevance: RelevanceMap | None = None
 ) -> RankedDocuments:
-    """What a reranker made of the documents, as results; blank texts come last. `relevance` is its map from scores."""
-    scores = {place_of(candidate.docid): candidate.score for candidate in ranking.candidates}
-    kept = blank_last(given.texts, [scores[place] for place in range(len(given.texts))])
-    hits = best_first(Hit(falling_docid(place), score) for place, score in enumerate(kept))[:top_k]
-    order = [(place_of(hit.docid), hit.score) for hit in hits]
-    likely = {place: relevance(score) for place, score in order if relevance and not is_blank(given.texts[place])}
+    """What a reranker made of the documents, as results. Those without a text, which it was not shown, come last, in
+    the given order. `relevance` is its map from scores."""
+    hits = best_first(Hit(candidate.docid, candidate.score) for candidate in ranking.candidates)
+    scores = {place_of(hit.docid): hit.score for hit in hits}
+    likely = {place: relevance(score) for place, score in scores.items()} if relevance else {}
+    order = [*scores, *(place for place in range(len(given.texts)) if place not in scores)][:top_k]
+    rows = ((place, scores.get(place, nan), likely.get(place)) for place in order)
     return RankedDocuments(
-        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place], likely.get(place))
-        for rank, (place, score) in enumerate(order, start=1)
+        RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place], relevant)
+        for rank, (place, score, relevant) in enumerate(rows, start=1)
     )
 
 

@@ -14,8 +14,6 @@ from rrarank.engine.progress import no_widget_warning
 from rrarank.engine.ranked import RankedDocuments, RankedLists
 from rrarank.engine.requests import Request, check_top_k, read_request, read_requests
 from rrarank.engine.reranker import Reranker
-from rrarank.errors import MissingResource, RrarankError, did_you_mean
-from rrarank.storage.model_folders import READERS
 
 _LOADING = threading.Lock()
 
@@ -35,10 +33,12 @@ def rank(
         1
 
     Args:
-        documents: strings, mappings with a text field (and an id, if they have one), (id, text) pairs, {id: text}, a
-            pandas Series or DataFrame.
+        documents: strings, mappings or objects with a text field (as documents of LangChain, Haystack and LlamaIndex),
+            (id, text) pairs, {id: text}, a pandas Series or DataFrame. All have an id of their own, each another, or
+            none has: then its index or its place from 0 is its id. Those without a text come last, in the given order,
+            with the score NaN. The first text field that is not empty counts.
         top_k: how many to return; None: all.
-        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker; None: the default.
+        model: as `load_reranker` takes it, loaded on first use and kept; or a loaded reranker.
         min_score: leave out documents with a lower score, and those without a text.
         min_relevance: leave out documents less likely to be relevant, from 0 to 1; needs a calibrated model.
 
@@ -73,7 +73,7 @@ def rank_many(
             queries with ids also {qid: documents}, or a DataFrame whose column qid says to which query a row belongs.
             None where the DataFrame of the queries holds the documents too, as PyTerrier's does.
         top_k: how many to return for each query; None: all.
-        model: name of a reranker, folder or hub id of a cross-encoder, or a loaded reranker; None: the default.
+        model: as `load_reranker` takes it, loaded on first use and kept; or a loaded reranker.
         min_score, min_relevance: leave out documents below them, as in `rank`.
         progress: whether to show a progress bar; None: for long jobs.
 
@@ -134,21 +134,11 @@ def load_once(model: str | Path | None) -> Reranker:
     Raises:
         RrarankError: it is none of these, or cannot be loaded.
     """
-    if model is None:
-        model = registry.DEFAULT
-    if not isinstance(model, str | Path) or not str(model).strip():
-        kinds = "the name of a reranker, a folder or hub id of a cross-encoder, or a loaded reranker"
-        raise RrarankError(f"model {model!r}: expected {kinds}")
+    registry.meant(model)  # refuse what is no model, hashable or not, before the cache
     with _LOADING, no_widget_warning():
-        return _load(str(model))
+        return _load(registry.DEFAULT if model is None else model)
 
 
 @cache
-def _load(model: str) -> Reranker:
-    if model in registry.names():
-        return registry.load_reranker(model)
-    try:
-        return registry.load_reranker(READERS.get(model, "cross-encoder"), model=model)
-    except MissingResource as error:
-        hint = did_you_mean(model, registry.names()) if "/" not in model and "did you mean" not in str(error) else ""
-        raise MissingResource(f"{error}{hint}") from None
+def _load(model: str | Path) -> Reranker:
+    return registry.load_reranker(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -10,15 +11,25 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints, overload
 
-from rrarank.errors import RrarankError, did_you_mean, shown
+from rrarank.data.frames import kind_of
+from rrarank.errors import MissingResource, RrarankError, did_you_mean, shown
+from rrarank.storage.model_folders import READERS
 
 if TYPE_CHECKING:
     from rrarank.engine.reranker import Pointwise, Reranker, RerankerConfig
 
 PointwiseName: TypeAlias = Literal[
-    "cross-encoder", "gpt", "monobert", "monot5", "rra-bert", "rra-gpt", "sparse-encoder"
+    "cross-encoder",
+    "gpt",
+    "monobert",
+    "monot5",
+    "rra-bert",
+    "rra-bert-mini",
+    "rra-bert-tiny",
+    "rra-gpt",
+    "sparse-encoder",
 ]
-"""The names of rerankers that score each pair on its own."""
+"""The names of rerankers, and of models that ship, that score each pair on its own."""
 
 GROUP = "rrarank.rerankers"
 DEFAULT = "rra-bert"
@@ -93,13 +104,17 @@ def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
         return plugins[0]
     known = _CLASSES.get(name)
     if known is None:
-        raise RrarankError(f"no reranker named {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
+        raise _unknown(name, names())
     return known
+
+
+def _unknown(name: str, near: Sequence[str]) -> RrarankError:
+    return RrarankError(f"no reranker named {name!r}{did_you_mean(name, near)} (known: {', '.join(names())})")
 
 
 @overload
 def load_reranker(
-    name: PointwiseName = "rra-bert",
+    name: PointwiseName | Path | None = "rra-bert",
     *,
     model: str | Path | None = None,
     device: str | None = None,
@@ -111,16 +126,51 @@ def load_reranker(
     **config: object,
 ) -> Pointwise: ...
 @overload
-def load_reranker(name: str = DEFAULT, **config: object) -> Reranker: ...
-def load_reranker(name: str = DEFAULT, **config: object) -> Reranker:
-    """The reranker of that name, its model loaded.
+def load_reranker(name: str, **config: object) -> Reranker: ...
+def load_reranker(name: str | Path | None = DEFAULT, **config: object) -> Reranker:
+    """A reranker, its model loaded.
 
     Args:
+        name: of a reranker or of a model that ships, or the folder or hub id of a cross-encoder; None: the default. A
+            `Path` is a folder.
         config: fields of the class's `Config`, the usual ones named above; None for its default.
+
+    Raises:
+        RrarankError: it is none of these, or cannot be loaded.
     """
-    if isinstance(config.get("model"), Path):
-        config["model"] = str(config["model"])
-    return find_reranker(name)(configure(name, **config))
+    kind, model = meant(name)
+    if model and config.get("model") is not None:
+        raise RrarankError(f"load_reranker: {str(name)!r} is a model and model= is given; give one of the two")
+    if model or isinstance(config.get("model"), Path):
+        config["model"] = model or str(config["model"])
+    return find_reranker(kind)(configure(kind, **config))
+
+
+def meant(name: object) -> tuple[str, str]:
+    """The registered name, and the model if `name` is one. No network is asked about a name without a slash."""
+    if name is None:
+        return DEFAULT, ""
+    if not isinstance(name, str | Path) or not str(name).strip():
+        raise RrarankError(f"model {_seen(name)}: expected {_NAMES}{'' if isinstance(name, str) else _OTHERS}")
+    text = str(name)
+    if isinstance(name, str) and text in names():
+        return text, ""
+    if isinstance(name, str) and text in READERS:
+        return READERS[text], text
+    if os.path.isdir(os.path.expanduser(text)) or (isinstance(name, str) and "/" in text):
+        return "cross-encoder", text
+    if isinstance(name, Path):
+        raise MissingResource(f"{text}: no such folder; give one with a model, or a name as a string")
+    raise _unknown(text, [*names(), *READERS])
+
+
+_NAMES = "the name of a reranker, a folder or hub id of a cross-encoder, or what load_reranker returned"
+_OTHERS = "; of a model that another library loaded, give the folder or name"
+
+
+def _seen(thing: object) -> str:
+    """What it is, if it is no string: models of other libraries print in many lines."""
+    return repr(thing) if isinstance(thing, str) else f"is {kind_of(thing)}"
 
 
 def configure(name: str, **config: object) -> RerankerConfig:
@@ -144,9 +194,8 @@ def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
     for option in options:
         key, equals, text = option.partition("=")
         if not equals or key not in types:
-            raise RrarankError(
-                f"--option {option!r}: expected KEY=VALUE (known to {name}: {', '.join(types) or 'none'})"
-            )
+            seen = f"unknown key{did_you_mean(key, list(types))}" if equals else "expected KEY=VALUE"
+            raise RrarankError(f"--option {option!r}: {seen} (known to {name}: {', '.join(types) or 'none'})")
         found[key] = _value(text, types[key], option)
     return found
 

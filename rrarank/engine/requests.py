@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text
+from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text, fields_of, text_field
 from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, is_whole, kind_of
 from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
-from rrarank.data.types import Candidate, Query, Ranking
+from rrarank.data.types import Candidate, Query, Ranking, is_blank
 from rrarank.errors import RrarankError, shown
 
 _EXPECTED = "expected a string, an object with a text field, or (id, text)"
-_IDS = (*ID_FIELDS, "docno")  # PyTerrier's
+_IDS = (*ID_FIELDS, "docno", "id_")  # PyTerrier's, LlamaIndex's
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,20 @@ class Request:
     given: Given
 
     def ranking(self, qid: str = "1") -> Ranking:
-        """The documents as candidates in the given order; equal scores keep that order."""
-        texts = self.given.texts
-        candidates = (Candidate(falling_docid(n), text, float(-n)) for n, text in enumerate(texts))
+        """The documents with a text as candidates in the given order; equal scores keep that order."""
+        texts = [(n, text) for n, text in enumerate(self.given.texts) if not is_blank(text)]
+        candidates = (Candidate(falling_docid(n), text, float(-n)) for n, text in texts)
         return Ranking(Query(qid, self.query), tuple(candidates))
 
 
 def check_top_k(top_k: Any) -> None:
-    if top_k is not None and (not is_whole(top_k) or top_k < 1):
-        raise RrarankError(f"top_k {top_k!r}: expected a whole number from 1, or None for all")
+    if top_k is not None:
+        check_count("top_k", top_k, ", or None for all")
+
+
+def check_count(name: str, value: Any, more: str = "") -> None:
+    if not is_whole(value) or value < 1:
+        raise RrarankError(f"{name} {value!r}: expected a whole number from 1{more}")
 
 
 # -- one query --------------------------------------------------------------------------------------------------------
@@ -64,6 +69,8 @@ def read_documents(documents: Any, what: str = "document") -> Given:  # Any: all
         RrarankError: something else is among them, or a text is missing.
     """
     rows: list[Any]
+    if field := text_field(documents):
+        raise RrarankError(f"{what}s is one document, as it has the field {field!r}; put it in a list")
     if not _is_listing(documents):
         raise RrarankError(f"{what}s is of type {type(documents).__name__}, expected a list of documents")
     if is_frame(documents):
@@ -76,21 +83,44 @@ def read_documents(documents: Any, what: str = "document") -> Given:  # Any: all
     else:
         rows = list(documents)
         names = list(range(len(rows)))
-    parts = [_parts(row, name, f"{what} {place}") for place, (row, name) in enumerate(zip(rows, names, strict=True))]
+    parts = [_parts(row, f"{what} {place}") for place, row in enumerate(rows)]
     texts = [check_text(text, f"{what} {place}") for place, (_, text) in enumerate(parts)]
-    return Given([name for name, _ in parts], texts, rows)
+    own = names if isinstance(documents, Mapping) else [one for one, _ in parts]
+    ids = _checked_ids(own, names, what, hint=", or use .reset_index(drop=True)" if hasattr(documents, "iloc") else "")
+    return Given(ids, texts, rows)
 
 
-def _parts(row: Any, name: Any, where: str) -> tuple[Any, str]:
-    """The id and the text."""
+def _checked_ids(own: Sequence[Any], names: Sequence[Any], what: str, hint: str) -> Sequence[Any]:
+    """The documents' own ids, or where none has one, their names: keys, the index, or places.
+
+    Raises:
+        RrarankError: some have an id and some have none, or two ids are one as strings.
+    """
+    without = [place for place, one in enumerate(own) if is_missing(one)]
+    if 0 < len(without) < len(own):
+        place, one = next((place, one) for place, one in enumerate(own) if not is_missing(one))
+        seen = f"{what} {place} has the id {one!r}, {what} {without[0]} has none"
+        raise RrarankError(f"{what}s: {seen}; give all an id, or none")
+    ids = names if without else own
+    first: dict[str, int] = {}
+    for place, one in enumerate(ids):
+        if (other := first.setdefault(str(one), place)) != place:
+            seen = f"{what} {other} has the id {ids[other]!r}, {what} {place} has the id {one!r}"
+            raise RrarankError(f"{what}s: {seen}; give each its own{hint if without else ''}")
+    return ids
+
+
+def _parts(row: Any, where: str) -> tuple[Any, str]:
+    """Its own id, None if it has none, and the text."""
     if isinstance(row, str):
-        return name, row
-    if isinstance(row, Mapping):
-        there = {field: value for field, value in row.items() if not is_missing(value)}
-        empty = [field for field in TEXT_FIELDS if field in row and field not in there]
+        return None, row
+    held = fields_of(row)
+    if held or isinstance(row, Mapping):
+        there = {field: value for field, value in held.items() if not is_missing(value)}
+        empty = [field for field in TEXT_FIELDS if field in held and field not in there]
         if empty and not any(field in there for field in TEXT_FIELDS):
-            raise RrarankError(f"{where}: its {empty[0]!r} is {row[empty[0]]}, expected a string")
-        return next((there[field] for field in _IDS if field in there), name), document_text(there, where)
+            raise RrarankError(f"{where}: its {empty[0]!r} is {held[empty[0]]}, expected a string")
+        return next((there[field] for field in _IDS if field in there), None), document_text(there, where)
     if isinstance(row, tuple) and len(row) == 2 and isinstance(row[1], str):
         return row[0], row[1]
     raise RrarankError(f"{where} {_seen(row)}, {_EXPECTED}")
@@ -176,7 +206,8 @@ def _lists(asked: Mapping[Any, str], documents: Any, *, is_keyed: bool) -> Mappi
         if absent := [qid for qid in asked if qid not in documents]:
             raise RrarankError(f"documents: none for {shown(absent)}; give an empty list where a query has none")
         return {qid: read_documents(documents[qid], f"query {qid!r}: document") for qid in asked}
-    if _is_listing(documents) and not (isinstance(documents, Mapping) or is_frame(documents) or is_series(documents)):
+    held = isinstance(documents, Mapping) or is_frame(documents) or is_series(documents) or text_field(documents)
+    if _is_listing(documents) and not held:
         documents = list(documents)
         if documents and all(map(_is_list, documents)) and not any(isinstance(one, Mapping) for one in documents):
             return _a_list_each(asked, documents)
@@ -194,7 +225,8 @@ def _a_list_each(asked: Mapping[Any, str], documents: Sequence[Any]) -> dict[Any
 
 def _check_pairs(asked: Mapping[Any, str], documents: Sequence[Any]) -> None:
     """Refuse as many tuples of strings as there are queries: `zip` makes such groups, and pairs look the same."""
-    tuples = [one for one in documents if isinstance(one, tuple) and all(isinstance(part, str) for part in one)]
+    plain = [one for one in documents if isinstance(one, tuple) and not text_field(one)]
+    tuples = [one for one in plain if all(isinstance(part, str) for part in one)]
     if documents and len(tuples) == len(documents) == len(asked):
         seen = f"{len(tuples)} tuples for {len(asked)} queries are (id, text) pairs or the documents of each query"
         raise RrarankError(f"documents: {seen}; give {{id: text}} for the first, lists for the second")
@@ -202,14 +234,14 @@ def _check_pairs(asked: Mapping[Any, str], documents: Sequence[Any]) -> None:
 
 def _is_list(thing: Any) -> bool:
     """Whether it is a list of documents, not a document."""
-    if isinstance(thing, Mapping):
-        return not any(field in thing for field in TEXT_FIELDS)
+    if text_field(thing):
+        return False
     return isinstance(thing, Iterable) and not isinstance(thing, str | bytes | tuple)
 
 
 def _is_group(thing: Any) -> bool:
     """The same where a qid says whose documents they are: a tuple is no (id, text) there."""
-    return isinstance(thing, tuple) or _is_list(thing)
+    return _is_list(thing) or (isinstance(thing, tuple) and not text_field(thing))
 
 
 def _check_qids(asked: Mapping[Any, str], documents: Iterable[Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rrarank.data.calibration import RelevanceMap, find_map
 from rrarank.data.trec import best_first
@@ -89,6 +89,12 @@ class Reranker(ABC):
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> its precisions
     prompts: ClassVar[Sequence[str]] = ()  # which of instruction, query_prompt and document_prompt it has a place for
 
+    def __new__(cls, *args: object, **settings: object) -> Self:
+        if cls is Reranker:  # `Reranker(name)` is how another library loads one
+            how = "load one with load_reranker(name), or call rank(…, model=name)"
+            raise RrarankError(f"Reranker is the class that rerankers extend: {how}")
+        return super().__new__(cls)
+
     def __init__(self, config: RerankerConfig | None = None) -> None:
         self.config = config or self.Config()
         self._check_backend()
@@ -165,8 +171,8 @@ class Reranker(ABC):
     def _check_prompts(self) -> None:
         for setting in ("instruction", "query_prompt", "document_prompt"):
             if getattr(self.config, setting) and setting not in self.prompts:
-                flag = f"--{setting.replace('_', '-')}"
-                raise RrarankError(f"{self.name or type(self).__name__}: has no place for {flag}; leave it out")
+                named = f"{setting} (--{setting.replace('_', '-')})"
+                raise RrarankError(f"{self.name or type(self).__name__}: has no place for {named}; leave it out")
 
     @property
     def cut(self) -> int:

@@ -38,4 +38,4 @@ class RrarankRanker:
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         texts = [document.content or "" for document in documents]
         found = rank(query, texts, top_k=self.top_k if top_k is None else top_k, model=self.model)
-        return {"documents": [replace(documents[one.id], score=one.score) for one in found]}
+        return {"documents": [replace(documents[one.id], score=one.score_or_none) for one in found]}

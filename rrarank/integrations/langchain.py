@@ -32,5 +32,5 @@ class RrarankCompressor(BaseDocumentCompressor):  # type: ignore[misc]  # the li
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         found = rank(query, [document.page_content for document in documents], top_k=self.top_n, model=self.model)
-        pairs = [(documents[one.id], one.score) for one in found]
+        pairs = [(documents[one.id], one.score_or_none) for one in found]
         return [one.model_copy(update={"metadata": {**one.metadata, "relevance_score": score}}) for one, score in pairs]

@@ -35,4 +35,4 @@ class RrarankPostprocessor(BaseNodePostprocessor):  # type: ignore[misc]  # the 
             raise RrarankError("RrarankPostprocessor: no query; give query_str")
         texts = [one.node.get_content(metadata_mode=MetadataMode.EMBED) for one in nodes]
         found = rank(query_bundle.query_str, texts, top_k=self.top_n, model=self.model)
-        return [NodeWithScore(node=nodes[one.id].node, score=one.score) for one in found]
+        return [NodeWithScore(node=nodes[one.id].node, score=one.score_or_none) for one in found]

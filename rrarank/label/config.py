@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rrarank.cli.llm import FREE
-from rrarank.data.shapes import RunLike
+from rrarank.data.frames import kind_of, seen_value
+from rrarank.data.shapes import RunLike, is_path
 from rrarank.engine.ray import RayConfig
+from rrarank.errors import RrarankError
 from rrarank.label.ensemble import Ensemble, EnsembleConfig
 from rrarank.label.selection import Selection
 from rrarank.label.teacher import ScorerConfig
@@ -58,6 +60,9 @@ class LabelJob:
         ray: score on workers of Ray; None: in this process.
         price: cost of a million tokens asked and of a million answered.
         dry_run: estimate tokens and cost, print the first prompt and stop.
+
+    Raises:
+        RrarankError: the teacher is none of these.
     """
 
     run: RunLike
@@ -75,6 +80,13 @@ class LabelJob:
     ray: RayConfig | None = None
     price: Sequence[float] = FREE
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        runs = isinstance(self.teacher, list | tuple) and all(is_path(one) for one in self.teacher)
+        if not (runs or isinstance(self.teacher, LLMTeacherConfig | ScorerConfig | EnsembleConfig)):
+            seen = f"{seen_value(self.teacher)} is {kind_of(self.teacher)}"
+            known = "LLMTeacherConfig(LLMConfig(model)), ScorerConfig(reranker), EnsembleConfig(…)"
+            raise RrarankError(f"teacher {seen}, expected {known}, or a list of runs' paths")
 
     @property
     def teacher_name(self) -> str:

@@ -36,18 +36,19 @@ class EnsembleConfig:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise RrarankError("--teacher ensemble needs members; give --teachers")
+            raise RrarankError("an ensemble needs members (--teachers)")
         known = [FIRST_STAGE, *(name for name in registry.names() if name not in UNFIT)]
         for member in self.members:
             if member.name not in known:
                 hint = did_you_mean(member.name, known)
-                raise RrarankError(f"--teachers: no teacher named {member.name!r}{hint} (known: {', '.join(known)})")
+                raise RrarankError(
+                    f"members (--teachers): no teacher named {member.name!r}{hint} (known: {', '.join(known)})"
+                )
         if self.weights and len(self.weights) != len(self.members):
-            raise RrarankError(
-                f"{len(self.weights)} --teacher-weights for {len(self.members)} --teachers; give one each"
-            )
+            seen = f"{len(self.weights)} weights (--teacher-weights) for {len(self.members)} members (--teachers)"
+            raise RrarankError(f"{seen}; give one each")
         if bad := [weight for weight in self.weights if not (isfinite(weight) and weight > 0)]:
-            raise RrarankError(f"--teacher-weights {bad[0]:g}: expected numbers above zero")
+            raise RrarankError(f"weights (--teacher-weights): {bad[0]:g}, expected numbers above zero")
 
 
 class FirstStageScores(Teacher):

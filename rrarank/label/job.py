@@ -131,7 +131,7 @@ def _check(job: LabelJob) -> None:
     """Raise what is wrong with the job before the texts are read, which may take minutes."""
     if "listwise-llm" in (job.teacher_name, job.preranker.name):
         raise RrarankError(
-            "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use --teacher llm"
+            "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use an LLM (--teacher llm)"
         )
     known = ["llm", "runs", *registry.names(), Ensemble.kind]
     if job.teacher_name not in known:
@@ -186,7 +186,7 @@ def _load_teacher(job: LabelJob, journal: Journal, run: Run) -> Teacher:
         return LLMTeacher(ranker, journal, explainer)
     names = Counter(stem(run) for run in job.teacher)
     if twice := [name for name, count in names.items() if count > 1]:
-        raise RrarankError(f"--teacher-runs: several are named {shown(twice)}; rename one")
+        raise RrarankError(f"teacher (--teacher-runs): several are named {shown(twice)}; rename one")
     return FusedRuns({stem(run): read_run_file(find(run, "runs")).run for run in job.teacher})
 
 

@@ -55,7 +55,7 @@ class FusedRuns(Teacher):
     def __init__(self, runs: Mapping[str, Run]) -> None:
         super().__init__()
         if not runs:
-            raise RrarankError("--teacher runs needs at least one run; give --teacher-runs")
+            raise RrarankError("no runs as teacher; give at least one (--teacher-runs)")
         self.runs = runs
         self.fused = fuse_runs(list(runs.values()), hits=10**6) if len(runs) > 1 else next(iter(runs.values()))
 

@@ -43,10 +43,10 @@ class Found(BaseModel):
 
 
 class Ranked(BaseModel):
-    """A passage by its place in the request."""
+    """A passage by its place in the request; an empty one has no score."""
 
     index: int
-    score: float
+    score: float | None
 
 
 class Measured(BaseModel):
@@ -81,7 +81,7 @@ class Tools:
         if (size := sum(map(len, passages))) > MOST_CHARACTERS:
             raise RrarankError(f"{size:,} characters, expected at most {MOST_CHARACTERS:,}; send fewer passages")
         ranked = rank(query, passages, top_k=min(top_n, len(passages)), model=self.model)
-        return [Ranked(index=int(one.id), score=one.score) for one in ranked]
+        return [Ranked(index=int(one.id), score=one.score_or_none) for one in ranked]
 
     def evaluate(
         self,

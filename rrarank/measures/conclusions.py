@@ -6,9 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 
 from rrarank.data.judges import Judgments
-from rrarank.measures.evaluation import Evaluation
+from rrarank.measures.evaluation import JUDGED, Evaluation, compared_name, shown_value, systems_head
 from rrarank.measures.kappa import kendall_tau
-from rrarank.measures.measure import label
 from rrarank.measures.numbers import figure, interval
 from rrarank.measures.significance import Comparison
 from rrarank.measures.tables import Cell, Table, bold_best, cells
@@ -29,7 +28,7 @@ class Conclusion:
     @property
     def sentence(self) -> str:
         before, after = ((one.reading or "no test", figure(one.mean, "+.4f")) for one in (self.people, self.both))
-        changed = f"{self.people.system} on {label(self.people.measure)}"
+        changed = f"{self.people.system} on {compared_name(self.people.measure)}"
         return f"{changed} ({before[0]} {before[1]} -> {after[0]} {after[1]})"
 
 
@@ -80,22 +79,23 @@ def _change(people: Comparison, both: Comparison) -> str:
 
 def _systems(found: EvaluationByTwo, circular: Collection[str]) -> Table:
     """The systems by both sets of judgments."""
-    measures = list(found.floor)
+    head = systems_head(found)
     rows = [
         [
             Cell(row.name, marks="†" if row.name in circular else ""),
-            *cells([*(figure(row.means[measure]) for measure in measures), f"{row.judged:.0%}"]),
+            *cells(shown_value(measure, value) for measure, value in row.means.items()),
+            *([Cell(f"{row.judged:.0%}")] if JUDGED in head else []),
         ]
         for row in found.both.rows
     ]
     notes = [f"With {found.added:,} judgments by {', '.join(found.judges)} of documents that no person judged."]
     notes += ["†: its teacher is the LLM that judged."] if circular else []
     if len(found.rows) > 2:
-        taus = ", ".join(f"{label(measure)} {_tau(found, measure):.2f}" for measure in measures)
+        taus = ", ".join(f"{measure} {_tau(found, measure):.2f}" for measure in found.tested)
         notes.append(f"Kendall's tau with the order of the systems by people's judgments alone: {taus}.")
     return Table(
-        ["system", *map(label, measures), "judged@10"],
-        bold_best(rows, range(1, len(measures) + 1)),
+        head,
+        bold_best(rows, map(head.index, found.tested)),
         title="Means of each system with an LLM's judgments.",
         note=" ".join([*notes, *found.agreement]),
         legend="Bold: the best.",
@@ -109,7 +109,9 @@ def _tau(found: EvaluationByTwo, measure: str) -> float:
 def _conclusions(found: EvaluationByTwo) -> Table:
     head = [f"minus {found.baseline}", "measure", "by people", "95% interval", "", "with the LLM", "95% interval", ""]
     rows = [
-        cells([one.people.system, label(one.people.measure), *_cells(one.people), *_cells(one.both), one.change])
+        cells(
+            [one.people.system, compared_name(one.people.measure), *_cells(one.people), *_cells(one.both), one.change]
+        )
         for one in found.conclusions
     ]
     changed = [one.sentence for one in found.conclusions if one.change]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 from rrarank.errors import RrarankError, counted, printable
 from rrarank.extras import importing
 from rrarank.measures.latex import latex
-from rrarank.measures.measure import label
+from rrarank.measures.measure import ByMeasure, parse_measure
 from rrarank.measures.numbers import comparison_cells, figure
-from rrarank.measures.significance import ALPHA, Comparison, rests_on
-from rrarank.measures.tables import Cell, Table, bold_best, cells, html_table, plain
+from rrarank.measures.significance import ALPHA, Comparison, rests_on, tukey_hsd
+from rrarank.measures.tables import Cell, Table, bold_best, cells, csv_text, html_table, markdown, plain
+from rrarank.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,16 @@ class Row:
     """One system in a table.
 
     Args:
-        means: measure -> mean over the queries of the qrels.
-        judged: share of its top 10 that has a judgment.
+        means: measure, by any spelling or as an object of ir_measures -> mean over the queries of the qrels;
+            for NumRelRet the sum, as in trec_eval.
+        judged: share of its top 10 that has a judgment (`Judged@10`).
         per_query: measure -> qid -> value.
     """
 
     name: str
-    means: Mapping[str, float]
+    means: ByMeasure[float]
     judged: float
-    per_query: Mapping[str, Mapping[str, float]] = field(repr=False)
+    per_query: ByMeasure[Mapping[str, float]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -39,29 +41,36 @@ class Evaluation:
 
     Args:
         floor: measure -> expected value of a random order of the baseline's candidates.
-        comparisons: every other system against the baseline, on every measure; corrected within each measure.
+        comparisons: every other system against the baseline, on every measure but `Judged`; corrected within each
+            measure.
         queries: qids of the means.
         unanswered: system -> judged qids that its run lacks; they count as 0, or are left out by `intersection`.
     """
 
     rows: Sequence[Row]
-    floor: Mapping[str, float]
+    floor: ByMeasure[float]
     baseline: str
     comparisons: Sequence[Comparison]
     queries: Sequence[str]
     unanswered: Mapping[str, Sequence[str]]
 
     @property
-    def per_query(self) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    def per_query(self) -> dict[str, ByMeasure[Mapping[str, float]]]:
         """system -> measure -> qid -> value."""
         return {row.name: row.per_query for row in self.rows}
+
+    @property
+    def tested(self) -> list[str]:
+        """The measures by which systems are compared: all but `Judged`."""
+        return [measure for measure in self.floor if not parse_measure(measure).is_judged]
 
     def to_pandas(self, what: str = "systems") -> Any:  # pandas has no types here
         """A DataFrame.
 
         Args:
             what: `systems` (a row a system, a column a measure), `comparisons` (a row a system and measure, columns
-                as in `Comparison`) or `queries` (a row a system, measure and query, with the value).
+                as in `Comparison`), `queries` (a row a system, measure and query, with the value) or `tukey` (a row a
+                pair of systems and measure, with p of Tukey's HSD).
         """
         if what not in _FRAMES:
             raise RrarankError(f"to_pandas({what!r}): expected one of {', '.join(map(repr, _FRAMES))}")
@@ -79,17 +88,38 @@ class Evaluation:
         """
         found = {"systems": systems_table(self, circular=circular, tukey=tukey)}
         found |= {"comparisons": comparisons_table(self)} if self.comparisons else {}
-        return found | ({"tukey": tukey_table(self)} if tukey and len(self.rows) > 1 else {})
+        return found | ({"tukey": tukey_table(self)} if tukey and self.comparisons else {})
 
     def to_latex(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
-        """Floats with booktabs, no wider than a column; the arguments are those of `tables`."""
+        """Floats with booktabs; many measures stand in blocks. The arguments are those of `tables`."""
         tables = self.tables(circular=circular, tukey=tukey)
         brief = {"systems": _brief_systems(self, tables["systems"])}
         brief |= {"comparisons": _brief_comparisons(self, tables["comparisons"])} if self.comparisons else {}
         return latex(tables | brief)
 
+    def to_markdown(self, *, circular: Collection[str] = (), tukey: bool = False) -> str:
+        """The tables in GitHub's Markdown; the arguments are those of `tables`."""
+        return markdown(self.tables(circular=circular, tukey=tukey).values())
+
+    @overload
+    def to_csv(self, path: None = None, *, long: bool = False) -> str: ...
+    @overload
+    def to_csv(self, path: str | Path, *, long: bool = False) -> None: ...
+    def to_csv(self, path: str | Path | None = None, *, long: bool = False) -> str | None:
+        """Every query's values: written to `path`, which is replaced, or returned.
+
+        Args:
+            long: a line a query, measure and system; else a line a query and measure, a column a system.
+        """
+        text = csv_text(*(_long(self) if long else _wide(self)))
+        if path is None:
+            return text
+        with atomic_write(path) as file:
+            file.write(text)
+        return None
+
     def __repr__(self) -> str:
-        measures = ", ".join(map(label, self.floor))
+        measures = ", ".join(self.floor)
         over = counted(len(self.queries), "query", "queries")
         return printable(f"<Evaluation of {', '.join(self.per_query)} by {measures} over {over}>")
 
@@ -105,6 +135,8 @@ class Evaluation:
 
 def _brief_systems(found: Evaluation, table: Table) -> Table:
     """For a paper: what is judged stands in the note."""
+    if table.head[-1] != JUDGED:  # it was asked for as a measure
+        return table
     judged = ", ".join(f"{row.name} {row.judged:.0%}" for row in found.rows)
     return replace(table.only(table.head[:-1]), note=f"{table.note} Judged in the top 10: {judged}.")
 
@@ -133,31 +165,53 @@ def systems_table(
             randomisation test.
         intervals: (system, measure) -> the interval of the mean, shown below it in HTML.
     """
-    measures, below = list(found.floor), intervals or {}
+    measures, head, below = list(found.floor), systems_head(found), intervals or {}
     by_tukey = tukey and 1 < len(found.rows) <= len(LETTERS)
     letters, marks = _tukey_marks(found) if by_tukey else _baseline_marks(found)
     rows = [
         [
             Cell(row.name, marks="†" if row.name in circular else ""),
             *(
-                Cell(figure(row.means[m]), marks=marks.get((row.name, m), ""), below=below.get((row.name, m), ""))
+                Cell(
+                    shown_value(m, row.means[m]), marks=marks.get((row.name, m), ""), below=below.get((row.name, m), "")
+                )
                 for m in measures
             ),
-            Cell(f"{row.judged:.0%}"),
+            *([Cell(f"{row.judged:.0%}")] if JUDGED in head else []),
         ]
         for row in found.rows
     ]
-    floor = cells(["random order", *(figure(found.floor[m]) for m in measures), ""])
+    floor = cells(["random order", *(figure(found.floor[m]) for m in measures)])
+    floor += cells([""] * (len(head) - len(floor)))
     number = counted(len(found.queries), "query", "queries")
     notes = [f"{number}. Random order: the expected value for {found.baseline}'s candidates."]
+    notes += [f"{measure}: the sum over the queries." for measure in measures if parse_measure(measure).is_sum]
     notes += ["†: its teacher wrote the judgments."] if circular else []
     return Table(
-        ["system", *map(label, measures), "judged@10"],
-        [floor, *bold_best(rows, range(1, len(measures) + 1))],
+        head,
+        [floor, *bold_best(rows, map(head.index, found.tested))],
         title="Means of each system.",
         note=" ".join(notes),
         legend=legend(letters if any(marks.values()) else {}, tukey=by_tukey) if len(found.rows) > 1 else "",
     )
+
+
+JUDGED = "judged@10"
+
+
+def systems_head(found: Evaluation) -> list[str]:
+    """What is judged has one column: `Judged@10` if it was asked for as a measure."""
+    return ["system", *found.floor, *([] if "Judged@10" in found.floor else [JUDGED])]
+
+
+def shown_value(measure: str, value: float) -> str:
+    """As the tables of systems show it; a sum is a whole number."""
+    return figure(value, ".0f" if parse_measure(measure).is_sum else ".4f")
+
+
+def compared_name(measure: str) -> str:
+    """As the tables of differences name it, which are means over the queries."""
+    return f"{measure} per query" if parse_measure(measure).is_sum else measure
 
 
 LETTERS = string.ascii_letters
@@ -173,8 +227,8 @@ def _baseline_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
 def _tukey_marks(found: Evaluation) -> tuple[dict[str, str], Marks]:
     letters = dict(zip((row.name for row in found.rows), LETTERS, strict=False))
     marks: Marks = {}
-    for measure in found.floor:
-        for pair, p in tukey_hsd(found.rows, measure).items():
+    for measure in found.tested:
+        for pair, p in _tukey(found, measure).items():
             for system, other in (pair, pair[::-1]):
                 if p < ALPHA:
                     marks[system, measure] = marks.get((system, measure), "") + letters[other]
@@ -210,37 +264,21 @@ def comparisons_table(found: Evaluation) -> Table:
 
 def _against(one: Comparison) -> list[Cell]:
     change = "up" if one.mean > 0 else "down" if one.mean < 0 else ""
-    start = [Cell(one.system), Cell(label(one.measure)), Cell(figure(one.mean, "+.4f"), change=change)]
+    start = [Cell(one.system), Cell(compared_name(one.measure)), Cell(figure(one.mean, "+.4f"), change=change)]
     return [*start, *cells(comparison_cells(one)), Cell(one.reading)]
 
 
 def tukey_table(found: Evaluation) -> Table:
     """One row a pair of systems: p of Tukey's HSD on each measure."""
-    pairs = {measure: tukey_hsd(found.rows, measure) for measure in found.floor}
+    pairs = {measure: _tukey(found, measure) for measure in found.tested}
     first = next(iter(pairs.values()))
     rows = [cells([f"{a} - {b}", *(figure(ps[a, b], ".2g") for ps in pairs.values())]) for a, b in first]
     note = f"Pairs of systems: {len(rows)}; the test corrects for their number within each measure."
-    return Table(["Tukey's HSD, p", *map(label, pairs)], rows, title="Pairs of systems by Tukey's HSD.", note=note)
+    return Table(["Tukey's HSD, p", *pairs], rows, title="Pairs of systems by Tukey's HSD.", note=note)
 
 
-def tukey_hsd(rows: Sequence[Row], measure: str) -> dict[tuple[str, str], float]:
-    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
-
-    NaN where the statistic is not finite: over a single query, or if no system's values vary.
-
-    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
-    """
-    from scipy.stats import tukey_hsd as hsd
-
-    values = [list(row.per_query[measure].values()) for row in rows]
-    varies = any(len(set(one)) > 1 for one in values)
-    ps = hsd(*values).pvalue if varies else None
-    return {
-        (a.name, b.name): math.nan if ps is None else float(ps[i, j])
-        for i, a in enumerate(rows)
-        for j, b in enumerate(rows)
-        if i < j
-    }
+def _tukey(found: Evaluation, measure: str) -> dict[tuple[str, str], float]:
+    return tukey_hsd({row.name: list(row.per_query[measure].values()) for row in found.rows})
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------
@@ -250,24 +288,57 @@ Records = list[Mapping[str, object]]
 
 
 def _system_records(found: Evaluation) -> Records:
-    return [
-        {"system": row.name} | {label(m): row.means[m] for m in found.floor} | {"judged@10": row.judged}
-        for row in found.rows
-    ]
+    return [dict(zip(systems_head(found), _system_values(found, row), strict=True)) for row in found.rows]
+
+
+def _system_values(found: Evaluation, row: Row) -> list[object]:
+    return [row.name, *row.means.values(), *([row.judged] if JUDGED in systems_head(found) else [])]
 
 
 def _comparison_records(found: Evaluation) -> Records:
-    return [asdict(one) | {"measure": label(one.measure), "reading": one.reading} for one in found.comparisons]
+    return [asdict(one) | {"reading": one.reading} for one in found.comparisons]
 
 
-def query_records(found: Evaluation) -> Records:
-    """One record a query, measure and system: the long form of the values."""
+def _query_records(found: Evaluation) -> Records:
+    return [dict(zip(LONG_HEAD, line, strict=True)) for line in _long(found)[1]]
+
+
+def _tukey_records(found: Evaluation) -> Records:
     return [
-        {"qid": qid, "measure": label(measure), "system": row.name, "value": row.per_query[measure][qid]}
-        for measure in found.floor
-        for qid in found.queries
-        for row in found.rows
+        {"system": system, "other": other, "measure": measure, "p": p}
+        for measure in found.tested
+        for (system, other), p in _tukey(found, measure).items()
     ]
 
 
-_FRAMES = {"systems": _system_records, "comparisons": _comparison_records, "queries": query_records}
+_FRAMES = {
+    "systems": _system_records,
+    "comparisons": _comparison_records,
+    "queries": _query_records,
+    "tukey": _tukey_records,
+}
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------------
+
+LONG_HEAD = ["qid", "measure", "system", "value"]
+Lines = list[list[object]]
+
+
+def _wide(found: Evaluation) -> tuple[Sequence[str], Lines]:
+    head = ["qid", "measure", *(row.name for row in found.rows)]
+    return head, [
+        [qid, measure, *(row.per_query[measure][qid] for row in found.rows)]
+        for measure in found.floor
+        for qid in found.queries
+    ]
+
+
+def _long(found: Evaluation) -> tuple[Sequence[str], Lines]:
+    head, lines = _wide(found)
+    systems = head[2:]
+    return LONG_HEAD, [
+        [qid, measure, system, value]
+        for qid, measure, *values in lines
+        for system, value in zip(systems, values, strict=True)
+    ]

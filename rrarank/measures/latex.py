@@ -1,9 +1,11 @@
-"""Tables as LaTeX for a paper: floats with booktabs, no wider than a column, ready for `\\input`."""
+"""Tables as LaTeX for a paper: floats with booktabs, no wider than their place, ready for `\\input`."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from rrarank.measures.tables import Cell, Table
 
@@ -31,26 +33,76 @@ def latex(tables: Mapping[str, Table]) -> str:
     return "\n\n".join([PACKAGES, *(_float(label, table) for label, table in tables.items())]) + "\n"
 
 
+COLUMN = 230  # points: the width of a column of `article` in two columns, one of the narrowest
+_SHRUNK = 1.1  # so much wider than its place may a table be, which is scaled down to it
+_SMALLEST = 1.45  # the same for a table that cannot be stacked
+
+
 def _float(label: str, table: Table) -> str:
-    """Tables that are wider than a column are scaled down to it."""
+    """Too many numbers are stacked, too many words take both columns of a page; what is a little wide is scaled."""
     caption = " ".join(escaped(part) for part in (table.title, table.notes) if part)
+    blocks = _stacked(table)
+    kind = "table*" if _width(blocks) > COLUMN * _SMALLEST else "table"
     return "\n".join(
         [
-            r"\begin{table}[t]",
+            rf"\begin{{{kind}}}[t]",
             r"\centering",
             rf"\caption{{{caption}}}",
             rf"\label{{tab:{label}}}",
             r"\smallskip",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{3pt}",
-            r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
-            f"{_tabular(table)}}}",
-            r"\end{table}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            f"{_tabular(blocks)}}}",
+            rf"\end{{{kind}}}",
         ]
     )
 
 
-def _tabular(table: Table) -> str:
+def _stacked(table: Table) -> list[Table]:
+    """The table in as few blocks of columns as fit, each with the first column; whole if that does not help."""
+    first, *numbers = table.head
+    if table.words == {0} and _width([table.only([first])]) < COLUMN / 2:
+        for count in range(1, len(numbers) + 1):
+            size = math.ceil(len(numbers) / count)
+            blocks = [table.only([first, *numbers[at : at + size]]) for at in range(0, len(numbers), size)]
+            if _width(blocks) < COLUMN * _SHRUNK:
+                return blocks
+    return [table]
+
+
+def _width(blocks: Sequence[Table]) -> float:
+    """In points, roughly, of blocks that stand one above the other."""
+    columns = zip_longest(*(_column_widths(block) for block in blocks), fillvalue=0.0)
+    return sum(max(widths) + 6 for widths in columns)
+
+
+def _column_widths(table: Table) -> list[float]:
+    names = [_PARAMETERS.sub("", name) for name in table.head]
+    parameters = ["".join(one[0] for one in _PARAMETERS.finditer(name)) for name in table.head]
+    return [
+        max(
+            _text_width(names[at]),
+            0.7 * _text_width(parameters[at].strip("()")),
+            *(_text_width(row[at].text) + 3.5 * len(row[at].marks + table.missing(at, row[at])) for row in table.rows),
+        )
+        for at in range(len(names))
+    ]
+
+
+def _text_width(text: str) -> float:
+    """In points, of Computer Modern in 8 points."""
+    return sum(2.6 if one in ".,:;il|![]() " else 6.6 if one.isupper() or one in "+-%" else 4.6 for one in text)
+
+
+def _tabular(blocks: Sequence[Table]) -> str:
+    """Blocks of columns in one tabular; the widest comes first."""
+    begin, *_, end = _lines(blocks[0])
+    bodies = ["\n".join(_lines(block)[1:-1]) for block in blocks]
+    return "\n".join([begin, "\n\\addlinespace[4pt]\n".join(bodies), end])
+
+
+def _lines(table: Table) -> list[str]:
     """By tabulate, with the rules of booktabs; the parameters of measures stand in a second line of the head."""
     from tabulate import tabulate
 
@@ -61,7 +113,7 @@ def _tabular(table: Table) -> str:
     if any(below):
         lines[3:5] = [lines[4], lines[3]]
     rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
-    return "\n".join(next(rules) if line == r"\hline" else line for line in lines)
+    return [next(rules) if line == r"\hline" else line for line in lines]
 
 
 def _head(name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError
@@ -21,7 +21,7 @@ _NAMES = {
     "Rprec": ("r-precision",),
     "Bpref": ("bpref",),
     "Success": ("hit_rate",),
-    "NumRelRet": ("hits", "num_rel_ret", "numrelret"),
+    "NumRelRet": ("hits", "num_rel_ret", "numret"),
     "RBP": ("rbp",),
     "ERR": ("err",),
     "DCG": ("dcg",),
@@ -31,6 +31,7 @@ _NAMES = {
 }  # ir_measures' name -> what others call it; lower case
 _NAME_OF = {alias: name for name, aliases in _NAMES.items() for alias in (name.lower(), *aliases)}
 GRADED = ("nDCG", "DCG", "nDCG_burges", "DCG_burges", "ERR", "Judged")  # all others ask for a relevance level
+_SUMS = ("NumRelRet",)  # over the queries, as ir_measures and trec_eval aggregate them; all others are means
 _WITHOUT_CUTOFF = ("Rprec", "Bpref")
 
 _SPELLING = re.compile(
@@ -69,6 +70,16 @@ class Measure:
         """Whether it uses the grades themselves, and needs no level."""
         return self.name in GRADED
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it says how much is judged, which makes no system better: it is never bold nor tested."""
+        return self.name == "Judged"
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether its values are added up over the queries; else their mean is taken."""
+        return self.name in _SUMS
+
 
 def parse_measure(text: str) -> Measure:
     """The measure of that name.
@@ -87,6 +98,10 @@ def parse_measure(text: str) -> Measure:
         persistence = ("persistence", float(f"0.{found['number']}"))
         given.append(persistence if name == "RBP" else ("cutoff", int(found["number"])))
     measure = Measure(**({"name": name} | _each_once(given, text)))
+    if found["name"].lower() == "numret" and not measure.level:
+        raise RrarankError(f"{text!r}: counts all that was retrieved; NumRelRet counts what is relevant")
+    if measure.level and measure.is_judged:
+        raise RrarankError(f"{text!r}: Judged takes no relevance level; it counts every judgment")
     if measure.cutoff and measure.name in _WITHOUT_CUTOFF:
         raise RrarankError(f"{text!r}: {measure.name} takes no cutoff")
     return measure
@@ -146,7 +161,7 @@ def _is_measure(text: str) -> bool:
 
 
 def measure_names(given: object) -> list[str]:
-    """The names of measures, from several, a single one, or objects of ir_measures.
+    """The names of measures, from one or several; each a string of names (`nDCG@10 RR@10`) or an object of ir_measures.
 
     Raises:
         RrarankError: something else is among them. Names are checked by `parse_measures`.
@@ -158,15 +173,22 @@ def measure_names(given: object) -> list[str]:
     if odd := [one for one in names if not (isinstance(one, str) or _is_object(one))]:
         kind = type(odd[0]).__name__
         raise RrarankError(f"{_MEASURES}: {odd[0]!r} is of type {kind}, expected a name such as nDCG@10")
-    return [str(one) for one in names]
+    split = (_BETWEEN.split(one) if isinstance(one, str) else [str(one)] for one in names)
+    return [name for part in split for name in part if name]
+
+
+class MeasureObject(Protocol):
+    """A measure of ir_measures; its string names it."""
+
+    def aggregator(self) -> Any: ...  # its own class, which is not imported here
+
+
+MeasureLike: TypeAlias = str | MeasureObject
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Each measure once, by its first spelling."""
-    found: dict[str, str] = {}
-    for name in names:
-        found.setdefault(label(name), name)
-    return list(found.values())
+    """Each measure once, by the name that tables print."""
+    return list(dict.fromkeys(map(label, names)))
 
 
 def _is_object(thing: object) -> bool:
@@ -174,21 +196,25 @@ def _is_object(thing: object) -> bool:
     return type(thing).__module__.split(".")[0] == "ir_measures"
 
 
+_BETWEEN = re.compile(r"[\s,]+(?![^()]*\))")  # spaces and commas outside parentheses, as ir_measures' command splits
 _MEASURES = "measures (--measures)"
 T = TypeVar("T")
 
 
 class ByMeasure(dict[str, T]):
-    """measure as it was given -> value, found by any other spelling of it too."""
+    """Measure, by the name that tables print -> value; any other spelling and objects of ir_measures find it too."""
 
-    def __missing__(self, name: str) -> T:
-        asked = parse_measure(name) if isinstance(name, str) and _is_measure(name) else None
-        if asked is None:
+    def __getitem__(self, name: MeasureLike) -> T:
+        return super().__getitem__(name)  # type: ignore[index]
+
+    def __missing__(self, name: object) -> T:
+        text = str(name) if isinstance(name, str) or _is_object(name) else ""
+        if not _is_measure(text):
             raise KeyError(name)
-        for given, value in self.items():
-            if label(given) == str(asked):
-                return value
-        alike = [given for given in self if replace(parse_measure(given), level=None) == asked]
+        asked = parse_measure(text)
+        if str(asked) in list(self):
+            return self[str(asked)]
+        alike = [one for one in self if replace(parse_measure(one), level=None) == asked]
         if len(alike) == 1:  # RR, where the only RR has the level that `rel_level` gave it
             return self[alike[0]]
         raise KeyError(f"{name}; measured: {', '.join(self)}")
@@ -238,10 +264,13 @@ def takes_level(text: str) -> bool:
 
 
 def level_note(measures: Sequence[str], qrels: Qrels) -> str:
-    """What to know where no level was given and the grades go above 1; else empty."""
-    highest = max((grade for grades in qrels.values() for grade in grades.values()), default=0)
-    binary = list(dict.fromkeys(label(text) for text in measures if takes_level(text)))
-    if highest < 2 or not binary:
+    """What to know where no level was given and another one would change the figures; else empty."""
+    grades = {grade for given in qrels.values() for grade in given.values()}
+    stated = {label(text) for text in measures if not takes_level(text)}
+    binary = [
+        name for name in dict.fromkeys(label(text) for text in measures if takes_level(text)) if name not in stated
+    ]
+    if 1 not in grades or (highest := max(grades)) < 2 or not binary:
         return ""
     return (
         f"{', '.join(binary)}: grades of 1 and more count as relevant, and the judgments go up to {highest}; "
@@ -249,6 +278,6 @@ def level_note(measures: Sequence[str], qrels: Qrels) -> str:
     )
 
 
-def label(text: str) -> str:
+def label(measure: MeasureLike) -> str:
     """The measure as tables print it: `RR(rel=1)@10`."""
-    return str(parse_measure(text))
+    return str(parse_measure(str(measure)))

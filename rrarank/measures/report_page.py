@@ -21,7 +21,7 @@ from rrarank.data.types import Hit, Qrels, Run
 from rrarank.errors import shown
 from rrarank.measures.evaluation import Evaluation, Row, comparisons_table, systems_table
 from rrarank.measures.figures import differences_svg
-from rrarank.measures.measure import label
+from rrarank.measures.measure import label, parse_measure
 from rrarank.measures.numbers import figure, interval
 from rrarank.measures.scores import MEASURES, evaluate_runs
 from rrarank.measures.significance import SEED, interval_method, interval_of_values
@@ -92,14 +92,14 @@ def report_page(found: Evaluation, material: Material, config: PageConfig = Page
         config=config,
         differences=[f"{name} - {found.baseline}" for name in others],
         found=found,
-        measures=list(config.measures),
+        measures=list(found.floor),
         names=list(material.runs),
         queries=[_query(qid, found, material, config) for qid in found.queries],
         script_hash=_script_hash(source),
         style=page_style(),
         systems=_systems(found, config),
         title=config.title or " against ".join(filter(None, [", ".join(others), first])),
-        **(_plot(found, config.measures[0]) if found.comparisons else {}),
+        **(_plot(found, found.comparisons[0].measure) if found.comparisons else {}),
     )
 
 
@@ -143,7 +143,8 @@ def _systems(found: Evaluation, config: PageConfig) -> Table:
     intervals = {
         (row.name, measure): interval(*interval_of_values(list(row.per_query[measure].values()), seed=config.seed))
         for row in found.rows
-        for measure in config.measures
+        for measure in found.floor
+        if not parse_measure(measure).is_sum
     }
     table = systems_table(found, intervals=intervals)
     return replace(table, note=f"Means with 95% intervals ({interval_method(len(found.queries))}). {table.note}")

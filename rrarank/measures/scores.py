@@ -20,6 +20,7 @@ from rrarank.errors import RrarankError, shown
 from rrarank.measures.evaluation import Evaluation, Row
 from rrarank.measures.measure import (
     ByMeasure,
+    MeasureLike,
     at_level,
     distinct,
     level_note,
@@ -28,7 +29,7 @@ from rrarank.measures.measure import (
     parse_measures,
 )
 from rrarank.measures.significance import SEED, Comparison, compare, corrected
-from rrarank.measures.values import judged_at, per_query_scores
+from rrarank.measures.values import judged_at, over_queries, per_query_scores
 from rrarank.sources.texts import any_qrels
 
 MEASURES = ("ndcg@5", "ndcg@10", "map", "mrr", "recall@100")
@@ -38,7 +39,7 @@ def evaluate_runs(
     qrels: QrelsLike,
     runs: Mapping[str, RunLike] | Sequence[RunLike] | RunLike,
     *,
-    measures: Iterable[str] | str = MEASURES,
+    measures: Iterable[MeasureLike] | MeasureLike = MEASURES,
     baseline: str = "",
     rel_level: int | None = None,
     remove_query: bool = False,
@@ -67,7 +68,7 @@ def evaluate_runs(
     parse_measures(names)
     measures = distinct(at_level(names, _checked_level(rel_level)))
     qrels, runs = any_qrels(qrels), as_runs(runs)
-    if rel_level is None and (note := level_note(measures, qrels)):
+    if rel_level is None and (note := level_note(names, qrels)):
         _warn_once(note)
     baseline = baseline or next(iter(runs), "")
     if remove_query:
@@ -81,7 +82,8 @@ def evaluate_runs(
     rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
     reference = next(row for row in rows if row.name == baseline)
     others = [row for row in rows if row is not reference]
-    comparisons = [found for measure in measures for found in _family(others, reference, measure, seed)]
+    tested = [measure for measure in measures if not parse_measure(measure).is_judged]
+    comparisons = [found for measure in tested for found in _family(others, reference, measure, seed)]
     floor = {measure: random_floor(qrels, runs[baseline], measure) for measure in measures}
     return Evaluation(rows, ByMeasure(floor), baseline, comparisons, list(qrels), unanswered)
 
@@ -120,7 +122,7 @@ def _family(others: Sequence[Row], reference: Row, measure: str, seed: int) -> l
 
 def _row(name: str, qrels: Qrels, run: Run, measures: Sequence[str]) -> Row:
     per_query = per_query_scores(qrels, run, measures)
-    means = {measure: math.fsum(values.values()) / len(values) for measure, values in per_query.items()}
+    means = {measure: over_queries(measure, values.values()) for measure, values in per_query.items()}
     return Row(name, ByMeasure(means), judged_at(10, qrels, run), ByMeasure(per_query))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 ALPHA = 0.05
@@ -95,7 +95,7 @@ def compare(
     if not any(differences):
         return Comparison(system, measure, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
     low, high = mean_interval(differences, seed=seed)
-    deviation = float(np.std(differences, ddof=1))
+    deviation = float(np.std(differences, ddof=1)) if np.ptp(differences) else 0.0  # std of equal numbers may be 1e-17
     return Comparison(
         system,
         measure,
@@ -217,3 +217,22 @@ def holm(ps: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(tested) - done) * ps[i]))
         corrected[i] = highest
     return corrected
+
+
+def tukey_hsd(values: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], float]:
+    """(system, system) -> p of Tukey's HSD over all systems, as ranx computes it (scipy.stats.tukey_hsd).
+
+    NaN where the statistic is not finite: over a single query, or if no system's values vary.
+
+    The test corrects for the number of pairs. It treats systems as independent, so it is weaker than a paired test.
+    """
+    from scipy.stats import tukey_hsd as hsd
+
+    varies = any(len(set(one)) > 1 for one in values.values())
+    ps = hsd(*values.values()).pvalue if varies else None
+    return {
+        (a, b): math.nan if ps is None else float(ps[i, j])
+        for i, a in enumerate(values)
+        for j, b in enumerate(values)
+        if i < j
+    }

@@ -5,6 +5,8 @@ tabulate, rich and jinja2 lay them out; numbers are right-aligned.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -125,6 +127,12 @@ def _grid(table: Table, rows: Sequence[Sequence[str]], style: str, head: Sequenc
 
 def _with_note(grid: str, note: str) -> str:
     return "\n\n".join(filter(None, [grid, note]))
+
+
+def csv_text(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *lines])
+    return text.getvalue()
 
 
 def markdown(tables: Iterable[Table]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from rrarank.data.types import Qrels, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.measure import Measure, parse_measures
+from rrarank.measures.measure import Measure, parse_measure, parse_measures
 
 Grades = Mapping[str, int]
 
@@ -90,7 +90,13 @@ def _combined(measure: Measure, parts: Sequence[float]) -> float:
         return 2 * first * others[0] / (first + others[0]) if first else 0.0
     if measure.name == "Success":
         return float(first > 0)
-    return first * measure.cutoff if measure.name == "NumRelRet" and measure.cutoff else first
+    return float(round(first * measure.cutoff)) if measure.name == "NumRelRet" and measure.cutoff else first
+
+
+def over_queries(measure: str, values: Collection[float]) -> float:
+    """The mean, or the sum where trec_eval has one."""
+    total = math.fsum(values)
+    return total if parse_measure(measure).is_sum else total / len(values)
 
 
 # -- not in ir_measures -----------------------------------------------------------------------------------------------
@@ -152,6 +158,6 @@ _OWN: Mapping[str, Callable[[Measure, Sequence[str], Grades], float]] = {
 
 
 def judged_at(cutoff: int, qrels: Qrels, run: Run) -> float:
-    """The share of judged documents among the top `cutoff` hits of the judged queries."""
-    top = [(qid, hit) for qid in qrels for hit in run.get(qid, ())[:cutoff]]
-    return sum(hit.docid in qrels[qid] for qid, hit in top) / len(top) if top else 0.0
+    """The share of judged documents among the top `cutoff` hits: the mean of `Judged` over the queries."""
+    name = f"Judged@{cutoff}"
+    return over_queries(name, per_query_scores(qrels, run, [name])[name].values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rrarank.data.run_files import RunFile, read_run_file
@@ -11,7 +11,7 @@ from rrarank.data.types import Qrels
 from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.measures.evaluation import Evaluation
-from rrarank.measures.measure import at_level, level_note
+from rrarank.measures.measure import at_level, level_note, measure_names
 from rrarank.measures.report_page import Material, PageConfig, write_report
 from rrarank.measures.significance import SEED
 from rrarank.sources.inputs import Origins, load_run, sources_of, topics_of
@@ -61,6 +61,7 @@ def make_report(job: ReportJob) -> Evaluation:
         RrarankError: the output exists, an input is absent or malformed, or as `evaluate_runs` does.
     """
     check_installed("matplotlib")
+    job = replace(job, measures=measure_names(job.measures))
     qrels = file_or_id(job.qrels, "qrels")
     paths = [Path(run) if str(run) == STDIO else find(run, "runs") for run in job.runs]
     files, places = _load_runs(paths, Origins(job.topics, job.collection, job.index, job.dataset))

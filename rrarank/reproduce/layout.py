@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rrarank.measures.clicks import MEASURES
-from rrarank.measures.evaluation import legend
+from rrarank.measures.evaluation import compared_name, legend, shown_value
 from rrarank.measures.latex import latex
 from rrarank.measures.lifts import Lift
-from rrarank.measures.measure import label
+from rrarank.measures.measure import label, parse_measure
 from rrarank.measures.numbers import figure, interval
 from rrarank.measures.online_file import OnlineLifts
 from rrarank.measures.significance import rests_on
@@ -75,9 +75,9 @@ def _column(name: str, column: Column, table: Table) -> str:
 def _measured(name: str, column: Column, table: Table, *, brief: bool = False) -> Grid:
     """A row a row of the table; brief: the note has no more than a paper needs."""
     measures, baseline = table.config.measures, table.config.rows[table.config.baseline].title
-    head = ["", *map(label, measures), "paper", "judged@10", f"minus {baseline}, {label(measures[-1])}"]
+    head = ["", *map(label, measures), "paper", "judged@10", f"minus {baseline}, {compared_name(label(measures[-1]))}"]
     head += ["p", "detectable", "parameters", "s/query", "remarks"]
-    rows = bold_best([_row(name, row, column, table) for row in table.config.rows], range(1, len(measures) + 1))
+    rows = bold_best([_row(name, row, column, table) for row in table.config.rows], _tested(measures))
     marked = any(cell.marks for row in rows for cell in row)
     return Grid(
         head,
@@ -87,6 +87,11 @@ def _measured(name: str, column: Column, table: Table, *, brief: bool = False) -
         note=f"{_facts(column)} {_rests_on(column, brief)}".strip(),
         legend=legend({baseline: "a"} if marked else {}) if any(cell.best for row in rows for cell in row) else "",
     )
+
+
+def _tested(measures: Sequence[str]) -> list[int]:
+    """The places of measures that make a system better."""
+    return [place for place, measure in enumerate(measures, start=1) if not parse_measure(measure).is_judged]
 
 
 def _row(name: str, row: str, column: Column, table: Table) -> list[Cell]:
@@ -113,7 +118,7 @@ def _row(name: str, row: str, column: Column, table: Table) -> list[Cell]:
 def _value(row: str, measure: str, column: Column) -> Cell:
     compared = column.comparison(row, measure)
     differs = compared is not None and compared.reading in ("better", "worse")
-    return Cell(_figure(column.value(row, measure)), marks="a" if differs else "")
+    return Cell(shown_value(label(measure), column.value(row, measure)) or "-", marks="a" if differs else "")
 
 
 def _remarks(name: str, row: str, column: Column, table: Table) -> list[str]:

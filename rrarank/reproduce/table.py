@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 from rrarank.measures.evaluation import Evaluation
+from rrarank.measures.measure import label
 from rrarank.measures.numbers import json_values
 from rrarank.measures.online_file import OnlineLifts
 from rrarank.measures.significance import Comparison
@@ -67,7 +68,7 @@ class Column:
 
     def comparison(self, row: str, measure: str) -> Comparison | None:
         comparisons = self.found.comparisons if self.found else ()
-        return next((one for one in comparisons if (one.system, one.measure) == (row, measure)), None)
+        return next((one for one in comparisons if (one.system, one.measure) == (row, label(measure))), None)
 
 
 def _why(absent: str, failed: bool) -> str:
@@ -132,15 +133,15 @@ def as_json(table: Table) -> dict[str, object]:
         "format": "rrarank.table/1",
         "title": table.config.title,
         "baseline": table.config.baseline,
-        "measures": list(table.config.measures),
+        "measures": list(map(label, table.config.measures)),
         "rows": {
             name: {"title": row.title, **asdict(table.models[name]), "paper": row.paper, "notes": row.notes}
             for name, row in table.config.rows.items()
         },
         "columns": {name: _column_json(column) for name, column in table.columns.items()},
         "marks": [
-            dict(zip(("column", "row", "measure", "score", "expected", "ok"), one, strict=True))
-            for one in table.marks()
+            {"column": at, "row": row, "measure": label(measure), "score": score, "expected": wanted, "ok": ok}
+            for at, row, measure, score, wanted, ok in table.marks()
         ],
         **({"online": _online_json(table)} if table.config.online else {}),
     }

@@ -48,7 +48,9 @@ class CrossEncoder(Pointwise):
     def __init__(self, config: CrossEncoderConfig | None = None) -> None:
         super().__init__(config)
         if not self.config.model:
-            raise RrarankError("cross-encoder: no model; give --model, a folder or hub id of a sequence classifier")
+            raise RrarankError(
+                "cross-encoder: no model; give model (--model), a folder or hub id of a sequence classifier"
+            )
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         self._model = in_background(fingerprint, folder)
         parts = _open_export(folder, self.config) or _open_checkpoint(folder, self.config)
@@ -153,7 +155,9 @@ def _check_plain(config: CrossEncoderConfig, *, modular: bool = False) -> None:
         unfit["instruction"] = config.instruction
     for setting, value in unfit.items():
         if value:
-            instead = "; give --query-prompt instead" if setting == "instruction" else ", so leave it out"
+            instead = (
+                "; give query_prompt (--query-prompt) instead" if setting == "instruction" else ", so leave it out"
+            )
             raise RrarankError(
                 f"{config.model}: reads query and document without a prompt, no place for {setting}{instead}"
             )

@@ -144,9 +144,7 @@ class FormatEncoder:
         most = checkpoint.longest(longest or min(usual, checkpoint.longest(0)))
         self._room = most - own
         if self._room < len(self._start) + len(self._break) + 2:
-            raise RrarankError(
-                f"max_length is {most}: the prompt alone has {own} tokens; give --max-length {own + 32} or more"
-            )
+            raise RrarankError(f"max_length is {most}: the prompt alone has {own} tokens; give {own + 32} or more")
         self.longest, self.cut = most, 0
         self._known: dict[str, np.ndarray] = {}
 

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 from rrarank.engine.batches import Batch
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.prompted import Prompted, PromptedConfig
+from rrarank.rerankers.uses import architectures_of, other_use
+
+_GENERATES = ("CausalLM", "LMHead", "ConditionalGeneration")  # in the names of architectures that write text
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class GPT(Prompted):
 
     def __init__(self, config: GPTConfig | None = None) -> None:
         if not (config and config.model):
-            raise RrarankError("gpt: no model; give --model, a folder or hub id of a causal language model")
+            raise RrarankError("gpt: no model; give model (--model), a folder or hub id of a causal language model")
         super().__init__(config)
         self.last_states = LastStates(self.model.base_model, self.device, share=self.config.share)
 
@@ -55,7 +58,18 @@ class GPT(Prompted):
     def load_model(self, folder: Path, **settings: Any) -> Any:
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **settings)
+        named = architectures_of(folder)
+        if named and not any(part in one for one in named for part in _GENERATES):
+            raise RrarankError(
+                f"{self.config.model}: not a causal language model, its config.json names {', '.join(named)}; "
+                f"{other_use(folder)}"
+            )
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, output_loading_info=True, **settings
+        )
+        if lacking := sorted(report["missing_keys"]):
+            raise RrarankError(f"{self.config.model}: its checkpoint lacks {shown(lacking, 3)}; copy it again")
+        return model
 
     def answer_token(self, text: str) -> int:
         return only_token(self.tokenizer, self.config.model, text)

@@ -58,7 +58,7 @@ class PairEncoder:
         own = self._template.size if self._template else tokenizer.num_special_tokens_to_add(pair=True)
         if max_length < own + 2:
             what = "the prompt alone has" if template and template.is_prompt else "the special tokens of a pair are"
-            raise RrarankError(f"max_length is {max_length}: {what} {own} tokens; give --max-length {own + 2} or more")
+            raise RrarankError(f"max_length is {max_length}: {what} {own} tokens; give {own + 2} or more")
         self.cut = 0
         self._known: dict[str, np.ndarray] = {}
         self._characters = 0

@@ -56,7 +56,9 @@ class RRAGPT(Pointwise, Explains):
 
     def __init__(self, config: RRAGPTConfig | None = None) -> None:
         if not (config and config.model):
-            raise RrarankError("rra-gpt: no model; give --model, a folder that rrarank.train --config rra-gpt made")
+            raise RrarankError(
+                "rra-gpt: no model; give model (--model), a folder that rrarank.train --config rra-gpt made"
+            )
         super().__init__(config)
         self.folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         self.device = device_of(self.config)

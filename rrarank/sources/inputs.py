@@ -12,7 +12,7 @@ from rrarank.data.beir import is_beir
 from rrarank.data.run_files import RunFile, read_run_file
 from rrarank.data.shapes import RunLike, TextsLike, as_run_file, as_texts, is_path, run_name
 from rrarank.data.types import Run, is_blank
-from rrarank.errors import RrarankError, say, shown
+from rrarank.errors import RrarankError, say, shown, warn
 from rrarank.sources.collection import Collection, find_collection
 from rrarank.sources.ir_datasets import IrDatasetsTexts, is_id
 from rrarank.sources.lucene import LuceneTexts
@@ -198,7 +198,8 @@ def _check_unknown(run: Path, places: Mapping[str, str | Path], command: str, he
         if not places.keys() & {"run", "requests"} and str(run) != STDIO:
             raise RrarankError(f"{run}: comes without {' and '.join(lacks)}; give {', '.join(f'{x}=' for x in lacks)}")
         sidecar = None if str(run) == STDIO else read_sidecar(run)
-        raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}")
+        more = f"; in Python give {' and '.join(f'{name}=' for name in lacks)}"  # in the comment that ends the command
+        raise RrarankError(f"{run}: {_why_unknown(sidecar)}; type: {_complete(command, {'run': run, **places})}{more}")
 
 
 def _why_unknown(sidecar: Sidecar | None) -> str:
@@ -250,7 +251,7 @@ def _id(place: str | Path) -> str:
 
 
 def check_matches(run: Run, topics: Mapping[str, str], texts: Mapping[str, str], depth: int) -> None:
-    """Say what has no topic or no text, and refuse a run in which nothing has."""
+    """Warn of what has no topic or no text, and refuse a run in which nothing has."""
     without = [qid for qid in run if qid not in topics]
     if without and len(without) == len(run):
         seen = f"none of its queries ({shown(run, 2)}) has a topic ({shown(topics, 2)})"
@@ -260,11 +261,10 @@ def check_matches(run: Run, topics: Mapping[str, str], texts: Mapping[str, str],
     if missing and len(missing) == len(wanted):
         seen = f"none of its candidates ({shown(missing, 2)}) has a text"
         raise RrarankError(f"run: {seen}; does the collection belong to it, and are the ids of one kind?")
-    for what, lacking, all_of_them in (("queries", without, run), ("candidates", missing, wanted)):
-        if lacking:
-            lack = "topic" if what == "queries" else "text"
-            counted = f"{len(lacking):,} of {len(all_of_them):,} {what}"
-            say(f"run: {counted} have no {lack} and keep their first-stage order ({shown(lacking)})")
+    lacking = (("queries have no topic", without, run), ("candidates have no text", missing, wanted))
+    counts = [f"{len(some):,} of {len(known):,} {what} ({shown(some)})" for what, some, known in lacking if some]
+    if counts:
+        warn(f"run: {' and '.join(counts)}; they keep their first-stage order")
 
 
 def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping[str, str | Path]) -> None:
@@ -274,5 +274,5 @@ def _check_missing(missing: Sequence[str], part: str, run: Path, places: Mapping
         asked = ", ".join(str(places[name]) for name in names if name in places) or "what was given"
         raise RrarankError(
             f"{run}: {len(missing):,} {what} have no {part} in {asked} ({shown(missing)}); "
-            "give their source too, or --skip-missing to leave them in first-stage order"
+            "give their source too, or skip_missing (--skip-missing) to leave them in first-stage order"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import stat
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rrarank.errors import RrarankError, say
 from rrarank.storage.kinds import check_text, not_utf8
@@ -191,9 +192,15 @@ def output_stem(path: str | Path) -> str:
     return stem(path)
 
 
-def check_suffix(output: str | Path, known: Sequence[str]) -> None:
-    """Refuse an output whose suffix names a format that is not written; no suffix is no such name."""
+def check_suffix(output: str | Path, known: Sequence[str], *, required: bool = False) -> None:
+    """Refuse an output whose suffix names a format that is not written.
+
+    Args:
+        required: also refuse a file without a suffix; else that is no such name.
+    """
     suffix = Path(output).suffix
+    if required and not suffix and is_file(output):
+        raise RrarankError(f"{output}: no suffix, which chooses the format (known: {' '.join(known)})")
     if suffix and suffix not in known:
         raise RrarankError(f"{output}: unknown suffix {suffix!r} (known: {' '.join(known)})")
 
@@ -201,3 +208,11 @@ def check_suffix(output: str | Path, known: Sequence[str]) -> None:
 def is_file(output: str | Path) -> bool:
     """Whether writing to `output` makes a file that stays, unlike stdout, /dev/null and a named pipe."""
     return str(output) != STDIO and (Path(output).is_file() or not Path(output).exists() or Path(output).is_dir())
+
+
+def read_json(path: Path) -> Any:  # any JSON value
+    """A file's content; None if there is no such file or it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -9,9 +9,10 @@ import pytest
 from rrarank.data.trec import parse_run
 from rrarank.data.types import Candidate, Hit, Query, Ranking, Run
 from rrarank.engine.batches import score_in_batches
-from rrarank.engine.blocks import RerankConfig, ahead, rerank_queries, rerank_run
+from rrarank.engine.blocks import RerankConfig, ahead, rerank_queries
 from rrarank.engine.passages import Passages
 from rrarank.engine.reranker import Pointwise, Reranker, RerankerConfig, reorder
+from rrarank.engine.runs import rerank_run
 from rrarank.errors import RrarankError
 from rrarank.storage.journal import Journal
 
@@ -35,7 +36,7 @@ def docids(run, qid="1"):
 
 
 def test_tail_keeps_first_stage_order_below_depth():
-    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, config=RerankConfig(depth=2))
+    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, depth=2)
     assert docids(out) == ["b", "a", "c"]
     assert [hit.score for hit in out["1"]] == [2, 1, 0]
 
@@ -46,7 +47,7 @@ def test_input_run_is_left_alone():
 
 
 def test_hits_cut_after_the_tail():
-    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, config=RerankConfig(depth=2, hits=2))
+    out = rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, depth=2, top_k=2)
     assert docids(out) == ["b", "a"]
 
 
@@ -69,7 +70,8 @@ def test_equal_scores_are_ordered_by_the_one_tie_rule():
 def test_queries_come_in_run_order_for_any_block_size(block_size):
     run = Run({str(qid): [Hit("a", 1.0)] for qid in (5, 3, 9, 1)})
     config = RerankConfig(block_size=block_size)
-    assert list(rerank_run(run, Longest(), topics=dict.fromkeys(run, "q"), texts=TEXTS, config=config)) == list(run)
+    found = rerank_queries(run, Longest(), topics=dict.fromkeys(run, "q"), texts=TEXTS, config=config)
+    assert [qid for qid, _ in found] == list(run)
 
 
 class Loses(Reranker):
@@ -302,5 +304,5 @@ def test_a_long_documents_score_comes_from_its_passages(aggregate, order):
     run = parse_run("1 Q0 a 1 9 t\n1 Q0 b 2 8 t")
     texts = {"a": "x longestword x x", "b": "seven seven"}
     passages = Passages(words=1, aggregate=aggregate)
-    out = rerank_run(run, ByLength(), topics={"1": "q"}, texts=texts, config=RerankConfig(passages=passages))
+    out = rerank_run(run, ByLength(), topics={"1": "q"}, texts=texts, passages=passages)
     assert "".join(docids(out)) == order

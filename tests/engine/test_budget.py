@@ -4,10 +4,11 @@ import pytest
 from rrarank.data.trec import parse_run
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine import budget
-from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries, rerank_run
+from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import HEADROOM, Pace, measure_pace, within
 from rrarank.engine.passages import Passages
 from rrarank.engine.reranker import Pointwise, Reranker
+from rrarank.engine.runs import rerank_run
 from rrarank.errors import RrarankError
 from rrarank.storage.journal import Journal
 
@@ -91,8 +92,7 @@ def test_a_query_is_re_ranked_as_far_as_its_budget_goes_and_the_rest_follows(clo
 
 
 def test_without_a_pace_it_is_measured_on_the_run(clocked):
-    config = RerankConfig(budget_ms=17 * HEADROOM)
-    ranked = rerank_run(RUN, clocked, topics=TOPICS, texts=TEXTS, config=config)
+    ranked = rerank_run(RUN, clocked, topics=TOPICS, texts=TEXTS, budget_ms=17 * HEADROOM)
     assert [hit.docid for hit in ranked["2"]][:4] == ["d3", "d2", "d1", "d4"]
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from rrarank.data.types import Candidate, Hit, Ranking, Run
-from rrarank.engine.blocks import RerankConfig, rerank_run
 from rrarank.engine.interpolation import (
     Interpolation,
     Rule,
@@ -15,6 +14,7 @@ from rrarank.engine.interpolation import (
     z_scores,
 )
 from rrarank.engine.reranker import Reranker
+from rrarank.engine.runs import rerank_run
 from rrarank.errors import RrarankError
 
 FIRST = [Hit("a", 9.0), Hit("b", 5.0), Hit("c", 4.0)]
@@ -97,8 +97,8 @@ class Backwards(Reranker):
 def reranked(weight, **texts):
     texts = texts or {"a": "x", "b": "y", "c": "z"}
     run = Run({"1": [*FIRST, Hit("d", 1.0)]})
-    config = RerankConfig(depth=3, interpolation=Interpolation(weight))
-    return docids(rerank_run(run, Backwards(), topics={"1": "q"}, texts=texts, config=config)["1"])
+    how = Interpolation(weight)
+    return docids(rerank_run(run, Backwards(), topics={"1": "q"}, texts=texts, depth=3, interpolation=how)["1"])
 
 
 def test_in_a_run_the_tail_follows_in_first_stage_order():
@@ -112,7 +112,7 @@ def test_candidates_without_a_text_stay_below():
 
 def test_a_first_stage_without_scores_is_refused_or_named():
     flat = {"1": [Hit("a", 1.0), Hit("b", 1.0)], "2": [Hit("c", 3.0)]}
-    with pytest.raises(RrarankError, match="--interpolate: the first stage's scores are equal"):
+    with pytest.raises(RrarankError, match="^interpolation .--interpolate.: the first stage's scores are equal"):
         check_first_stage(flat, 100, Interpolation(0.5))
     assert check_first_stage(flat, 100, Interpolation(1.0)) == ""
     assert check_first_stage(flat, 100, Interpolation(0.5, "rank")) == ""
@@ -167,9 +167,7 @@ def test_agreement_is_the_mean_over_queries_of_the_reranked_candidates():
 def test_a_run_is_joined_by_the_weight_that_the_rule_gives():
     run = Run({"1": FIRST})
     by_rule, by_hand = (
-        rerank_run(
-            run, Backwards(), topics={"1": "q"}, texts=dict.fromkeys("abc", "x"), config=RerankConfig(interpolation=how)
-        )
+        rerank_run(run, Backwards(), topics={"1": "q"}, texts=dict.fromkeys("abc", "x"), interpolation=how)
         for how in (Interpolation(rule=RULE), Interpolation(0.9))
     )
     assert by_rule == by_hand

@@ -94,7 +94,7 @@ def test_each_list_is_what_rank_gives_alone(model):
     for query, documents, ranked in zip(queries, lists, found, strict=True):
         alone = model.rank(query, documents)
         assert [one.id for one in ranked] == [one.id for one in alone]
-        assert [one.score for one in ranked] == pytest.approx([one.score for one in alone], abs=1e-6)
+        assert [one.score for one in ranked] == pytest.approx([one.score for one in alone], abs=1e-6, nan_ok=True)
     assert [one.id for one in found[3]] == [0, 1]
     assert [len(ranked) for ranked in model.rank_many(queries, lists, top_k=1)] == [1, 0, 1, 1, 1]
 
@@ -210,6 +210,22 @@ def test_a_result_is_a_table_a_page_a_frame_and_a_run(model, expected, capsys):
     assert found[-1] == found.by_qid["q3"]
     assert len(repr(model.rank_many([f"tea {n}" for n in range(200)], TEXTS[:1]))) < 2000
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_result_is_found_by_its_qid_and_by_its_place(model):
+    found = model.rank_many(QUERIES, PAIRS)
+    assert found["q2"] is found[1] is found[-2] is found.by_qid["q2"]
+    assert "q2" in found
+    assert found[0] in found
+    assert "q9" not in found
+    with pytest.raises(KeyError, match="no query 'q9' .known: 'q1', 'q2', 'q3'."):
+        found["q9"]
+    with pytest.raises(IndexError):
+        found[3]
+    numbered = model.rank_many({7: "tea", 0: "cat"}, PAIRS)
+    assert numbered[0] is numbered.by_qid[7]  # a number is a place
+    with pytest.raises(KeyError, match="no query '7' .known: 7, 0; a number is a place, so use .by_qid"):
+        numbered["7"]
 
 
 def test_a_bar_shows_for_long_jobs_on_a_terminal_only(monkeypatch, capsys):

@@ -1,13 +1,16 @@
 """`rrarank.rank`: documents in any usual shape, the same scores as `rerank`, one model for all calls."""
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import rrarank
-from rrarank.data.types import Run
+from rrarank.data.types import Candidate, Run
 from rrarank.engine import ranking, registry
 from rrarank.errors import RrarankError
 
@@ -56,6 +59,119 @@ def test_every_shape_gives_the_scores_of_rerank_and_its_own_objects_back(shape, 
     assert [one.score for one in found] == pytest.approx([score for _, score in expected], abs=1e-6)
     assert [one.rank for one in found] == [1, 2, 3]
     assert [one.text for one in found] == [TEXTS[place] for place, _ in expected]
+
+
+def test_a_document_without_a_text_has_no_score_and_comes_last_in_the_given_order(model, expected):
+    documents = ["", TEXTS[0], " ", TEXTS[1], "\u200b", TEXTS[2]]
+    found = rrarank.rank(QUERY, documents, model=model)
+    assert [one.id for one in found] == [1 + 2 * place for place, _ in expected] + [0, 2, 4]
+    assert [one.score for one in found[:3]] == pytest.approx([score for _, score in expected], abs=1e-6)
+    assert all(math.isnan(one.score) and one.score_or_none is None for one in found[3:])
+    assert found[0].score_or_none == found[0].score
+    assert found == rrarank.rank_many([QUERY], documents, model=model)[0]
+    assert rrarank.rank(QUERY, documents, model=model, top_k=4) == found[:4]
+    assert len(rrarank.rank(QUERY, documents, model=model, min_score=-1e9)) == 3
+    assert all(math.isnan(one.score) for one in rrarank.rank(QUERY, ["", ""], model=model))
+
+
+def test_a_run_holds_documents_without_a_text_as_rerank_writes_them(model):
+    texts = {"a": "", "b": "the cat sat", "c": " ", "d": "tea"}
+    ranked = rrarank.rank_many({"q": QUERY}, texts, model=model)
+    run = rrarank.rerank_run({"q": {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}}, model, topics={"q": QUERY}, texts=texts)
+    assert [hit.docid for hit in ranked.to_run()["q"]] == [hit.docid for hit in run["q"]]
+    assert [hit.score for hit in ranked.to_run()["q"]] == pytest.approx([hit.score for hit in run["q"]], abs=1e-6)
+
+
+def test_a_reranker_is_not_shown_documents_without_a_text():
+    class Listwise(rrarank.Reranker):
+        def rerank_block(self, queries):
+            self.shown = [candidate.text for ranking in queries for candidate in ranking.candidates]
+            return list(queries)
+
+    reranker = Listwise()
+    reranker.rank(QUERY, ["", "tea", " "])
+    assert reranker.shown == ["tea"]
+
+
+@pytest.mark.parametrize("fields", [{"text": "", "contents": "tea"}, {"text": " ", "segment": None, "body": "tea"}])
+def test_the_first_field_that_holds_a_text_counts(fields, model):
+    assert rrarank.rank(QUERY, [fields], model=model)[0].text == "tea"
+    assert rrarank.rank(QUERY, [{**fields, "title": "green"}], model=model)[0].text == "green tea"
+
+
+@dataclass
+class Page:
+    """As LangChain's Document, which is iterable too."""
+
+    page_content: str
+    id: str | None = None
+
+    def __iter__(self):
+        yield from vars(self).items()
+
+
+class Content:
+    """As Haystack's Document."""
+
+    def __init__(self, content, id):
+        self.content, self.id = content, id
+
+
+class Node:
+    """As LlamaIndex's nodes that have no attribute for the text."""
+
+    def __init__(self, text, id_):
+        self._text, self.id_ = text, id_
+
+    def get_content(self):
+        return self._text
+
+    def text(self):  # a method is no text
+        return None
+
+
+class Row(NamedTuple):
+    """As documents of ir_datasets."""
+
+    doc_id: str
+    title: str
+    body: str
+
+
+@pytest.mark.parametrize(
+    ("objects", "has_ids"),
+    [
+        ([Page(text) for text in TEXTS], False),
+        ([Page(text, f"d{n}") for n, text in enumerate(TEXTS)], True),
+        ([Content(text, f"d{n}") for n, text in enumerate(TEXTS)], True),
+        ([Node(text, f"d{n}") for n, text in enumerate(TEXTS)], True),
+        ([Row(f"d{n}", "", text) for n, text in enumerate(TEXTS)], True),
+        ([Candidate(f"d{n}", text, 1.0) for n, text in enumerate(TEXTS)], True),
+    ],
+)
+def test_objects_of_other_libraries_are_documents_by_their_attributes(objects, has_ids, model, expected):
+    found = rrarank.rank(QUERY, objects, model=model)
+    assert [one.id for one in found] == [f"d{place}" if has_ids else place for place, _ in expected]
+    assert all(one.document is objects[place] for one, (place, _) in zip(found, expected, strict=True))
+    many = rrarank.rank_many([QUERY, "tea"], [objects, objects[:1]], model=model)
+    assert [one.document for one in many[0]] == [one.document for one in found]
+    assert many[1][0].document is objects[0]
+    again = rrarank.rank(QUERY, found, model=model)  # so are results
+    assert [(one.id, one.score) for one in again] == [(one.id, one.score) for one in found]
+    calls: Any = ((rrarank.rank, QUERY), (rrarank.rank_many, [QUERY]), (rrarank.rank_many, {"q": QUERY}))
+    for rank, query in calls:
+        with pytest.raises(
+            RrarankError, match="^documents is one document, as it has the field '[a-z_]*'; put it in a"
+        ):
+            rank(query, objects[0], model=model)
+    keyed = rrarank.rank_many({"q": QUERY}, {f"x{n}": one for n, one in enumerate(objects)}, model=model)
+    assert {one.id for one in keyed[0]} == {"x0", "x1", "x2"}
+    assert [len(ranked) for ranked in rrarank.rank_many(["a", "b", "c"], objects, model=model)] == [3, 3, 3]
+
+
+def test_an_object_without_a_text_is_one_line(model):
+    with pytest.raises(RrarankError, match="^document 0: its 'content' is None, expected a string$"):
+        rrarank.rank(QUERY, [Content(None, "a")], model=model)
 
 
 def test_a_title_comes_before_the_text_as_in_collections(model):
@@ -116,8 +232,61 @@ def test_a_missing_value_in_a_frame(nothing, model):
         rrarank.rank(QUERY, pandas.DataFrame({"text": ["the cat", nothing]}), model=model)
     found = rrarank.rank(QUERY, pandas.DataFrame({"title": ["the cat", nothing], "text": ["sat", "tea"]}), model=model)
     assert {one.text for one in found} == {"the cat sat", "tea"}
-    found = rrarank.rank(QUERY, pandas.DataFrame({"docno": ["a", nothing], "text": ["sat", "tea"]}), model=model)
-    assert {one.id for one in found} == {"a", 1}
+    with pytest.raises(RrarankError, match="documents: document 0 has the id 'a', document 1 has none"):
+        rrarank.rank(QUERY, pandas.DataFrame({"docno": ["a", nothing], "text": ["sat", "tea"]}), model=model)
+
+
+def frames(*ids):
+    import pandas
+
+    return pandas.DataFrame({"docno": ids, "text": TEXTS[: len(ids)]})
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([("a", "x"), ("b", "y"), ("a", "z")], "document 0 has the id 'a', document 2 has the id 'a'; give each its"),
+        (
+            [{"id": 1, "text": "x"}, {"id": "1", "text": "y"}],
+            "document 0 has the id 1, document 1 has the id '1'; give",
+        ),
+        (frames("a", "b", "b"), "document 1 has the id 'b', document 2 has the id 'b'; give each its own"),
+        (frames("a", "b").set_axis([0, 0])[["text"]], "document 0 has the id 0, document 1 has the id 0; give each"),
+        (frames("a", "b").set_axis([0, 0])["text"], "document 0 has the id 0, document 1 has the id 0; give each"),
+        ({1: "x", "1": "y"}, "document 0 has the id 1, document 1 has the id '1'; give each its own"),
+        ([{"text": "x"}, {"id": 0, "text": "y"}], "document 1 has the id 0, document 0 has none; give all an id, or"),
+        (["x", ("a", "y")], "document 1 has the id 'a', document 0 has none; give all an id, or none"),
+        ([{"id": None, "text": "x"}, {"docno": "a", "text": "y"}], "document 1 has the id 'a', document 0 has none"),
+    ],
+)
+def test_ids_are_all_there_and_all_different_or_left_out(documents, message, model):
+    with pytest.raises(RrarankError) as error:
+        rrarank.rank(QUERY, documents, model=model)
+    assert str(error.value).startswith(f"documents: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_frame_without_ids_whose_index_repeats_is_told_what_to_do(model):
+    with pytest.raises(RrarankError, match="its own, or use .reset_index.drop=True.$"):
+        rrarank.rank(QUERY, frames("a", "b").set_axis([0, 0])[["text"]], model=model)
+
+
+def test_the_keys_of_a_mapping_are_the_ids_whatever_the_documents_are_called(model):
+    found = rrarank.rank(QUERY, {"a": {"id": "x", "text": "tea"}, "b": {"text": "sat"}}, model=model)
+    assert {one.id for one in found} == {"a", "b"}
+
+
+@pytest.mark.parametrize("fields", [{"id": "a", "text": "tea"}, {"body": "tea"}, {"text": None, "title": "a"}])
+def test_one_document_without_its_brackets_is_refused(fields, model):
+    with pytest.raises(RrarankError) as error:
+        rrarank.rank(QUERY, fields, model=model)
+    assert str(error.value) == (
+        f"documents is one document, as it has the field {next(f for f in fields if f in ('text', 'body'))!r}; "
+        "put it in a list"
+    )
+    with pytest.raises(RrarankError, match="documents is one document"):
+        rrarank.rank_many(["a", "b"], fields, model=model)
+    assert {one.id for one in rrarank.rank(QUERY, {"id": "a", "texts": "b"}, model=model)} == {"id", "texts"}
 
 
 def test_a_reranker_that_invents_loses_or_spoils_scores_is_one_line():
@@ -150,6 +319,7 @@ def test_no_model_is_the_default_and_what_names_none_is_one_line(monkeypatch):
 
 def test_the_path_of_a_model_by_its_reranker_or_a_hint():
     assert rrarank.model_path("rra-bert") == rrarank.model_path(None) == rrarank.model_path("rra-bert-mini")
+    assert (rrarank.model_path("rra-bert") / "config.json").is_file()
     for odd in (3, "", " "):
         with pytest.raises(RrarankError, match="^model .*: expected a folder, a hub id, or a model that ships"):
             rrarank.model_path(odd)  # type: ignore[arg-type]
@@ -201,7 +371,8 @@ def test_the_model_that_ships_loads_elsewhere_by_its_path():
     from sentence_transformers import CrossEncoder
 
     text = "Cats purr when they are content."
-    theirs = CrossEncoder(rrarank.model_path("rra-bert-mini"), device="cpu").predict([("why do cats purr", text)])
+    folder = rrarank.model_path("rra-bert-mini")
+    theirs = CrossEncoder(folder, device="cpu").predict([("why do cats purr", text)])
     ours = rrarank.rank("why do cats purr", [text], model="rra-bert-mini")
     assert ours[0].score == pytest.approx(float(theirs[0]), abs=1e-4)
     assert rrarank.rank("why do cats purr", [text])[0].score == pytest.approx(ours[0].score, abs=1e-6)

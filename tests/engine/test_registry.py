@@ -3,13 +3,15 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from rrarank.engine import registry
+from rrarank.engine.ranking import load_once
 from rrarank.engine.registry import DEFAULT, find_reranker, load_reranker, names, parse_options, register
-from rrarank.engine.reranker import RerankerConfig
-from rrarank.errors import RrarankError
+from rrarank.engine.reranker import Reranker, RerankerConfig
+from rrarank.errors import MissingResource, RrarankError
 from rrarank.rerankers.bm25 import FirstStage
 
 
@@ -50,6 +52,77 @@ def test_a_name_like_no_other_gets_the_list_only():
     with pytest.raises(RrarankError) as error:
         load_reranker("zzz")
     assert str(error.value) == f"no reranker named 'zzz' (known: {', '.join(names())})"
+
+
+def test_a_name_a_model_that_ships_a_folder_and_a_hub_id_load_alike(steady_folder, monkeypatch):
+    for given in (str(steady_folder), steady_folder):
+        loaded = load_reranker(given, threads=1)
+        assert (loaded.name, loaded.config.model, loaded.config.threads) == ("cross-encoder", str(steady_folder), 1)
+    assert load_reranker("rra-bert-mini").fingerprint() == load_reranker(None).fingerprint().replace(
+        "rra-bert", "cross-encoder", 1
+    )
+    assert load_reranker("rra-bert-tiny").name == "sparse-encoder"
+    with pytest.raises(MissingResource, match="^model 'owner/name' is not on disk"):
+        load_reranker("owner/name")
+    with pytest.raises(RrarankError, match="^load_reranker: 'rra-bert-mini' is a model and model= is given; give one"):
+        load_reranker("rra-bert-mini", model="x")
+
+
+def test_a_folder_named_as_a_reranker_is_a_path(tmp_path, monkeypatch, steady_folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bm25").symlink_to(steady_folder)
+    assert load_reranker("bm25").name == "bm25"
+    assert load_reranker(Path("bm25")).name == "cross-encoder"
+    with pytest.raises(MissingResource, match="^nowhere: no such folder; give one with a model, or a name"):
+        load_reranker(Path("nowhere"))
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("rra-brt", "rra-bert"), ("rra-bert-min", "rra-bert-mini")])
+def test_a_mistyped_name_is_refused_before_the_network_is_asked(typed, meant, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)  # to call it would be another error
+    for load in (load_reranker, load_once):
+        with pytest.raises(RrarankError, match=f"^no reranker named {typed!r}; did you mean {meant!r}. .known: "):
+            load(typed)
+
+
+@pytest.mark.parametrize("odd", [3, "", " ", ["rra-bert"], object(), RerankerConfig])
+def test_what_names_no_reranker_is_one_line(odd):
+    for load in (load_reranker, load_once):
+        with pytest.raises(RrarankError) as error:
+            load(odd)
+        assert ": expected the name of a reranker, a folder or hub id of a cross-encoder, or what" in str(error.value)
+        assert str(error.value).startswith("model ")
+        assert "\n" not in str(error.value)
+
+
+def test_a_model_of_another_library_is_one_short_line(steady_folder):
+    from sentence_transformers import CrossEncoder
+
+    with pytest.raises(RrarankError) as error:
+        load_once(CrossEncoder(str(steady_folder), device="cpu"))
+    assert str(error.value).startswith("model is a CrossEncoder: expected the name of a reranker, a folder or hub id")
+    assert str(error.value).endswith("; of a model that another library loaded, give the folder or name")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("arguments", [(), ("rra-bert",), ("ms-marco", "cross-encoder")])
+def test_the_base_class_is_no_reranker_and_says_where_one_is(arguments):
+    with pytest.raises(RrarankError) as error:
+        Reranker(*arguments)  # type: ignore[abstract]
+    assert str(error.value) == (
+        "Reranker is the class that rerankers extend: load one with load_reranker(name), or call rank(…, model=name)"
+    )
+    with pytest.raises(TypeError, match="abstract method '?rerank_block"):
+        type("Half", (Reranker,), {})()  # what a class lacks stays Python's to say
+
+
+def test_subclasses_are_made_and_copied_as_before():
+    import copy
+
+    for made in (load_reranker("bm25"), Mine(Mine.Config(threads=2))):
+        assert copy.copy(made).config == copy.deepcopy(made).config == made.config
 
 
 def test_the_first_stage_is_found_and_loaded():
@@ -145,15 +218,15 @@ def test_options_of_a_rerankers_own_kind(table):
     ("name", "option", "message"),
     [
         ("listwise-llm", "window", "--option 'window': expected KEY=VALUE (known to listwise-llm: base_url, "),
-        ("listwise-llm", "=3", "--option '=3': expected KEY=VALUE"),
-        ("listwise-llm", "windows=3", "--option 'windows=3': expected KEY=VALUE"),
+        ("listwise-llm", "=3", "--option '=3': unknown key (known"),
+        ("listwise-llm", "windows=3", "--option 'windows=3': unknown key; did you mean 'window'? (known"),
         ("listwise-llm", "window=ten", "--option 'window=ten': expected a whole number"),
         ("listwise-llm", "window=1.5", "--option 'window=1.5': expected a whole number"),
         ("listwise-llm", "temperature=", "--option 'temperature=': expected a number"),
         ("listwise-llm", "extra={", "--option 'extra={': expected a JSON object"),
         ("listwise-llm", "extra=[1]", "--option 'extra=[1]': expected a JSON object"),
-        ("listwise-llm", "model=other", "--option 'model=other': expected KEY=VALUE"),  # has a flag of its own
-        ("bm25", "k1=0.9", "--option 'k1=0.9': expected KEY=VALUE (known to bm25: none)"),
+        ("listwise-llm", "model=other", "--option 'model=other': unknown key"),  # has a flag of its own
+        ("bm25", "k1=0.9", "--option 'k1=0.9': unknown key (known to bm25: none)"),
         ("bm52", "k1=0.9", "no reranker named 'bm52'; did you mean 'bm25'?"),
     ],
 )

@@ -42,4 +42,11 @@ def test_only_the_best_and_none_of_none_and_no_text_last(model):
     with pytest.raises(rrarank.RrarankError, match="top_k 0: expected a whole number from 1"):
         ranker.run(QUERY, DOCUMENTS, top_k=0)
     last = ranker.run(QUERY, [Document(content=None), *DOCUMENTS], top_k=9)["documents"][-1]
-    assert last.content is None
+    assert last.content is last.score is None
+
+
+def test_rank_takes_the_documents_themselves(model):
+    found = rrarank.rank(QUERY, DOCUMENTS, model=model)
+    ours = rrarank.rank(QUERY, TEXTS, model=model)
+    assert [one.document for one in found] == [DOCUMENTS[one.id] for one in ours]
+    assert [one.id for one in found] == [DOCUMENTS[one.id].id for one in ours]

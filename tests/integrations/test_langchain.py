@@ -36,3 +36,12 @@ def test_only_the_best_and_none_of_none(model):
     compressor = RrarankCompressor(model=model, top_n=1)
     assert len(compressor.compress_documents([Document(text) for text in TEXTS], QUERY)) == 1
     assert compressor.compress_documents([], QUERY) == []
+
+
+def test_no_text_is_last_without_a_score_and_rank_takes_the_documents_themselves(model):
+    documents = [Document(""), *(Document(text) for text in TEXTS)]
+    found = RrarankCompressor(model=model, top_n=None).compress_documents(documents, QUERY)
+    assert found[-1].metadata == {"relevance_score": None}
+    assert [one.document.page_content for one in model.rank(QUERY, documents)] == [one.page_content for one in found]
+    with pytest.raises(rrarank.RrarankError, match="^documents is one document, as it has the field 'page_content'"):
+        model.rank(QUERY, documents[1])

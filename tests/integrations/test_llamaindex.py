@@ -33,6 +33,15 @@ def test_nodes_come_best_first_with_our_scores(model):
     assert {one.score for one in given} == {0.5}  # unchanged
 
 
+def test_no_text_is_last_without_a_score_and_rank_takes_the_nodes_themselves(model):
+    given = [NodeWithScore(node=TextNode(text="")), *nodes()]
+    found = RrarankPostprocessor(model=model, top_n=None).postprocess_nodes(given, query_str=QUERY)
+    assert (found[-1].node, found[-1].score) == (given[0].node, None)
+    for documents in (given, [one.node for one in given]):
+        ranked = model.rank(QUERY, documents)
+        assert [one.id for one in ranked] == [one.node.node_id for one in found]
+
+
 def test_metadata_is_a_part_of_the_text(model):
     found = RrarankPostprocessor(model=model, top_n=1).postprocess_nodes(nodes(topic="dogs"), query_str=QUERY)
     ours = model.rank(QUERY, [f"topic: dogs\n\n{text}" for text in TEXTS], top_k=1)

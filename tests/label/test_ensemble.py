@@ -111,17 +111,21 @@ def test_provenance_names_each_member_with_its_scores_and_weight(pair):
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_weight_that_is_no_weight_is_refused(weight):
-    with pytest.raises(RrarankError, match="--teacher-weights .*: expected numbers above zero"):
+    with pytest.raises(RrarankError, match="weights .--teacher-weights.: .*, expected numbers above zero"):
         EnsembleConfig([ScorerConfig("bi-encoder")], [weight])
 
 
 @pytest.mark.parametrize(
     ("members", "weights", "message"),
     [
-        ([], [], "--teacher ensemble needs members; give --teachers"),
-        (["bi-encodr"], [], "--teachers: no teacher named 'bi-encodr'; did you mean 'bi-encoder'?"),
+        ([], [], "an ensemble needs members .--teachers."),
+        (["bi-encodr"], [], "no teacher named 'bi-encodr'; did you mean 'bi-encoder'?"),
         (["listwise-llm"], [], r"no teacher named 'listwise-llm'.*known: first-stage, bi-encoder"),
-        (["bi-encoder", "first-stage"], [1.0], "1 --teacher-weights for 2 --teachers; give one each"),
+        (
+            ["bi-encoder", "first-stage"],
+            [1.0],
+            "1 weights .--teacher-weights. for 2 members .--teachers.; give one each",
+        ),
     ],
 )
 def test_members_that_cannot_score_are_refused(members, weights, message):

@@ -618,13 +618,13 @@ def test_an_audit_needs_a_set(job, capsys):
         (["--run", "absent.trec"], "absent.trec: no such file"),
         (["--model", ""], "--teacher llm needs --model: a model folder, or the name of a model at the endpoint"),
         (["--teacher", "lmm"], "no teacher named 'lmm'; did you mean 'llm'? (known: llm, runs, bi-encoder, bm25, "),
-        (["--teacher", "runs"], "--teacher runs needs at least one run; give --teacher-runs"),
+        (["--teacher", "runs"], "no runs as teacher; give at least one (--teacher-runs)"),
         (["--teacher", "runs", "--teacher-runs", "no.trec"], "no.trec: no such file"),
         (
             ["--teacher", "runs", "--teacher-runs", "bm25.trec", "./bm25.trec"],
-            "--teacher-runs: several are named 'bm25'",
+            "teacher (--teacher-runs): several are named 'bm25'",
         ),
-        (["--teacher", "ensemble"], "--teacher ensemble needs members; give --teachers"),
+        (["--teacher", "ensemble"], "an ensemble needs members (--teachers)"),
         (["--preranker", "bm52"], "no reranker named 'bm52'; did you mean 'bm25'?"),
         (["--prompt", "rank-al"], "rank-al: no such file or shipped name; did you mean 'rank-all'?"),
         (["--reasons", "--reason-prompt", "reason"], "reason: no such file or shipped name; did you mean 'reasons'?"),
@@ -736,7 +736,7 @@ def test_what_ends_the_asking_early_does_not_lose_what_was_answered(job, capsys)
 def test_a_reranker_that_reappends_is_no_teacher(job, role, capsys):
     assert main([*job, role, "listwise-llm"]) == 2
     assert (
-        "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use --teacher llm"
+        "listwise-llm cannot be teacher or pre-ranker: it re-appends omitted documents; use an LLM (--teacher llm)"
         in capsys.readouterr().err
     )
 

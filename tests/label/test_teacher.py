@@ -116,7 +116,7 @@ def test_fused_runs_need_no_asking():
 
 
 def test_no_runs_is_an_error():
-    with pytest.raises(RrarankError, match="--teacher runs needs at least one run; give --teacher-runs"):
+    with pytest.raises(RrarankError, match="no runs as teacher; give at least one"):
         FusedRuns({})
 
 

@@ -99,12 +99,19 @@ def test_reranking_gives_places_and_the_scores_of_rank(folder, cross_encoder_fol
     assert result.structured_content["result"] == [{"index": int(one.id), "score": one.score} for one in expected]
 
 
+def test_an_empty_passage_comes_last_without_a_score(folder, cross_encoder_folder):
+    server = tools_server(McpJob(str(folder), str(cross_encoder_folder)))
+    result = call(server, "rerank", query="tea", passages=["", "tea"])
+    first, last = result.structured_content["result"]
+    assert (first["index"], last) == (1, {"index": 0, "score": None})
+
+
 def test_evaluating_gives_means_and_tests(folder):
     result = call(
         tools_server(McpJob(str(folder))), "evaluate", runs=["one.trec", "two.trec"], qrels="qrels.txt", measures=["RR"]
     )
     found = result.structured_content
-    assert found["means"] == {"one": {"RR": 0.5}, "two": {"RR": 1.0}}
+    assert found["means"] == {"one": {"RR(rel=1)": 0.5}, "two": {"RR(rel=1)": 1.0}}
     assert (found["queries"], found["baseline"]) == (2, "one")
     [compared] = found["comparisons"]
     assert (compared["system"], compared["mean"], compared["reading"]) == ("two", 0.5, "not resolved")

@@ -55,7 +55,7 @@ def test_both_tables_say_what_they_rest_on():
 def test_every_format_has_all_four_tables():
     found = evaluated()
     assert [format_.count(mark) for format_, mark in [
-        (found.to_latex(), r"\begin{table}"), (found._repr_html_(), "<table>"), (str(found), "-----\n")
+        (found.to_latex(), r"\begin{table"), (found._repr_html_(), "<table>"), (str(found), "-----\n")
     ]] == [4, 4, 4]  # fmt: skip
     assert repr(found).startswith("<Evaluation of base, found")
 

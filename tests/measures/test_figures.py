@@ -16,6 +16,7 @@ from rrarank.measures.figures import (
     plot_weights,
     training_curves,
 )
+from rrarank.measures.measure import ByMeasure
 
 SYSTEMS = [
     System("BM25", 0.5, Estimate(0.5, 0.4, 0.6)),
@@ -26,10 +27,15 @@ SYSTEMS = [
 
 def evaluation(*names):
     rows = [
-        Row(name, {"mrr": 0.5}, 1.0, {"mrr": {"1": place / 4, "2": 0.5, "3": 1 - place / 4}})
+        Row(
+            name,
+            ByMeasure({"RR(rel=1)": 0.5}),
+            1.0,
+            ByMeasure({"RR(rel=1)": {"1": place / 4, "2": 0.5, "3": 1 - place / 4}}),
+        )
         for place, name in enumerate(names)
     ]
-    return Evaluation(rows, {"mrr": 0.1}, names[0], [], ["1", "2", "3"], {})
+    return Evaluation(rows, ByMeasure({"RR(rel=1)": 0.1}), names[0], [], ["1", "2", "3"], {})
 
 
 def words(svg):

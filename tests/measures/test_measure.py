@@ -15,6 +15,7 @@ from rrarank.data.trec import best_first, read_qrels, read_run
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
 from rrarank.measures.measure import (
+    _NAMES,
     ByMeasure,
     at_level,
     distinct,
@@ -76,6 +77,8 @@ def test_headers_can_be_pasted_into_ir_measures(name):
         ("recal_100-l2", "(did you mean 'R@100-l2'?)"),
         ("RR(p=0.5)", "RR has no parameter 'p=0.5'"),
         ("P(rel=0)@5", "P has no parameter 'rel=0'"),
+        ("Judged(rel=2)@10", "Judged takes no relevance level; it counts every judgment"),
+        ("judged@10-l1", "Judged takes no relevance level"),
         ("P_0", "'P_0'"),
         ("", "''"),
     ],
@@ -95,13 +98,22 @@ def test_what_another_tool_measures_is_not_mistaken_for_a_name_close_to_it():
     ("given", "names"),
     [
         ("nDCG@10", ["nDCG@10"]),
+        ("nDCG@10 RR@10, AP,", ["nDCG@10", "RR(rel=1)@10", "AP(rel=1)"]),
+        ("nDCG@10,RBP(p=.5, rel=2)@10", ["nDCG@10", "RBP(p=0.5,rel=2)@10"]),
+        ([" P@5\tRR( rel = 2 )@10\n", "map"], ["P(rel=1)@5", "RR(rel=2)@10", "AP(rel=1)"]),
         (ir_measures.RR(rel=2) @ 10, ["RR(rel=2)@10"]),
-        ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "map"]),
-        ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["ndcg_cut_10", "AP"]),
+        ([ir_measures.nDCG @ 5, "ndcg@5", "map"], ["nDCG@5", "AP(rel=1)"]),
+        ((name for name in ["ndcg_cut_10", "nDCG@10", "AP", "map-l1"]), ["nDCG@10", "AP(rel=1)"]),
     ],
 )
 def test_measures_come_as_a_name_as_several_and_as_objects_each_once(given, names):
     assert distinct(measure_names(given)) == names
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", "RR(rel=2", "RR)@10, AP"])
+def test_a_string_of_names_with_a_fault_is_one_line(text):
+    with pytest.raises(RrarankError, match=r"^measures .--measures.: not understood: ['(][^\n]*; known: nDCG"):
+        evaluate_runs({"1": {"a": 1}}, {"r": ranked("a")}, measures=text)
 
 
 @pytest.mark.parametrize("given", [None, 3, [3], [None], ["map", 10.0]])
@@ -110,16 +122,41 @@ def test_what_is_no_name_of_a_measure_is_one_line(given):
         measure_names(given)
 
 
-def test_values_are_found_by_any_spelling():
-    found = ByMeasure({"ndcg_cut_10": 1.0, "map-l2": 0.5, "RR": 0.2, "RR(rel=2)": 0.1})
-    names = ("nDCG@10", "ndcg@10", "AP(rel=2)", "map", "mrr", "RR-l2")
-    assert [found[name] for name in names] == [1, 1, 0.5, 0.5, 0.2, 0.1]
+def test_values_are_found_by_any_spelling_and_by_objects():
+    found = ByMeasure({"nDCG@10": 1.0, "AP(rel=2)": 0.5, "RR(rel=1)": 0.2, "RR(rel=2)": 0.1})
+    names = ("nDCG@10", "ndcg@10", "ndcg_cut_10", "AP(rel=2)", "map", "mrr", "RR-l2", "RR( rel = 2 )")
+    assert [found[name] for name in names] == [1, 1, 1, 0.5, 0.5, 0.2, 0.1, 0.1]
+    objects = (ir_measures.nDCG @ 10, ir_measures.AP(rel=2), ir_measures.AP, ir_measures.RR, ir_measures.RR(rel=2))
+    assert [found[one] for one in objects] == [1, 0.5, 0.5, 0.2, 0.1]
     assert "nDCG@10" in found
+    assert ir_measures.nDCG @ 10 in found
     assert "nDCG@5" not in found
+    assert ir_measures.nDCG @ 5 not in found
     assert found.get("nope", 7) == 7
-    for name in ("nDCG@5", "nope", "RR-l3", 3):
+    assert found.get(ir_measures.nDCG @ 10) == 1
+    for name in ("nDCG@5", "nope", "RR-l3", 3, ir_measures.nDCG @ 5, ir_measures.SetAP):
         with pytest.raises(KeyError):
             found[name]  # type: ignore[index]
+
+
+def test_every_lookup_of_an_evaluation_takes_objects_and_any_spelling():
+    found = evaluate_runs(
+        {"1": {"a": 2}}, {"x": ranked("ba"), "y": ranked("ab")}, measures=["mrr@10-l2", "ndcg_cut_10"]
+    )
+    for name in ("RR(rel=2)@10", "mrr@10-l2", "recip_rank@10", ir_measures.RR(rel=2) @ 10):
+        assert (found.rows[0].means[name], found.per_query["x"][name]["1"], found.floor[name]) == (0.5, 0.5, 0.75)
+    assert found.rows[1].means[ir_measures.nDCG @ 10] == 1
+
+
+def test_what_is_found_is_named_as_tables_print_it():
+    found = evaluate_runs({"1": {"a": 2}}, {"x": ranked("ba"), "y": ranked("ab")}, measures="mrr", rel_level=2)
+    keys = [
+        [*found.floor],
+        [*found.rows[0].means],
+        [*found.rows[0].per_query],
+        [one.measure for one in found.comparisons],
+    ]
+    assert keys == [["RR(rel=2)"]] * 4
 
 
 def test_all_bad_names_are_reported_at_once():
@@ -132,9 +169,27 @@ def test_all_bad_names_are_reported_at_once():
 
 def test_a_level_is_given_where_it_is_open():
     assert at_level(["nDCG@10", "RR@10", "AP(rel=3)", "ERR@20"], 2) == ["nDCG@10", "RR@10-l2", "AP(rel=3)", "ERR@20"]
-    assert "go up to 3" in level_note(["map"], {"1": {"a": 3}})
-    assert level_note(["map-l2", "ndcg@10", "AP(rel=1)"], {"1": {"a": 3}}) == ""
-    assert level_note(["map"], {"1": {"a": 1}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("measures", "grades", "named"),
+    [
+        (["map"], [0, 1, 3], "AP(rel=1): "),
+        (["map", "RR", "AP", "ndcg@10"], [1, 2], "AP(rel=1), RR(rel=1): "),
+        (["map", "AP(rel=1)"], [1, 2], ""),  # the level is stated beside
+        (["map-l2", "AP(rel=1)"], [0, 1, 3], ""),
+        (["ndcg@10", "ERR@20", "Judged@10", "DCG"], [0, 1, 3], ""),
+        (["map"], [0, 1], ""),
+        (["map"], [0, 2, 3], ""),  # from 1 and from 2 on is the same
+        (["map"], [-2, 0], ""),
+        (["map"], [], ""),
+    ],
+)
+def test_the_level_that_was_taken_is_noted_where_another_would_matter(measures, grades, named):
+    note = level_note(measures, {str(number): {"a": grade} for number, grade in enumerate(grades)})
+    assert note.startswith(named)
+    assert bool(note) == bool(named)
+    assert not note or f"go up to {max(grades)}" in note
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -276,6 +331,62 @@ def test_what_ir_measures_hands_to_a_program_is_computed_alike_to_its_five_digit
             assert ours[measures[one.measure]][one.query_id] == pytest.approx(one.value, abs=1e-5), one
             compared += 1
     assert compared == 20 * 5 * len(names)
+
+
+# -- against ir_measures, over all queries -----------------------------------------------------------------------------
+
+WHOLE_IN_IR_MEASURES = {"P": "SetP", "R": "SetR", "F1": "SetF", "nDCG_burges": "nDCG(dcg='exp-log2')"}
+CUTOFF = {"nDCG", "AP", "RR", "R", "P", "Success", "RBP", "ERR", "Judged", "nDCG_burges"}  # in ir_measures too
+NOT_IN_IR_MEASURES = {"DCG", "DCG_burges"}
+NEEDS_A_CUTOFF = {"Success", "ERR", "nDCG_burges"}
+
+
+@pytest.mark.parametrize("name", [name for name in _NAMES if name not in NOT_IN_IR_MEASURES])
+def test_every_measure_is_what_ir_measures_gives_over_all_queries(name):
+    """Means, and sums where trec_eval has sums; a query is unanswered, another has nothing relevant."""
+    rng = random.Random(name)
+    pool = [f"d{number}" for number in range(30)]
+    qrels = {str(q): {docid: rng.choice([0, 1, 2]) for docid in rng.sample(pool, 12)} for q in range(6)}
+    qrels["5"] = dict.fromkeys(qrels["5"], 0)
+    run = Run({qid: [Hit(docid, -rank) for rank, docid in enumerate(rng.sample(pool, 20))] for qid in [*qrels][1:]})
+    scores = {qid: {hit.docid: hit.score for hit in hits} for qid, hits in run.items()}
+    level = "" if parse_measure(name).is_graded else "(rel=2)"
+    asked = [] if name in NEEDS_A_CUTOFF else [(f"{name}{level}", WHOLE_IN_IR_MEASURES.get(name, name) + level)]
+    asked += [(f"{name}{level}@7", (WHOLE_IN_IR_MEASURES[name] if "_" in name else name) + f"{level}@7")] * (
+        name in CUTOFF
+    )
+    for ours, theirs in asked:
+        measure = ir_measures.parse_measure(theirs)
+        if not ir_measures.DefaultPipeline.supports(measure):
+            pytest.skip(f"ir_measures needs another program for {theirs}")
+        wanted = ir_measures.calc_aggregate([measure], qrels, scores)[measure]
+        found = evaluate_runs(qrels, {"r": run}, measures=[ours]).rows[0].means[ours]
+        assert found == pytest.approx(wanted, abs=1e-5 if "_" in name or name == "ERR" else 1e-9)  # gdeval rounds
+        is_sum = isinstance(measure.aggregator(), ir_measures.measures.SumAgg)
+        assert parse_measure(ours).is_sum == is_sum
+        assert found > 0
+
+
+def test_a_sum_over_the_queries_is_shown_as_one_and_compared_query_by_query():
+    qrels = {str(q): {"a": 2, "b": 1} for q in range(25)}
+    some, all_ = (Run({qid: [Hit(docid, -ord(docid)) for docid in docids] for qid in qrels}) for docids in ("ax", "ab"))
+    for name, sums in {"num_rel_ret": (25, 50), "hits@1": (25, 25), "NumRet(rel=2)": (25, 25)}.items():
+        found = evaluate_runs(qrels, {"some": some, "all": all_}, measures=[name, "P@2"])
+        assert tuple(row.means[name] for row in found.rows) == sums
+        systems, compared = found.tables().values()
+        assert [row[1].text for row in systems.rows[1:]] == [str(number) for number in sums]
+        assert f"{label(name)}: the sum over the queries." in systems.note
+        assert compared.rows[0][1].text == f"{label(name)} per query"
+        assert found.comparisons[0].mean == (sums[1] - sums[0]) / 25
+
+
+def test_the_object_of_ir_measures_for_relevant_retrieved_documents_is_taken():
+    assert label(ir_measures.NumRelRet) == "NumRelRet(rel=1)"
+    assert label(ir_measures.NumRet(rel=2)) == "NumRelRet(rel=2)"
+    with pytest.raises(
+        RrarankError, match="^'NumRet': counts all that was retrieved; NumRelRet counts what is relevant$"
+    ):
+        parse_measure("NumRet")
 
 
 # -- nothing is concluded from what is not a number -------------------------------------------------------------------

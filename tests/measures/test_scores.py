@@ -10,9 +10,9 @@ import pytrec_eval
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Run
 from rrarank.errors import RrarankError
-from rrarank.measures.evaluation import tukey_hsd
-from rrarank.measures.measure import at_level
+from rrarank.measures.measure import at_level, label
 from rrarank.measures.scores import MEASURES, _warn_once, evaluate_runs, random_floor
+from rrarank.measures.significance import tukey_hsd
 from rrarank.measures.values import judged_at, per_query_scores
 
 TREC_EVAL = dict(
@@ -62,8 +62,8 @@ def test_a_query_that_the_run_lacks_counts_as_zero():
     qrels = {"2": {"a": 1}, "1": {"a": 1}, "3": {"a": 1}}
     run = Run({"1": [Hit("a", 1.0)], "3": [], "9": [Hit("a", 1.0)]})
     found = evaluate_runs(qrels, {"r": run}, measures=["mrr", "ndcg@10"])
-    assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["mrr", "ndcg@10"]}
-    assert found.rows[0].means == pytest.approx({"mrr": 1 / 3, "ndcg@10": 1 / 3})
+    assert found.rows[0].per_query == {key: {"2": 0.0, "1": 1.0, "3": 0.0} for key in ["RR(rel=1)", "nDCG@10"]}
+    assert found.rows[0].means == pytest.approx({"RR(rel=1)": 1 / 3, "nDCG@10": 1 / 3})
     assert found.unanswered == {"r": ["2", "3"]}
     assert found.queries == ["2", "1", "3"]
 
@@ -84,13 +84,34 @@ def test_a_level_asks_for_that_grade():
     }
 
 
-def test_judged_is_the_share_of_the_top_that_has_a_judgment():
+def test_judged_is_the_share_of_the_top_that_has_a_judgment_over_the_queries():
     qrels = {"1": {"a": 0, "b": -1, "c": 3}, "2": {"a": 1}, "3": {"a": 1}}
     run = Run({"1": [Hit(docid, 0.0) for docid in "axcyb"], "2": [Hit("z", 0.0)], "9": [Hit("a", 0.0)]})
-    assert judged_at(2, qrels, run) == 1 / 3  # a of a, x; not z
-    assert judged_at(10, qrels, run) == 3 / 6
+    assert judged_at(2, qrels, run) == (1 / 2) / 3  # a of a, x; not z; nothing of the third query
+    assert judged_at(10, qrels, run) == (3 / 5) / 3
     assert judged_at(10, qrels, Run({})) == 0.0
-    assert evaluate_runs(qrels, {"r": run}, measures=["mrr"]).rows[0].judged == 3 / 6
+    row = evaluate_runs(qrels, {"r": run}, measures=["mrr", "Judged@10"]).rows[0]
+    assert row.judged == row.means["Judged@10"] == (3 / 5) / 3
+
+
+def test_what_is_judged_is_neither_the_best_nor_tested():
+    qrels = {str(q): {"a": 2, "b": 1} for q in range(25)}
+    half, whole = (Run({qid: [Hit(docid, 0.0) for docid in docids] for qid in qrels}) for docids in ("bx", "ab"))
+    found = evaluate_runs(qrels, {"half": half, "whole": whole}, measures=["Judged@10", "nDCG@10", "Judged@1"])
+    assert {one.measure for one in found.comparisons} == {"nDCG@10"}
+    tables = found.tables(tukey=True)
+    assert tables["systems"].head == ["system", "Judged@10", "nDCG@10", "Judged@1"]  # no second judged@10
+    assert [(cell.best, bool(cell.marks)) for cell in found.tables()["systems"].rows[2][1:]] == [
+        (False, False),
+        (True, True),
+        (False, False),
+    ]
+    assert tables["tukey"].head == ["Tukey's HSD, p", "nDCG@10"]
+    assert "Judged in the top 10" not in found.to_latex()
+    assert list(found.to_pandas()) == ["system", "Judged@10", "nDCG@10", "Judged@1"]
+    alone = evaluate_runs(qrels, {"half": half, "whole": whole}, measures="Judged@5")
+    assert list(alone.tables(tukey=True)) == ["systems"]
+    assert alone.tables()["systems"].head == ["system", "Judged@5", "judged@10"]
 
 
 # -- the random floor --------------------------------------------------------------------------------------------------
@@ -151,9 +172,9 @@ def test_a_measure_without_formula_has_no_floor():
 def test_the_floor_is_the_baselines():
     qrels = {"1": {"a": 1}}
     good, short = Run({"1": [Hit("a", 2.0), Hit("b", 1.0)]}), Run({"1": [Hit("a", 1.0)]})
-    assert evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"]).floor == {"mrr": 0.75}
+    assert evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"]).floor == {"RR(rel=1)": 0.75}
     found = evaluate_runs(qrels, {"good": good, "short": short}, measures=["mrr"], baseline="short")
-    assert (found.floor, found.baseline) == ({"mrr": 1.0}, "short")
+    assert (found.floor, found.baseline) == ({"RR(rel=1)": 1.0}, "short")
 
 
 # -- differences -------------------------------------------------------------------------------------------------------
@@ -172,7 +193,7 @@ def test_comparisons_are_paired_over_all_queries_of_the_qrels():
     found = evaluate_runs(qrels, runs)
     rows = {row.name: row.per_query for row in found.rows}
     assert [(c.system, c.measure) for c in found.comparisons] == [
-        (name, measure) for measure in MEASURES for name in ("other", "third")
+        (name, label(measure)) for measure in MEASURES for name in ("other", "third")
     ]
     for c in found.comparisons:
         ours, theirs = ([rows[name][c.measure][qid] for qid in qrels] for name in (c.system, "base"))
@@ -226,7 +247,7 @@ def test_tukey_is_ranxs():
     theirs = ranx.compare(
         ranx.Qrels(positive), [ranx.Run(r, name=n) for n, r in falling.items()], ["mrr"], stat_test="tukey"
     )
-    for (a, b), p in tukey_hsd(rows, "mrr").items():
+    for (a, b), p in tukey_hsd({row.name: [*row.per_query["mrr"].values()] for row in rows}).items():
         assert p == pytest.approx(theirs.comparisons[a, b]["mrr"]["p_value"])
 
 
@@ -234,8 +255,9 @@ def test_tukey_is_ranxs():
 def test_tukey_says_nothing_where_nothing_varies(queries):
     qrels = {str(q): {"a": 1} for q in range(queries)}
     runs = {docid: Run({qid: [Hit(docid, 1.0)] for qid in qrels}) for docid in "ab"}
-    rows = evaluate_runs(qrels, runs, measures=["mrr"]).rows
-    assert math.isnan(tukey_hsd(rows, "mrr")["a", "b"])
+    frame = evaluate_runs(qrels, runs, measures=["mrr"]).to_pandas("tukey")
+    assert list(zip(frame["system"], frame["other"], frame["measure"], strict=True)) == [("a", "b", "RR(rel=1)")]
+    assert math.isnan(frame["p"][0])
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -258,9 +280,9 @@ GRADED = {"1": {"a": 2, "b": 1}}
 
 def test_the_level_of_binary_measures_is_an_argument_and_said_once_where_it_is_open(caplog):
     _warn_once.cache_clear()
-    assert evaluate_runs(GRADED, {"r": RUN}, measures="R", rel_level=2).rows[0].means == {"R-l2": 1.0}
+    assert evaluate_runs(GRADED, {"r": RUN}, measures="R", rel_level=2).rows[0].means == {"R(rel=2)": 1.0}
     found = evaluate_runs(GRADED, {"r": RUN}, measures=["R", "R(rel=1)", "R(rel=2)"], rel_level=2)
-    assert found.rows[0].means == {"R-l2": 1.0, "R(rel=1)": 0.5}
+    assert found.rows[0].means == {"R(rel=2)": 1.0, "R(rel=1)": 0.5}
     for level in (0, -1, "2", 1.0, True, 10**6):
         with pytest.raises(RrarankError, match="^rel_level .--rel-level.: .*, expected a grade from 1 to 999,999$"):
             evaluate_runs(GRADED, {"r": RUN}, rel_level=level)  # type: ignore[arg-type]

@@ -167,3 +167,8 @@ def test_what_has_no_variance_has_no_t():
     c = compare("s", "m", [0.5] * 2, [0.25] * 2)
     cells = comparison_cells(replace(c, student_holm=0.0, fisher_holm=0.5))
     assert cells == ["[+0.2500, +0.2500]", "", "0.5", "", "0.0000"]
+
+
+def test_equal_differences_have_no_deviation():
+    found = compare("a", "RR(rel=1)", [1.0] * 12, [1 / 3] * 12)
+    assert (found.effect, found.detectable, found.student) == (math.inf, 0.0, 0.0)

@@ -1,5 +1,6 @@
 """One table, many formats: numbers right-aligned, the best bold, letters for differences, names as they are."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -151,8 +152,33 @@ def test_frames_hold_systems_comparisons_and_queries():
     queries = whole.to_pandas("queries")
     assert len(queries) == 3 * 2 * 12
     assert queries.groupby("system")["value"].mean()["better"] == pytest.approx(systems.loc["better"].iloc[:2].mean())
-    with pytest.raises(RrarankError, match="expected one of 'systems', 'comparisons', 'queries'"):
+    with pytest.raises(RrarankError, match="expected one of 'systems', 'comparisons', 'queries', 'tukey'"):
         whole.to_pandas("query")
+
+
+def test_the_files_of_the_command_are_made_in_python_too(tmp_path):
+    whole = found()
+    assert whole.to_markdown(tukey=True) == markdown(whole.tables(tukey=True).values())
+    assert whole.to_csv(tmp_path / "wide.csv") is None
+    assert (tmp_path / "wide.csv").read_text() == whole.to_csv()
+    whole.to_csv(str(tmp_path / "long.csv"), long=True)
+    assert (tmp_path / "long.csv").read_text() == whole.to_csv(long=True)
+    rows = list(csv.DictReader(whole.to_csv(long=True).splitlines()))
+    assert len(rows) == 12 * 2 * 3
+    assert all(float(one["value"]) == whole.per_query[one["system"]][one["measure"]][one["qid"]] for one in rows)
+    wide = list(csv.DictReader(whole.to_csv().splitlines()))
+    assert [(one["qid"], one["measure"]) for one in wide[:2]] == [("0", "nDCG@10"), ("1", "nDCG@10")]
+    assert len(wide) == 12 * 2
+    assert float(wide[-1]["better"]) == whole.per_query["better"]["RR(rel=2)"]["11"]
+
+
+def test_a_frame_of_pairs_has_tukeys_p():
+    pairs = found(queries=40).to_pandas("tukey")
+    assert list(pairs) == ["system", "other", "measure", "p"]
+    assert len(pairs) == 3 * 2
+    first = pairs.iloc[0]
+    assert (first["system"], first["other"], first["measure"]) == ("bm25", "better", "nDCG@10")
+    assert first["p"] < 0.05
 
 
 # -- LaTeX ------------------------------------------------------------------------------------------------------------
@@ -177,10 +203,36 @@ def test_latex_marks_the_best_and_differences_and_sets_signs():
     assert "$-$0.5" in latex({"t": tiny})
 
 
+NINE = ("nDCG@5", "nDCG@10", "AP(rel=2)", "RR(rel=2)@10", "R@100", "P@5", "RBP(p=0.95,rel=2)", "ERR@20", "NumRelRet")
+
+
+def test_many_measures_stand_in_blocks_one_above_the_other():
+    whole = found(("bm25", "bm25.rra-bert", "same"), measures=NINE)
+    systems, comparisons, tukey = whole.to_latex(tukey=True).split(r"\begin{tabular}")[1:]
+    blocks = systems.split(r"\addlinespace")
+    assert len(blocks) > 1
+    assert r"\addlinespace" in tukey
+    for block in blocks:
+        assert len(re.findall(r"^ *bm25\.rra-bert .*&", block, re.MULTILINE)) == 1
+        assert [block.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert r"\addlinespace" not in comparisons
+    assert all(re.search(rf"\b{re.split('[(@]', name)[0]}\b", systems) for name in NINE)
+    assert r"\addlinespace" not in found().to_latex()
+
+
+def test_a_table_of_many_words_takes_both_columns():
+    words = Table(["by", "says", "n"], [[Cell("a " * 30), Cell("b " * 40), Cell("1")]], words=frozenset({0, 1}))
+    text = latex({"wide": words})
+    assert text.count("{table*}") == 2
+    assert "{table*}" not in found().to_latex()
+
+
 PAPER = r"""
 \documentclass[10pt,twocolumn]{article}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs,graphicx}
+\let\scaled\resizebox
+\renewcommand\resizebox[3]{\setbox0\hbox{#3}\typeout{SET \the\wd0\space IN \the\linewidth.}\scaled{#1}{#2}{#3}}
 \begin{document}
 See Table~\ref{tab:systems}.
 \input{one.tex}
@@ -195,8 +247,7 @@ def test_a_real_latex_sets_the_tables_within_a_column(tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("no pdflatex; Debian's texlive-latex-recommended has it")
     (tmp_path / "paper.tex").write_text(PAPER.lstrip())
-    many = ("nDCG@5", "nDCG@10", "AP(rel=2)", "RR(rel=2)@10", "R@100", "RBP(p=0.95,rel=2)", "Judged@10")
-    (tmp_path / "one.tex").write_text(found(measures=many).to_latex(tukey=True))
+    (tmp_path / "one.tex").write_text(found(("bm25", "bm25.rra-bert", "same"), measures=NINE).to_latex(tukey=True))
     (tmp_path / "two.tex").write_text(found((f"{ODD} of a very long name", ODD, "†")).to_latex())
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     for _ in range(2):
@@ -204,4 +255,7 @@ def test_a_real_latex_sets_the_tables_within_a_column(tmp_path):
         assert done.returncode == 0, done.stdout[-2000:]
     for fault in ("Overfull \\hbox", "undefined", "! "):
         assert fault not in done.stdout, done.stdout
+    sizes = re.findall(r"SET ([\d.]+)pt ?IN ([\d.]+)pt", done.stdout)
+    assert len(sizes) == 5
+    assert all(float(width) < 1.15 * float(place) for width, place in sizes[:3])  # nine measures: hardly scaled
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000

@@ -8,6 +8,7 @@ import pytest
 
 from rrarank.data.types import Hit, Run
 from rrarank.measures.evaluation import Evaluation, Row
+from rrarank.measures.measure import ByMeasure
 from rrarank.measures.report_page import CUT, Material, PageConfig, report_page
 from rrarank.measures.significance import compare
 from rrarank.report.__main__ import main
@@ -59,10 +60,13 @@ def material(first="bm25", second="better", topics=None, texts=None):
 
 def evaluation(material):
     values = [{"1": 0.5, "2": 0.0}, {"1": 1.0, "2": 0.0}]
-    rows = [Row(name, {"mrr": 0.25}, 0.5, {"mrr": found}) for name, found in zip(material.runs, values, strict=True)]
-    tested = compare(rows[1].name, "mrr", [1.0, 0.0], [0.5, 0.0])
+    rows = [
+        Row(name, ByMeasure({"RR(rel=1)": 0.25}), 0.5, ByMeasure({"RR(rel=1)": found}))
+        for name, found in zip(material.runs, values, strict=True)
+    ]
+    tested = compare(rows[1].name, "RR(rel=1)", [1.0, 0.0], [0.5, 0.0])
     against = [replace(tested, student_holm=tested.student, fisher_holm=tested.fisher)]
-    return Evaluation(rows, {"mrr": 0.2}, rows[0].name, against, ["1", "2"], {"bm25": ["2"]})
+    return Evaluation(rows, ByMeasure({"RR(rel=1)": 0.2}), rows[0].name, against, ["1", "2"], {"bm25": ["2"]})
 
 
 def page(found=None, **config):
@@ -157,8 +161,10 @@ def test_systems_stand_with_intervals_and_tests():
 def test_one_run_is_a_report_without_comparison():
     runs = {"bm25": material().runs["bm25"]}
     found = Material({"1": {"a": 2}}, runs)
-    row = Row("bm25", {"mrr": 0.5}, 0.5, {"mrr": {"1": 0.5}})
-    html = report_page(Evaluation([row], {"mrr": 0.2}, "bm25", [], ["1"], {}), found, PageConfig(measures=["mrr"]))
+    row = Row("bm25", ByMeasure({"RR(rel=1)": 0.5}), 0.5, ByMeasure({"RR(rel=1)": {"1": 0.5}}))
+    html = report_page(
+        Evaluation([row], ByMeasure({"RR(rel=1)": 0.2}), "bm25", [], ["1"], {}), found, PageConfig(measures=["mrr"])
+    )
     assert "<h1>bm25</h1>" in html
     assert "<svg" not in html
 

@@ -62,8 +62,10 @@ def made(table, data, tmp_path_factory):
 def test_a_score_that_is_not_as_expected_fails_the_table(made):
     code, output, _ = made
     assert code == 7
-    marks = {(one["column"], one["ok"]) for one in json.loads((output / "table.json").read_text())["marks"]}
-    assert marks == {("top", False), ("pool", True)}
+    marks = {
+        (one["column"], one["measure"], one["ok"]) for one in json.loads((output / "table.json").read_text())["marks"]
+    }
+    assert marks == {("top", "nDCG@10", False), ("pool", "nDCG@10", True)}
 
 
 def test_what_is_done_is_not_done_again(made):
@@ -79,7 +81,7 @@ def test_cells_hold_scores_times_and_why_there_are_none(made):
     found = json.loads((output / "table.json").read_text())
     top = found["columns"]["top"]
     assert (top["judged_queries"], top["judged"], top["with_text"]) == (3, 3, 3)
-    assert top["scores"]["bm25"]["means"]["ndcg@10"] != top["scores"]["student"]["means"]["ndcg@10"]
+    assert top["scores"]["bm25"]["means"]["nDCG@10"] != top["scores"]["student"]["means"]["nDCG@10"]
     assert top["cells"]["student"]["seconds_a_query"] > 0
     assert top["cells"]["other"]["absent"] == "give --model other=…, a folder that somebody made"
     assert "nobody/nothing" in top["cells"]["hub"]["absent"]
@@ -154,8 +156,8 @@ def test_a_random_order_is_one_of_the_candidates_that_are_reranked(small):
     _, top = make()
     qrels, run = read_qrels(folder / "qrels.txt"), read_run(folder / "bm25.trec")
     cut = Run({qid: run[qid][:2] for qid in run})
-    assert top["floor"]["ndcg@10"] == pytest.approx(random_floor(qrels, cut, "ndcg@10"))
-    assert top["floor"]["ndcg@10"] < random_floor(qrels, run, "ndcg@10")
+    assert top["floor"]["nDCG@10"] == pytest.approx(random_floor(qrels, cut, "ndcg@10"))
+    assert top["floor"]["nDCG@10"] < random_floor(qrels, run, "ndcg@10")
 
 
 def test_a_run_from_other_texts_is_made_again(small, tmp_path):
@@ -174,7 +176,7 @@ def test_a_measure_without_a_formula_for_random_orders_has_no_floor(small):
     _, make = small
     code, top = make("[precision@1]")
     assert code == 0
-    assert top["floor"] == {"precision@1": None}
+    assert top["floor"] == {"P(rel=1)@1": None}
 
 
 def test_a_faulty_file_fails_the_table_while_one_out_of_reach_does_not(small, capsys):

@@ -209,7 +209,7 @@ def test_rows_of_a_model_that_mixes_padding_in_are_not_padded(tmp_path):
 def test_a_model_that_cannot_score_texts_is_refused(tmp_path):
     make(tmp_path, RobertaForSequenceClassification, pad_token_id=None)
     with pytest.raises(
-        RrarankError, match=r"cannot score a pair of texts \(.+\); give another --model, or leave"
+        RrarankError, match=r"cannot score a pair of texts \(.+\); give another model .--model., or rra-bert"
     ) as error:
         ours(tmp_path)
     assert "\n" not in str(error.value)
@@ -227,7 +227,7 @@ def test_scores_that_differ_each_time_are_refused(tmp_path, monkeypatch):
 def test_positions_that_we_do_not_know_of_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_POSITIONS_AFTER_PAD", set())
     make(tmp_path, RobertaForSequenceClassification)
-    with pytest.raises(RrarankError, match="cannot read an input of 48 tokens; give --max-length 24"):
+    with pytest.raises(RrarankError, match="cannot read an input of 48 tokens; give max_length 24"):
         scores(ours(tmp_path))
     assert np.isfinite(scores(ours(tmp_path, max_length=24))).all()
 
@@ -293,7 +293,7 @@ def test_more_than_the_models_positions_is_capped_and_said_once(kind, tmp_path, 
 @pytest.mark.parametrize("max_length", [1, 2, 3])
 def test_less_than_the_special_tokens_and_two_is_refused_and_the_remedy_holds(max_length, tmp_path):
     make(tmp_path)
-    with pytest.raises(RrarankError, match=f"max_length is {max_length}: .* 2 tokens; give --max-length 4 or more"):
+    with pytest.raises(RrarankError, match=f"max_length is {max_length}: .* 2 tokens; give 4 or more"):
         ours(tmp_path, max_length=max_length)
     assert np.isfinite(scores(ours(tmp_path, max_length=4))).all()
 

@@ -137,7 +137,7 @@ def test_flags_of_prompts_reach_the_model(make_job, capsys):
     assert rerank([*flags, "--output", "plain.trec"]) == 0
     assert "prompt" not in json.loads(Path("plain.trec.json").read_text())["model"]["fingerprint"]
     assert rerank([*flags, "--instruction", "rank", "--output", "refused.trec"]) == 2
-    assert "no place for instruction; give --query-prompt instead" in capsys.readouterr().err
+    assert "no place for instruction; give query_prompt (--query-prompt) instead" in capsys.readouterr().err
 
 
 def test_a_job_with_a_cache_writes_the_same_run_twice(make_job, late_interaction_folder):

@@ -40,7 +40,7 @@ def test_the_document_is_cut_and_never_the_prompt(t5_folder):
 
 
 def test_a_prompt_that_leaves_no_room_is_one_line(t5_folder):
-    with pytest.raises(RrarankError, match="max_length is 6: the prompt alone has 7 tokens; give --max-length 9 or"):
+    with pytest.raises(RrarankError, match="max_length is 6: the prompt alone has 7 tokens; give 9 or"):
         monot5(t5_folder, max_length=6)
     assert monot5(t5_folder, max_length=9).encode(QUERY, TEXTS)
 

@@ -116,7 +116,7 @@ def test_one_without_reasons_does_not_explain(folder, tmp_path):
 def test_other_models_are_refused(cross_encoder_folder):
     with pytest.raises(RrarankError, match="expected a decoder with one"):
         rra_gpt(cross_encoder_folder)
-    with pytest.raises(RrarankError, match="rra-gpt: no model; give --model"):
+    with pytest.raises(RrarankError, match="rra-gpt: no model; give model"):
         RRAGPT()
 
 

@@ -92,7 +92,7 @@ def test_the_small_one_goes_by_its_name_everywhere():
     found = {str(name): rrarank.rank(*PURR, model=name) for name in ("rra-bert-tiny", "sparse-encoder")}
     assert found["rra-bert-tiny"] == found["sparse-encoder"]
     assert found["rra-bert-tiny"][0].id == 1
-    assert rrarank.model_path("rra-bert-tiny") == rrarank.model_path("sparse-encoder") == str(TINY)
+    assert rrarank.model_path("rra-bert-tiny") == rrarank.model_path("sparse-encoder") == TINY
     with pytest.raises(RrarankError, match="--reranker sparse-encoder"):
         load_reranker(model="rra-bert-tiny")
 

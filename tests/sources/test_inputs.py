@@ -128,7 +128,9 @@ ELSE = "--collection COLLECTION.jsonl  # or --index INDEX, or --dataset IR_DATAS
     ],
 )
 def test_a_foreign_run_gets_the_command_to_type(here, origins, command):
-    assert refusal("run.trec", origins) == f"run.trec: has no sidecar that names its topics and texts; {command}"
+    typed, _, python = refusal("run.trec", origins).partition("; in Python give ")
+    assert typed == f"run.trec: has no sidecar that names its topics and texts; {command}"
+    assert python.endswith("collection=")
 
 
 @pytest.mark.parametrize("command", ["rerank --reranker bm25", "convert --output r.jsonl"])
@@ -145,14 +147,14 @@ def test_the_command_does_the_job_when_typed(here, command):
 def test_a_sidecar_whose_files_are_gone_gets_the_command_too(described):
     Path("docs.tsv").unlink()
     why = "run.trec.json names 'topics.tsv', 'docs.tsv', some of which are gone"
-    assert refusal("run.trec") == f"run.trec: {why}; {TYPE} --topics topics.tsv {ELSE}"
+    assert refusal("run.trec") == f"run.trec: {why}; {TYPE} --topics topics.tsv {ELSE}; in Python give collection="
 
 
 def test_missing_texts_are_refused_or_skipped(here):
     Path("docs.tsv").write_text("b\tB\n")
     assert refusal("run.trec", FLAGS) == (
         "run.trec: 2 documents have no text in docs.tsv ('a', 'c'); "
-        "give their source too, or --skip-missing to leave them in first-stage order"
+        "give their source too, or skip_missing (--skip-missing) to leave them in first-stage order"
     )
     inputs = load_inputs("run.trec", FLAGS, skip_missing=True)
     assert (dict(inputs.texts), list(inputs.missing)) == ({"b": "B"}, ["a", "c"])

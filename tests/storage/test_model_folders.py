@@ -92,6 +92,32 @@ def test_own_code_of_a_type_that_transformers_knows_is_not_needed(folder, cross_
     assert ours.score(pairs).tolist() == plain.score(pairs).tolist()
 
 
+def test_an_architecture_of_the_folders_own_needs_its_code(decoder_folder, tmp_path):
+    """jina-reranker-v3: a type that transformers knows, and a class that it does not."""
+    folder = shutil.copytree(decoder_folder, tmp_path / "model")
+    change(folder / "config.json", architectures=["JinaForRanking"], auto_map={"AutoModel": "own.JinaForRanking"})
+    (folder / "own.py").write_text(CODE)
+    for name in ("cross-encoder", "gpt", "bi-encoder"):
+        with pytest.raises(RrarankError, match=r"needs Python code of its own \(own.py\), which is never run here"):
+            load_reranker(name, model=str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[1]", "\ufeff{}", '"a"'])
+def test_a_broken_config_is_named(text, folder):
+    (folder / "config.json").write_text(text, "utf-8")
+    with pytest.raises(RrarankError, match=r"model: config.json holds no JSON object; copy that file again"):
+        load_reranker("cross-encoder", model=str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["modules.json", "config_sentence_transformers.json"])
+def test_a_broken_list_of_modules_does_not_make_the_model_another(name, bi_encoder_folder, tmp_path):
+    """Without it, sentence-transformers would average the tokens, whatever the model was trained for."""
+    folder = shutil.copytree(bi_encoder_folder, tmp_path / "model")
+    (folder / name).write_text((folder / name).read_text()[:-3])
+    with pytest.raises(RrarankError, match=rf"model: {name} holds no JSON (list|object); copy that file again"):
+        load_reranker("bi-encoder", model=str(folder), device="cpu")
+
+
 # -- pickles ----------------------------------------------------------------------------------------------------------
 
 
@@ -106,7 +132,7 @@ def test_no_decoy_lets_a_pickle_be_read(name, decoy, cross_encoder_folder, bi_en
     (folder / decoy).parent.mkdir(exist_ok=True)
     shutil.move(folder / "model.safetensors", folder / decoy)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was read"))
-    with pytest.raises(RrarankError, match=r"no weights \(\*.safetensors\); pickled weights .* without --allow-pickle"):
+    with pytest.raises(RrarankError, match=r"no weights \(\*.safetensors\); pickled weights .* without allow_pickle"):
         load_reranker(name, model=str(folder), device="cpu")
 
 
@@ -121,7 +147,7 @@ def test_a_pickle_in_one_module_is_not_read_either(bi_encoder_folder, tmp_path):
     )
     change(folder / "2_Dense" / "config.json", in_features=16, out_features=16, bias=True)
     change(folder / "2_Dense" / "config.json", activation_function="torch.nn.modules.linear.Identity")
-    with pytest.raises(RrarankError, match="pickled weights are not loaded without --allow-pickle"):
+    with pytest.raises(RrarankError, match="pickled weights are not loaded without allow_pickle"):
         load_reranker("bi-encoder", model=str(folder), device="cpu")
     assert load_reranker("bi-encoder", model=str(folder), device="cpu", allow_pickle=True)
 
@@ -147,12 +173,10 @@ def test_an_adapter_is_merged_as_the_error_says(labels, make_cross_encoder, tmp_
     adapted = peft.get_peft_model(model, config)
     adapted.save_pretrained(tmp_path / "my adapter")
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "my adapter")
-    with pytest.raises(
-        RrarankError, match=rf"a LoRA adapter of {base}, not a whole model; .* and give --model"
-    ) as error:
+    with pytest.raises(RrarankError, match=rf"a LoRA adapter of {base}, not a whole model; .* and give model") as error:
         load_reranker("cross-encoder", model=str(tmp_path / "my adapter"))
     typed(error)
-    merged = shlex.split(str(error.value).rpartition("give --model ")[2])[0]
+    merged = shlex.split(str(error.value).rpartition("give model (--model) ")[2])[0]
     reranker: Any = load_reranker("cross-encoder", model=merged, device="cpu")
     pairs = reranker.encode("why", ["tea", "the cat sat"])
     plain: Any = load_reranker("cross-encoder", model=str(base), device="cpu")
@@ -170,11 +194,9 @@ def test_an_adapter_is_merged_as_the_error_says(labels, make_cross_encoder, tmp_
 def test_the_newest_checkpoint_of_a_trainer_is_named(cross_encoder_folder, tmp_path):
     for step in (500, 1000):
         shutil.copytree(cross_encoder_folder, tmp_path / "out" / f"checkpoint-{step}")
-    with pytest.raises(
-        RrarankError, match=r"has no config.json, but checkpoint-1000/ in it has; give --model"
-    ) as error:
+    with pytest.raises(RrarankError, match=r"has no config.json, but checkpoint-1000/ in it has; give model") as error:
         locate(str(tmp_path / "out"))
-    assert load_reranker("cross-encoder", model=str(error.value).rpartition("give --model ")[2], device="cpu")
+    assert load_reranker("cross-encoder", model=str(error.value).rpartition("give model (--model) ")[2], device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +216,9 @@ def test_what_is_no_cross_encoder_names_the_reranker_that_takes_it(kind, name, f
 
 @pytest.mark.parametrize("device", ["mps", "xpu", "cuda:99", "hpu"])
 def test_a_device_that_is_not_here_is_named_and_cpu_is(device, cross_encoder_folder):
-    with pytest.raises(RrarankError, match=f"--device {device}: this machine, .* has no such device; use cpu") as error:
+    with pytest.raises(
+        RrarankError, match=f"^device .--device. {device}: this machine, .* has no such device; use cpu"
+    ) as error:
         load_reranker("cross-encoder", model=str(cross_encoder_folder), device=device)
     assert error.value.exit_code == 3
     assert load_reranker("cross-encoder", model=str(cross_encoder_folder), device="cpu")
@@ -202,7 +226,7 @@ def test_a_device_that_is_not_here_is_named_and_cpu_is(device, cross_encoder_fol
 
 @pytest.mark.parametrize("device", ["meta", "gpu", "cuda:x"])
 def test_a_device_that_is_none_is_refused(device, cross_encoder_folder):
-    with pytest.raises(RrarankError, match=f"--device '{device}': no such device; expected cpu, cuda"):
+    with pytest.raises(RrarankError, match=f"^device .--device. '{device}': no such device; expected cpu, cuda"):
         load_reranker("cross-encoder", model=str(cross_encoder_folder), device=device)
 
 

@@ -86,7 +86,9 @@ def exported_file(folder: Path, name: str, config: RerankerConfig) -> Path:
         MissingResource: the folder has no such export.
     """
     if config.device not in ("", "cpu"):
-        raise RrarankError(f"--device {config.device}: the back end {config.backend} runs on cpu only; or use torch")
+        raise RrarankError(
+            f"device (--device) {config.device}: the back end {config.backend} runs on cpu only; or use torch"
+        )
     path = folder / FILES[config.backend][config.precision]
     if not path.is_file():
         flags = f"--model {shlex.quote(name)} --backend {config.backend} --precision {config.precision}"

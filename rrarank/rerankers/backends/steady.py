@@ -61,7 +61,7 @@ class SteadyBatches:
                 raise
             longest = max(len(row["input_ids"]) for row in batch)
             raise RrarankError(
-                f"{self._name}: cannot read an input of {longest} tokens; give --max-length {longest // 2}"
+                f"{self._name}: cannot read an input of {longest} tokens; give max_length {longest // 2} (--max-length)"
             ) from error
         except ValueError:  # BART wants the same number of </s> in every row, and a text may contain some
             return torch.cat([self._logits([row]) for row in batch])
@@ -73,13 +73,13 @@ class SteadyBatches:
         except Exception as error:  # models that need an image, a table, a language
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise RrarankError(
-                f"{self._name}: cannot score a pair of texts ({reason}); give another --model, or leave --reranker and "
-                "--model out for the one that ships"
+                f"{self._name}: cannot score a pair of texts ({reason}); give another model (--model), "
+                "or rra-bert, the one that ships"
             ) from error
         if not _equal(again, alone[:1]):
             raise RrarankError(
-                f"{self._name}: scores the same pair differently each time; give another --model, or leave --reranker "
-                "and --model out for the one that ships"
+                f"{self._name}: scores the same pair differently each time; give another model (--model), "
+                "or rra-bert, the one that ships"
             )
         for side in dict.fromkeys((self._tokenizer.padding_side, "right")):
             self.side = side

@@ -107,7 +107,7 @@ def test_a_broken_file_is_one_line(file, kept, exported_folder, tmp_path):
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_cuda_is_refused(backend, exported_folder):
     config = RerankerConfig(device="cuda:1", backend=backend)
-    with pytest.raises(RrarankError, match=f"--device cuda:1: the back end {backend} runs on cpu only"):
+    with pytest.raises(RrarankError, match=f"^device .--device. cuda:1: the back end {backend} runs on cpu only"):
         exported_file(exported_folder, "model", config)
 
 

@@ -1,0 +1,81 @@
+"""A run re-ranked in one call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rrarank.data.shapes import RunLike, TextsLike, as_run, as_texts
+from rrarank.data.types import Run
+from rrarank.engine.blocks import RerankConfig, rerank_checked
+from rrarank.engine.floor import Floor
+from rrarank.engine.interpolation import Interpolation
+from rrarank.engine.passages import WHOLE, Passages
+from rrarank.engine.ranking import load_once
+from rrarank.engine.registry import DEFAULT
+from rrarank.engine.requests import check_count, check_top_k
+from rrarank.engine.reranker import Reranker
+from rrarank.errors import RrarankError
+from rrarank.sources.inputs import Origins, check_matches, load_inputs
+
+_ALONE = Interpolation()  # the first stage's scores do not count
+
+
+def rerank_run(
+    run: RunLike,
+    model: str | Path | Reranker | None = DEFAULT,
+    *,
+    topics: TextsLike | None = None,
+    collection: TextsLike | None = None,
+    texts: Mapping[str, str] | None = None,
+    depth: int = RerankConfig.depth,
+    top_k: int | None = RerankConfig.hits,
+    min_score: float | None = None,
+    min_relevance: float | None = None,
+    passages: Passages = WHOLE,
+    budget_ms: float = 0.0,
+    interpolation: Interpolation = _ALONE,
+    tag: str = "rrarank",
+) -> Run:
+    """The run re-ranked: the Python way to `python -m rrarank.rerank`.
+
+        >>> rrarank.rerank_run({"q1": {"d1": 2.0, "d2": 1.0}}, topics={"q1": "…"}, collection={"d1": "…", "d2": "…"})
+
+    Candidates without a text and queries without a topic keep their first-stage order, below what was scored; a
+    warning of the logger `rrarank`, which Python shows on stderr, counts them.
+
+    Args:
+        run: path, Run, {qid: {docid: score}}, ranx Run, or DataFrame.
+        model: as in `rank`: a name, folder or hub id, loaded on first use and kept, or a loaded reranker.
+        topics: {qid: query}, DataFrame, path or ir_datasets id; None: those that came with the run or that its sidecar
+            names.
+        collection: {docid: text}, DataFrame, path or ir_datasets id; None: the same.
+        texts: docid -> text, used as it is: any mapping, of which only what is needed is read.
+        depth: candidates re-ranked per query; the others follow in first-stage order.
+        top_k: how many to return for each query; None: all.
+        min_score, min_relevance: leave out documents below them, as in `rank`, and what was not scored.
+        passages, budget_ms, interpolation: as fields of `RerankConfig`.
+
+    Raises:
+        RrarankError: an argument is of another kind, queries or texts are nowhere to be found or belong to no query or
+            candidate of the run, or the reranker is faulty.
+    """
+    if collection is not None and texts is not None:
+        raise RrarankError("rerank_run: collection and texts are given; give one of the two")
+    check_count("depth", depth)
+    check_top_k(top_k)
+    floor = Floor(min_score, min_relevance)
+    hits = sys.maxsize if top_k is None else top_k
+    config = RerankConfig(depth, hits, passages=passages, budget_ms=budget_ms, interpolation=interpolation, floor=floor)
+    if isinstance(run, Run) and isinstance(topics, Mapping) and texts is not None:
+        run, topics = as_run(run), as_texts(topics, "topics")
+    else:
+        given = texts if collection is None else collection
+        origins = Origins("" if topics is None else topics, "" if given is None else given)
+        inputs = load_inputs(run, origins, depth=depth, skip_missing=True)
+        run, topics, texts = inputs.run, inputs.topics, inputs.texts
+    check_matches(run, topics, texts, depth)
+    reranker = model if isinstance(model, Reranker) else load_once(model)
+    return replace(rerank_checked(run, reranker, topics=topics, texts=texts, config=config), tag=tag)
