@@ -336,6 +336,15 @@ def test_a_request_that_breaks_the_reranker_fails_alone_and_its_text_is_not_logg
         assert "crash now" not in logged(server, "ValueError < score:")
 
 
+@pytest.fixture
+def not_under_nohup():
+    """Whatever these tests run under, their servers hear SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("not_under_nohup")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])  # the latter when a terminal closes
 def test_a_signal_to_stop_finishes_accepted_requests_and_refuses_new_ones(sleeper, gate, how):
     with sleeper() as server, ThreadPoolExecutor(4) as pool:
