@@ -316,8 +316,8 @@ MARKS = {"query": "[Q] ", "document": "[D] "}
 LENGTHS = {"query": 12, "document": 40}
 
 
-def pylate_folder(folder: Path, tokenizer: Any, tiny_bert: Any) -> Path:
-    """A ColBERT as PyLate saves it."""
+def pylate_folder(folder: Path, tokenizer: Any, tiny_bert: Any, *, old: bool = False) -> Path:
+    """A ColBERT as PyLate saves it; `old`: beside sentence-transformers 4, as GTE-ModernColBERT-v1 was saved."""
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
@@ -334,7 +334,7 @@ def pylate_folder(folder: Path, tokenizer: Any, tiny_bert: Any) -> Path:
         ],
         "sentence_bert_config.json": {"max_seq_length": LENGTHS["document"] - 1, "do_lower_case": False},
         "config_sentence_transformers.json": {
-            "__version__": {"sentence_transformers": "4.0.2", "transformers": "4.48.2", "pytorch": "2.6.0"},
+            "__version__": {"sentence_transformers": "4.0.2" if old else "5.1.1", "transformers": "4.48.2"},
             "prompts": {},
             "default_prompt_name": None,
             "similarity_fn_name": "MaxSim",
@@ -344,7 +344,7 @@ def pylate_folder(folder: Path, tokenizer: Any, tiny_bert: Any) -> Path:
             "document_length": LENGTHS["document"],
             "attend_to_expansion_tokens": False,
             "skiplist_words": ["mat", ".", "?"],
-            "model_type": "ColBERT",
+            **({} if old else {"model_type": "ColBERT"}),
         },
         "1_Dense/config.json": {
             "in_features": 16,

@@ -137,7 +137,7 @@ def test_an_ir_datasets_id_in_place_of_files(files, dl19, tmp_path, monkeypatch)
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_stopped_midway_goes_on_and_ends_byte_identical(stop, files, tmp_path):
-    job = [sys.executable, "-m", "rrarank.rerank", *files, "--depth", "30", "--threads", "2"]
+    job = [sys.executable, "-m", "rrarank.rerank", *files, "--depth", "10", "--threads", "2"]
     subprocess.run([*job, "--output", "whole.trec"], cwd=tmp_path, check=True, capture_output=True)
     journal = tmp_path / "stopped.trec.journal"
     stopped = subprocess.Popen([*job, "--output", "stopped.trec"], cwd=tmp_path, stderr=subprocess.DEVNULL)

@@ -6,14 +6,14 @@ import argparse
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from rrarank.cli.parser import Parser, positive
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import RrarankError, did_you_mean, say
 from rrarank.storage.files import read_text
 from rrarank.storage.yaml_settings import MOST_CHARACTERS, read_yaml
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
 
 COMMAND_LINE = "the command line"
+NEARLY = 0.85  # how like a setting a variable is that was meant as one
 ONLY_FLAGS = ("help", "config", "show_config")  # they say what to do, not how to serve
 
 
@@ -47,7 +48,7 @@ class SettingsParser(Parser):
             return super().parse_known_args(given, namespace)
         typed = super().parse_known_args(given, argparse.Namespace(**dict.fromkeys(_settable(self))))[0]
         self.check()
-        found, sources = _found(self, getattr(typed, "config", None))
+        found, sources = _found(self, getattr(typed, "config", None) or os.environ.get(f"{self.prefix}CONFIG", ""))
         sources |= {name: COMMAND_LINE for name in _settable(self) if getattr(typed, name) is not None}
         start = argparse.Namespace(**found, sources=sources)
         return super().parse_known_args(given, start)
@@ -57,7 +58,7 @@ def _settable(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     return {action.dest: action for action in parser._actions if action.dest not in ONLY_FLAGS}
 
 
-def _found(parser: SettingsParser, path: str | None) -> tuple[dict[str, object], dict[str, str]]:
+def _found(parser: SettingsParser, path: str) -> tuple[dict[str, object], dict[str, str]]:
     """The settings of file and environment, by the names of their flags, and where each stands.
 
     Raises:
@@ -66,17 +67,30 @@ def _found(parser: SettingsParser, path: str | None) -> tuple[dict[str, object],
     from pydantic_settings import SettingsConfigDict
 
     of_file = _read(path, _settable(parser)) if path else {}
-    of_environment = {
-        name for name in _settable(parser) if f"{parser.prefix}{name}".upper() in {key.upper() for key in os.environ}
-    }
-    sources = dict.fromkeys(of_file, str(path)) | {name: f"{parser.prefix}{name.upper()}" for name in of_environment}
-    kind = _settings(parser, SettingsConfigDict(env_prefix=parser.prefix, extra="forbid"))
+    given = {name.upper() for name, value in os.environ.items() if value}
+    of_environment = {name for name in _settable(parser) if _variable(parser, name) in given}
+    _tell_misspelt(parser, given)
+    sources = dict.fromkeys(of_file, str(path)) | {name: _variable(parser, name) for name in of_environment}
+    kind = _settings(parser, SettingsConfigDict(env_prefix=parser.prefix, env_ignore_empty=True, extra="forbid"))
     try:
         # What is given to the constructor wins over the environment, so the file leaves out what is there.
         settings = kind(**{name: value for name, value in of_file.items() if name not in of_environment})
     except ValidationError as error:
         raise fault_of(error, sources) from None
     return {name: getattr(settings, name) for name in settings.model_fields_set}, sources
+
+
+def _variable(parser: SettingsParser, name: str) -> str:
+    return f"{parser.prefix}{name}".upper()
+
+
+def _tell_misspelt(parser: SettingsParser, given: Iterable[str]) -> None:
+    """Other programs' variables may begin alike, so only what is nearly a setting is told."""
+    known = [*_settable(parser), "config"]
+    for name in sorted(given):
+        setting = name.removeprefix(parser.prefix).lower()
+        if name.startswith(parser.prefix) and setting not in known and (hint := did_you_mean(setting, known, NEARLY)):
+            say(f"{name} sets nothing{hint}")
 
 
 def _settings(parser: SettingsParser, config: Any) -> Callable[..., BaseSettings]:

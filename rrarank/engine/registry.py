@@ -192,9 +192,8 @@ def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
     for option in options:
         key, equals, text = option.partition("=")
         if not equals or key not in types:
-            raise RrarankError(
-                f"--option {option!r}: expected KEY=VALUE (known to {name}: {', '.join(types) or 'none'})"
-            )
+            seen = f"unknown key{did_you_mean(key, list(types))}" if equals else "expected KEY=VALUE"
+            raise RrarankError(f"--option {option!r}: {seen} (known to {name}: {', '.join(types) or 'none'})")
         found[key] = _value(text, types[key], option)
     return found
 

@@ -18,9 +18,9 @@ from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
 from rrarank.sources.sample import sample_rankings
-from rrarank.storage.files import sha256
+from rrarank.storage.files import read_json, sha256
 from rrarank.storage.folders import replace_folder
-from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate, read_json
+from rrarank.storage.model_folders import EXPORT_MANIFEST, EXPORTED, fingerprint, loading, locate
 from rrarank.storage.sidecar import versions
 
 if TYPE_CHECKING:

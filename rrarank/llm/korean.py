@@ -27,6 +27,16 @@ _SINO = re.compile(  # 이번 alone is "this time"
     rf"(?<![가-힣0-9])(?=[{_UNITS}십]){_NUMERAL}(?= ?(?:번|위|호) ?(?:[>,.:]|$|문서))", re.MULTILINE
 )
 _SINO_CHAIN = re.compile(rf"(?<![가-힣]){_NUMERAL}(?: ?> ?{_NUMERAL})+(?![가-힣])")
+_NAMES_PASSAGE = rf"{_ORDINAL}(?: ?{_PASSAGE})?"
+_ORDINALS_ONLY = re.compile(rf"\s*{_NAMES_PASSAGE}(?: ?, ?{_NAMES_PASSAGE})+[\s.]*")
+_SINO_ONLY = re.compile(rf"\s*(?=[{_UNITS}십]){_NUMERAL}(?: ?, ?(?=[{_UNITS}십]){_NUMERAL})+[\s.]*")
+_SINO_NAMED = re.compile(  # `[이]`, `문서 이 >`
+    rf"(?<=\[)(?=[{_UNITS}십]){_NUMERAL}(?=\])|(?<={_PASSAGE} )(?=[{_UNITS}십]){_NUMERAL}(?= ?(?:>|$))", re.MULTILINE
+)
+_AROUND = re.compile(  # `제2번`, `2번째`, `2번 문서`
+    rf"(?<![가-힣])제 ?(?=[0-9]+ ?번)|(?<=[0-9]번)째|(?:(?<=[0-9]번)|(?<=[0-9]번째)) ?{_PASSAGE}(?= ?(?:[>,.]|$))",
+    re.MULTILINE,
+)
 
 
 def with_digits(answer: str) -> str:
@@ -34,8 +44,11 @@ def with_digits(answer: str) -> str:
     answer = _CIRCLED_LIST.sub(lambda found: ", ".join("".join(found[0].split())), answer)
     if not re.search(f"[가-힣]|{_CIRCLED}", answer):
         return answer
+    if _SINO_ONLY.fullmatch(answer):
+        answer = answer.replace(",", " >")
+    answer = _SINO_NAMED.sub(lambda found: str(_number(found[0])), answer)
     text = _SINO.sub(lambda found: str(_number(found[0])), answer)
-    text = _SINO_CHAIN.sub(_chain, text)
+    text = _AROUND.sub("", _SINO_CHAIN.sub(_chain, text))
     text = _ENDING.sub(",", _MARKER.sub("", text))
     text = text if answer.rstrip().endswith(",") else text.rstrip(", ")
     return _NAMED.sub(lambda found: f"{_place(found[1])}번", text) if _is_chain(text) else text
@@ -43,7 +56,7 @@ def with_digits(answer: str) -> str:
 
 def _is_chain(text: str) -> bool:
     """Whether ordinals name passages, with `>` between them, and do not number lines."""
-    return bool(re.search(rf"{_ORDINAL}[^>\n]{{0,6}}>", text))
+    return bool(re.search(rf"{_ORDINAL}[^>\n]{{0,6}}>", text) or _ORDINALS_ONLY.fullmatch(text))
 
 
 def _place(ordinal: str) -> int:

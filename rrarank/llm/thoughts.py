@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 _NAME = (
@@ -26,8 +27,11 @@ _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 def without_thought(answer: str) -> tuple[str, bool]:
     """The answer without the model's thoughts, and whether a thought is left open, as in an answer that was cut off.
 
-    The last `<answer>…</answer>` is the answer, whatever else there is.
+    The last `<answer>…</answer>` is the answer, whatever else there is. Where all of the answer is a JSON object, a
+    mark is a part of a string.
     """
+    if _is_object(answer):
+        return answer, False
     said = next((turn for turn in reversed(_TURN.split(answer)) if turn.strip()), "")
     text, is_open = _outside_thoughts(said)
     final = _tagged(text)
@@ -35,6 +39,15 @@ def without_thought(answer: str) -> tuple[str, bool]:
         final = _tagged(said)  # a model that forgot to end its thought
         is_open = is_open and final is None
     return (text if final is None else final), is_open
+
+
+def _is_object(text: str) -> bool:
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _outside_thoughts(text: str) -> tuple[str, bool]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rrarank.errors import RrarankError
+from rrarank.storage.packed import faults, open_unpacked
+from rrarank.storage.sidecar import sidecar_path
 
-MOST_BYTES = 2**28  # of a file
+MOST_BYTES = 2**28  # of a file, packed or not
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class Folder:
             raise RrarankError(f"{name}: no such file in the folder")
         if path.stat().st_size > MOST_BYTES:
             raise RrarankError(f"{name}: {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
+        if _unpacks_beyond(path, MOST_BYTES):
+            raise RrarankError(f"{name}: over {MOST_BYTES:,} bytes when unpacked; give a smaller file")
         return path
 
     def index(self, name: str) -> Path:
-        """An index in the folder: none of its files lies elsewhere.
+        """An index in the folder: none of its files lies elsewhere, nor does its sidecar.
 
         Raises:
             RrarankError: there is none of that name, or a part of it lies elsewhere.
@@ -46,7 +50,9 @@ class Folder:
         path = self._inside(name)
         if not os.path.isdir(path):
             raise RrarankError(f"{name}: no such index in the folder")
-        for part in path.rglob("*"):
+        if path == self.root:
+            raise RrarankError(f"{name}: the whole folder, expected an index in it")
+        for part in (sidecar_path(path), *path.rglob("*")):
             self._check_inside(Path(os.path.realpath(part)), name)
         return path
 
@@ -65,3 +71,16 @@ class Folder:
         if not path.is_relative_to(self.root):
             raise RrarankError(f"{name}: lies outside the folder that the tools may read")
         return path
+
+
+def _unpacks_beyond(path: Path, most: int) -> bool:
+    """A broken stream does not: its reader says where it breaks off."""
+    size = 0
+    broken: tuple[type[Exception], ...] = (OSError, *faults(path))
+    try:
+        with open_unpacked(path) as file:
+            while size <= most and (chunk := file.read(2**20)):
+                size += len(chunk)
+    except broken:
+        return False
+    return size > most

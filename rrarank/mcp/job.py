@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,13 +47,24 @@ def serve_tools(job: McpJob) -> None:
 
     Raises:
         MissingPrerequisite: the extra `mcp` is not installed.
-        RrarankError: no such folder.
+        RrarankError: no such folder, or the port cannot be had.
     """
     server = tools_server(job)
     if job.port:
+        _check_port(job.port)
         server.run("streamable-http", host=HOST, port=job.port, stateless_http=True, max_request_body_size=_BODY)
     else:
         server.run("stdio")
+
+
+def _check_port(port: int) -> None:
+    """uvicorn would end the process without our line."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise RrarankError(f"--port {port}: {getattr(error, 'strerror', error)}; give another") from None
 
 
 def tools_server(job: McpJob) -> MCPServer[Any]:
@@ -60,16 +72,14 @@ def tools_server(job: McpJob) -> MCPServer[Any]:
     check_installed("mcp")
     from importlib.metadata import version
 
-    from mcp.server import MCPServer
     from mcp.types import ToolAnnotations
 
+    from rrarank.mcp.server import ToolServer
     from rrarank.mcp.tools import Tools
 
     folder = Folder.of(job.folder)
     tools = Tools(folder, job.model)
-    server: MCPServer[Any] = MCPServer(
-        "rrarank", instructions=_INSTRUCTIONS, version=version("rrarank"), log_level="WARNING"
-    )
+    server = ToolServer("rrarank", instructions=_INSTRUCTIONS, version=version("rrarank"), log_level="WARNING")
     worker = ThreadPoolExecutor(1, "rrarank-tools")  # Java is bound to a thread, and a model to all cores
     annotations = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for tool in (tools.search, tools.rerank, tools.evaluate):

@@ -16,6 +16,7 @@ from rrarank.data.types import Ranking
 from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import RrarankError
 from rrarank.rerankers.checkpoints import NO_LIMIT, capped, positions
+from rrarank.rerankers.uses import check_embeds
 from rrarank.storage.document_cache import DocumentCache, Entry
 from rrarank.storage.model_folders import MINILM, fingerprint, loading, locate, minilm
 
@@ -45,6 +46,7 @@ class BiEncoder(Reranker):
         if not self.config.model:
             self.model_name = MINILM
         folder = locate(self.config.model or minilm(), allow_pickle=self.config.allow_pickle)
+        check_embeds(folder, self.model_name)
         with loading(self.model_name, self.config.device, self.config.threads):
             self.model = SentenceTransformer(
                 str(folder),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.errors import RrarankError, did_you_mean, say
-from rrarank.storage.model_folders import read_json, read_modules
+from rrarank.rerankers.uses import architectures_of
+from rrarank.storage.files import read_json
+from rrarank.storage.model_folders import read_modules
 
 NO_LIMIT = 2**31 - 1  # tokens; of a model that states no maximum
 _POSITIONS_AFTER_PAD = {  # model types that number positions from the padding id + 1, as RoBERTa does
@@ -39,7 +41,7 @@ class Checkpoint:
     @property
     def architectures(self) -> Sequence[str]:
         """The classes that the folder's config.json names; empty if it names none."""
-        return list(_object(self.folder / "config.json").get("architectures") or ())
+        return architectures_of(self.folder)
 
     def longest(self, asked: int) -> int:
         """The most tokens of an input: as asked, or what tokenizer and model allow. Never more than the model allows.

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import RrarankError
-from rrarank.storage.model_folders import known_code, own_code, read_json
+from rrarank.storage.files import read_json
+from rrarank.storage.model_folders import known_code, own_code
 
 if TYPE_CHECKING:
     from torch import Tensor

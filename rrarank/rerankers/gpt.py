@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 from rrarank.engine.batches import Batch
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.decoders import LastStates, score_by_query
 from rrarank.rerankers.prompted import Prompted, PromptedConfig
+from rrarank.rerankers.uses import architectures_of, other_use
+
+_GENERATES = ("CausalLM", "LMHead", "ConditionalGeneration")  # in the names of architectures that write text
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,18 @@ class GPT(Prompted):
     def load_model(self, folder: Path, **settings: Any) -> Any:
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **settings)
+        named = architectures_of(folder)
+        if named and not any(part in one for one in named for part in _GENERATES):
+            raise RrarankError(
+                f"{self.config.model}: not a causal language model, its config.json names {', '.join(named)}; "
+                f"{other_use(folder)}"
+            )
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, output_loading_info=True, **settings
+        )
+        if lacking := sorted(report["missing_keys"]):
+            raise RrarankError(f"{self.config.model}: its checkpoint lacks {shown(lacking, 3)}; copy it again")
+        return model
 
     def answer_token(self, text: str) -> int:
         return only_token(self.tokenizer, self.config.model, text)

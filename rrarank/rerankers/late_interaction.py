@@ -17,10 +17,12 @@ from rrarank.engine.reranker import Reranker, RerankerConfig, reorder
 from rrarank.errors import MissingPrerequisite, RrarankError
 from rrarank.rerankers.backends.base import device_of, tokens_at_once
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
+from rrarank.rerankers.checkpoints import capped, positions
+from rrarank.rerankers.uses import LATE_INTERACTION, architectures_of, kind_of, other_use
 from rrarank.storage.document_cache import DocumentCache
-from rrarank.storage.model_folders import fingerprint, loading, locate, read_json
+from rrarank.storage.files import read_json
+from rrarank.storage.model_folders import fingerprint, loading, locate
 
-_KINDS = ("MultiVectorEncoder", "ColBERT")  # sentence-transformers' and PyLate's name for such a model
 _SIMILARITIES = ("maxsim", "meanmaxsim")
 
 
@@ -143,13 +145,23 @@ def _parts(documents: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]]
 
 def _check_kind(folder: Path, name: str) -> None:
     """Any other model would get a projection of random numbers."""
-    settings, config = (read_json(folder / file) for file in ("config_sentence_transformers.json", "config.json"))
-    kind = settings.get("model_type") if isinstance(settings, dict) else None
-    architectures = config.get("architectures") if isinstance(config, dict) else None
-    if kind not in _KINDS and "HF_ColBERT" not in (architectures or ()):
+    if (kind := kind_of(folder)) not in LATE_INTERACTION:
+        found = kind or ", ".join(architectures_of(folder)) or "no kind"
         raise RrarankError(
-            f"{name}: not a late-interaction model (its files name {kind or architectures or 'no kind'}, expected "
-            f"{', '.join(_KINDS)} or HF_ColBERT); use an embedding model with --reranker bi-encoder"
+            f"{name}: not a late-interaction model (its files name {found}, expected one of "
+            f"{', '.join(LATE_INTERACTION)}); {other_use(folder)}"
+        )
+
+
+def _check_marks(folder: Path, name: str, tokenizer: Any) -> None:
+    """PyLate puts the mark of a query or document behind the first token, whatever that is; sentence-transformers puts
+    it before the text. Both are the same only where a text begins with a special token, as [CLS]."""
+    settings = read_json(folder / "config_sentence_transformers.json")
+    marks = isinstance(settings, dict) and (settings.get("query_prefix") or settings.get("document_prefix"))
+    if marks and tokenizer("a")["input_ids"][0] not in tokenizer.all_special_ids:
+        raise RrarankError(
+            f"{name}: its tokenizer begins a text with no special token, so PyLate puts its mark {marks!r} behind the "
+            "first word, which is not supported; use a ColBERT whose texts begin with [CLS] or the like"
         )
 
 
@@ -167,7 +179,16 @@ def _load(folder: Path, config: LateInteractionConfig, device: str) -> Any:  # s
     )
     if model.similarity_fn_name not in _SIMILARITIES:
         raise RrarankError(f"{config.model}: compares by {model.similarity_fn_name}, expected MaxSim")
-    if config.max_length:
-        model.max_seq_length = config.max_length
-        model[0].document_length = config.max_length
+    _check_marks(folder, config.model, model.tokenizer)
+    _limit_length(model, config)
     return model.to(TORCH_DTYPES[config.precision]).eval()
+
+
+def _limit_length(model: Any, config: LateInteractionConfig) -> None:
+    """Cut documents to the length asked for, and never let them be longer than the model's positions."""
+    most, special = positions(model[0].config), model.tokenizer.num_special_tokens_to_add() + 1  # and the mark
+    asked, own = config.max_length, model[0].document_length or model.max_seq_length or 0
+    if 0 < asked <= special:
+        raise RrarankError(f"max_length is {asked}: a text has {special} special tokens; give {special + 1} or more")
+    if asked or own > most:
+        model.max_seq_length = model[0].document_length = capped(asked, most, config.model) if asked else most

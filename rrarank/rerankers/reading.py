@@ -17,7 +17,8 @@ from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.exported import export_padding_id
 from rrarank.rerankers.checkpoints import Checkpoint, additions, capped, label_names, longest_input, positions
 from rrarank.rerankers.pairs import PairEncoder, Template, find_template
-from rrarank.storage.model_folders import ENCODER, fingerprint, read_json
+from rrarank.storage.files import read_json
+from rrarank.storage.model_folders import ENCODER, fingerprint
 
 FORMAT = "rrarank.encoder/2"
 _ODD = [

@@ -25,7 +25,8 @@ from rrarank.rerankers.backends.language_heads import load_language_head
 from rrarank.rerankers.backends.torch import TORCH_DTYPES
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.storage.document_cache import DocumentCache, Entry
-from rrarank.storage.model_folders import TINY, fingerprint, loading, locate, read_json, read_modules
+from rrarank.storage.files import read_json
+from rrarank.storage.model_folders import TINY, fingerprint, loading, locate, read_modules
 
 KEPT_QUERIES = 1024  # whose terms are remembered
 _ACTIVATIONS = {"relu": 1, "log1p_relu": 2}  # how often log(1 + x) is taken; twice in OpenSearch's models

@@ -22,7 +22,14 @@ from rrarank.serve.intake import Service
 from rrarank.serve.routes import keyed, open_to_all
 from rrarank.serve.watch import Watch
 
-ASKED = ("authorization", "content-type", "x-api-key", "x-request-id")  # headers that another site's page may send
+ASKED = (
+    "authorization",
+    "content-type",
+    "x-api-key",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+)  # headers that another site's page may send
 
 
 def create_app(service: Service) -> FastAPI:

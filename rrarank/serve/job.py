@@ -72,7 +72,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
         from rrarank.serve.telemetry import check_telemetry
 
         check_telemetry()
-    from rrarank.serve.server import bind, listen, serve, url_of
+    from rrarank.serve.server import bind, serve, url_of
 
     sock = bind(config.host, config.port)  # before the models are loaded, which takes longer
     wanted = {name: one.chosen().shared_by(config.workers) for name, one in job.wanted().items()}
@@ -82,10 +82,7 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
 
         serve_by_workers(build, sock, config, lambda: announce(url_of(sock)))
     else:
-        app = build()
-        listen(sock)
-        announce(url_of(sock))
-        serve(app, sock, config.connections, config.timeout)
+        serve(build(), sock, config.connections, config.timeout, lambda: announce(url_of(sock)))
     say("stopped; every accepted request is answered")
 
 

@@ -65,8 +65,13 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name="rrarank-scoring", daemon=True)
         self._thread.start()
 
-    def submit(self, asked: Asked, model: str | None = None, key: Key = NOBODY) -> Future[Ranked]:
+    def submit(
+        self, asked: Asked, model: str | None = None, key: Key = NOBODY, *, begun: bool = False
+    ) -> Future[Ranked]:
         """The answer to come. Cancel it to drop the request, even one that has begun.
+
+        Args:
+            begun: it is the rest of a request that was accepted, so it is taken in any case.
 
         Raises:
             Full: `limit` requests are waiting, and this one may take the place of none; or those of the key are as
@@ -74,9 +79,8 @@ class Worker:
         """
         job = Job(asked, next(self._numbers), self._scorers[self._first if model is None else model], key)
         with self._changed:
-            self._check_key(job)
-            if self._count() >= self._limit:
-                self._make_room(job)
+            if not begun:
+                self._check_room(job)
             self._jobs.append(job)
             self._tell()
             self._changed.notify()
@@ -107,6 +111,11 @@ class Worker:
     def _count(self) -> int:
         self._jobs = [job for job in self._jobs if not job.answer.cancelled()]
         return len(self._jobs)
+
+    def _check_room(self, job: Job) -> None:
+        self._check_key(job)
+        if self._count() >= self._limit:
+            self._make_room(job)
 
     def _check_key(self, job: Job) -> None:
         key, own = job.key, [one for one in self._jobs if one.key == job.key and not one.answer.cancelled()]

@@ -250,10 +250,11 @@ async def _ranked(request: Request, model: Served, requests: Sequence[Asked]) ->
     """
     _check_size(request, requests)
     service = service_of(request)
-    found = []
+    found: list[Ranked] = []
     for asked in requests:
         with _refused_when_full():
-            answer = asyncio.wrap_future(service.worker.submit(asked, model.name, key_of(request)))
+            submitted = service.worker.submit(asked, model.name, key_of(request), begun=bool(found))
+        answer = asyncio.wrap_future(submitted)
         found.append(await _answered(request, answer))
         service.tracing.record(found[-1].times)
     waited_ms = sum(end - begin for one in found for begin, end in [one.times["queue"]]) / 1e6

@@ -61,17 +61,32 @@ def url_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests.
+def serve(app: FastAPI, sock: socket.socket, connections: int, timeout_s: float, announce: Callable[[], None]) -> None:
+    """Serve until SIGTERM, SIGHUP or Ctrl-C, then finish the accepted requests.
 
     Args:
         connections: most at once; fewer if the process may not open so many files.
         timeout_s: most seconds of a request.
+        announce: called when clients can connect.
     """
+    server = uvicorn.Server(uvicorn_config(app, timeout_s))
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops on it and raises it again
+        _stop_on_signals(server)
     prepare_process(connections, timeout_s)
-    uvicorn.Server(uvicorn_config(app, timeout_s)).run(sockets=[sock])
+    listen(sock)
+    announce()
+    server.run(sockets=[sock])
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    """Those that come before uvicorn looks for them count too; it raises SIGTERM again when it has stopped."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, stop)
 
 
 def uvicorn_config(app: FastAPI | Callable[[], FastAPI], timeout_s: float, **more: Any) -> uvicorn.Config:

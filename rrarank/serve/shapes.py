@@ -64,6 +64,11 @@ class ScoreRequest(BaseModel):
     model: Text | None = Field(default=None, description=WHICH)
     text_1: Text | Texts = Field(validation_alias=AliasChoices("text_1", "queries", "query"))
     text_2: Text | Texts = Field(validation_alias=AliasChoices("text_2", "documents", "items"))
+    use_activation: Flag | None = Field(
+        default=None,
+        validation_alias=AliasChoices("use_activation", "activation"),
+        description="false: return the reranker's own scores, not their sigmoid",
+    )
     truncate_prompt_tokens: JsonValue = Field(default=None, description="accepted: long texts are always truncated")
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -94,7 +99,9 @@ class ScoreRequest(BaseModel):
         queries = dict.fromkeys(query for query, _ in self.pairs())
         orders = [[score for _, score in sorted(one.order)] for one in ranked]
         scores = dict(zip(queries, map(iter, orders), strict=True))
-        data = [Score(index=i, score=sigmoid(next(scores[query]))) for i, (query, _) in enumerate(self.pairs())]
+        found = [next(scores[query]) for query, _ in self.pairs()]
+        given = found if self.use_activation is False else list(map(sigmoid, found))
+        data = [Score(index=place, score=score) for place, score in enumerate(given)]
         tokens = sum(one.tokens for one in ranked)
         usage = ScoreUsage(prompt_tokens=tokens, total_tokens=tokens)
         ident = f"score-{heading.id}"
@@ -104,7 +111,7 @@ class ScoreRequest(BaseModel):
 class Score(BaseModel):
     index: int
     object: Literal["score"] = "score"
-    score: float = Field(description="sigmoid of the reranker's score")
+    score: float = Field(description="sigmoid of the reranker's score, or that score; see use_activation")
 
 
 class ScoreUsage(Usage):

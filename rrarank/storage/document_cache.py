@@ -35,13 +35,18 @@ class DocumentCache:
         identity: what determines a representation: the model's fingerprint, prompts, lengths, precision.
 
     Raises:
-        RrarankError: a segment is broken.
+        RrarankError: a segment is broken, or the folder cannot be written to.
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         about = json.dumps({"format": FORMAT, **identity}, sort_keys=True, indent=2)
         self.folder = Path(folder).expanduser() / hashlib.sha256(about.encode()).hexdigest()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RrarankError(
+                f"cache={folder}: {error.strerror}; give a folder that you can write to, or leave cache out"
+            ) from error
         if not (self.folder / "about.json").is_file():
             with atomic_write(self.folder / "about.json") as file:
                 file.write(f"{about}\n")

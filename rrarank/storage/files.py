@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import stat
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rrarank.errors import RrarankError, say
 from rrarank.storage.kinds import check_text, not_utf8
@@ -207,3 +208,11 @@ def check_suffix(output: str | Path, known: Sequence[str], *, required: bool = F
 def is_file(output: str | Path) -> bool:
     """Whether writing to `output` makes a file that stays, unlike stdout, /dev/null and a named pipe."""
     return str(output) != STDIO and (Path(output).is_file() or not Path(output).exists() or Path(output).is_dir())
+
+
+def read_json(path: Path) -> Any:  # any JSON value
+    """A file's content; None if there is no such file or it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -12,10 +11,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError, did_you_mean
+from rrarank.storage.adapters import merging
+from rrarank.storage.files import read_json
 
 _WEIGHTS = "weights (*.safetensors)"
 _NEEDED = {
@@ -27,6 +29,8 @@ _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "artifact
 _READ, _WEIGHED = {".json", ".txt", ".model", ".jinja"}, {".safetensors", ".bin"}
 _PYLATE = ("pylate.models.Dense.Dense",)  # modules for which sentence-transformers has its own class
 _PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
+
+_UNFIT = re.compile(r"Unrecognized configuration class <class '.*\.(\w+)Config'> for .*: AutoModel(\w+)")
 
 FORMAT = "rrarank.model/1"  # of models saved by `rrarank.train`
 LANGUAGE_HEAD = "language_head.safetensors"  # the untied output matrix of a decoder that explains
@@ -58,6 +62,7 @@ def locate(model: str | Path, *, allow_pickle: bool = False) -> Path:
     model = str(model)
     path = Path(model).expanduser()
     folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
+    _check_settings(folder, model)
     _check_code(folder, model)
     if lack := _lacks(folder, allow_pickle):
         raise RrarankError(f"{model}: {_advice(folder, model) or f'the folder has no {lack}'}")
@@ -110,6 +115,14 @@ def _shipped(model: str) -> Path | None:
     return folder if re.fullmatch(r"[a-z0-9-]+", model) and (folder / "config.json").is_file() else None
 
 
+def _check_settings(folder: Path, model: str) -> None:
+    """Refuse a file that says what the model is, but cannot be read: without it, the folder would look like another."""
+    for name, kind in (("config.json", dict), ("config_sentence_transformers.json", dict), ("modules.json", list)):
+        if (folder / name).is_file() and not isinstance(read_json(folder / name), kind):
+            expected = "object" if kind is dict else "list"
+            raise RrarankError(f"{model}: {name} holds no JSON {expected}; copy that file again")
+
+
 def _check_newer(folder: Path, model: str) -> None:
     """Refuse a model of ours in a newer format."""
     config = read_json(folder / "config.json")
@@ -135,14 +148,6 @@ def _lacks(folder: Path, allow_pickle: bool) -> str:
     return ""
 
 
-def read_json(path: Path) -> Any:  # any JSON value
-    """A file's content; None if there is no such file or it is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def _check_code(folder: Path, model: str) -> None:
     """Refuse a model that needs Python code of its own, before anything of it is loaded."""
     for module in read_modules(folder):
@@ -153,9 +158,11 @@ def _check_code(folder: Path, model: str) -> None:
             raise RrarankError(f"{model}: modules.json names {path!r}, outside of the folder; copy that module into it")
     config = read_json(folder / "config.json")
     if isinstance(config, dict) and config.get("auto_map") and not known_code(config):
+        import transformers
         from transformers import CONFIG_MAPPING
 
-        if str(config.get("model_type")) not in CONFIG_MAPPING:
+        unknown = [name for name in config.get("architectures") or () if not hasattr(transformers, str(name))]
+        if unknown or str(config.get("model_type")) not in CONFIG_MAPPING:
             raise own_code(model, ", ".join(sorted(path.name for path in folder.glob("*.py"))))
 
 
@@ -188,7 +195,7 @@ def own_code(model: str, files: str = "") -> RrarankError:
 def _advice(folder: Path, model: str) -> str:
     """What to do with a folder that is not a model, but holds one or a part of one."""
     if (folder / "adapter_config.json").is_file():
-        return _merging(folder, model)
+        return merging(folder, model)
     inner = sorted((path.parent.name for path in folder.glob("*/config.json")), key=_by_number)
     if (folder / "config.json").is_file() or not inner:
         return ""
@@ -200,38 +207,6 @@ def _by_number(name: str) -> tuple[int, str]:
     """checkpoint-500 comes before checkpoint-1000."""
     number = re.search(r"\d+$", name)
     return int(number[0]) if number else -1, name
-
-
-def _merging(folder: Path, model: str) -> str:
-    """How to make a model of a LoRA adapter."""
-    settings = read_json(folder / "adapter_config.json") or {}
-    kind = {"SEQ_CLS": "ForSequenceClassification", "CAUSAL_LM": "ForCausalLM"}.get(str(settings.get("task_type")), "")
-    labels = f", num_labels={_adapter_labels(folder)}" if kind == "ForSequenceClassification" else ""
-    base = str(settings.get("base_model_name_or_path"))
-    words = model if any(folder.glob("tokenizer*.json")) else base
-    merged = f"{model}-merged"
-    code = (
-        f"from peft import AutoPeftModel{kind} as M; from transformers import AutoTokenizer as T; "
-        f"M.from_pretrained({json.dumps(model)}{labels}).merge_and_unload().save_pretrained({json.dumps(merged)}); "
-        f"T.from_pretrained({json.dumps(words)}).save_pretrained({json.dumps(merged)})"
-    )
-    return (
-        f"a LoRA adapter of {base}, not a whole model; with peft installed, type: python -c {shlex.quote(code)}, "
-        f"and give model (--model) {shlex.quote(merged)}"
-    )
-
-
-def _adapter_labels(folder: Path) -> int:
-    """The labels of an adapter's own head; 1 if it has none."""
-    from safetensors import safe_open
-
-    path = folder / "adapter_model.safetensors"
-    if not path.is_file():
-        return 1
-    with safe_open(path, "np") as weights:
-        sizes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
-    heads = [size[0] for key, size in sizes.items() if re.search(r"(score|classifier|out_proj)\.weight$", key)]
-    return int(heads[-1]) if heads else 1
 
 
 def _from_hub(model: str, allow_pickle: bool) -> Path:
@@ -316,22 +291,33 @@ def loading(name: str, device: str, threads: int) -> Iterator[None]:
     except Exception as error:  # transformers, safetensors and tokenizers have no common base
         if "trust_remote_code" in str(error):
             raise own_code(name) from None
+        if unfit := re.match(
+            r"Unrecognized configuration class <class '.*\.(\w+)Config'>.*: AutoModel(\w+)", str(error)
+        ):
+            raise RrarankError(
+                f"{name}: a {unfit[1]}, of which transformers has no {unfit[2]}; "
+                "give another reranker or model (--reranker, --model)"
+            ) from None
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RrarankError(f"{name}: the model cannot be loaded ({reason}); is the folder whole?") from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and advice."""
+    """Silence the progress bars and advice of transformers and sentence-transformers."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    peer = getLogger("sentence_transformers")
+    level = peer.level
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    peer.setLevel(ERROR)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        peer.setLevel(level)
         if bars:
             logging.enable_progress_bar()
 

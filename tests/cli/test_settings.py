@@ -74,3 +74,27 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
 def test_a_key_is_never_shown(shown, monkeypatch):
     monkeypatch.setenv("RRARANK_API_KEYS", "a-key-that-is-secret")
     assert "a-key-that-is-secret" not in "\n".join(shown())
+
+
+def test_a_variable_names_the_file_of_settings_too(shown, tmp_path, monkeypatch):
+    for name in ("s", "t"):
+        (tmp_path / f"{name}.toml").write_text(TOML.replace("8099", "8090" if name == "t" else "8099"))
+    monkeypatch.setenv("RRARANK_CONFIG", str(tmp_path / "s.toml"))
+    assert f"port: 8099  # {tmp_path}/s.toml" in shown()
+    assert f"port: 8090  # {tmp_path}/t.toml" in shown("--config", tmp_path / "t.toml")
+
+
+@pytest.mark.parametrize("name", ["PORT", "LOG", "MODELS", "CONFIG", "OPTION"])
+def test_an_empty_variable_is_none(shown, tmp_path, monkeypatch, name):
+    """Compose and systemd set one where a variable of theirs is empty."""
+    monkeypatch.setenv(f"RRARANK_{name}", "")
+    assert all(line.endswith("# the default") for line in shown())
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told(shown, monkeypatch, caplog):
+    monkeypatch.setenv("RRARANK_MAX_DOCUMENT", "5")
+    monkeypatch.setenv("RRARANK_API_KEYS", "a-key-that-is-secret")
+    monkeypatch.setenv("RRARANK_PORT_8080_TCP_ADDR", "10.0.0.1")  # of Kubernetes
+    with caplog.at_level("INFO"):
+        shown()
+    assert caplog.messages == ["RRARANK_MAX_DOCUMENT sets nothing; did you mean 'max_documents'?"]

@@ -24,6 +24,8 @@ def test_the_final_ranking_is_read(answer):
         (f"{THOUGHT} Final ranking: [4] > [3]", (3, 2)),
         (f"{THOUGHT}\n\n최종 순위: 4번 > 3번", (3, 2)),
         (f"<think>{THOUGHT}</think>[4] > [3]", (3, 2)),
+        ('{"reason": "The tag <think> is in [4].", "ranking": [4, 3]}', (3, 2)),
+        ('{"ranking": [4, 3], "reason": "</think> is in [4]"}', (3, 2)),
         (f"{THOUGHT}<answer>[4] > [3]</answer>", (3, 2)),
         ("[1] > [2] > [3] > [4]\nFinal ranking: [4] > [3]", (3, 2)),
         ("[1] > [2] first. Then: [4] > [1] > [2]", (3, 0, 1)),

@@ -24,6 +24,14 @@ from rrarank.llm.listwise import parse_answer
         "이번 > 일번 > 삼번",
         "두 번째 > 첫 번째 > 세 번째",
         "둘째 > 첫째 > 셋째",
+        "2번 문서 > 1번 문서 > 3번 문서",
+        "2번 문서, 1번 문서, 3번 문서",
+        "2번째 문서 > 1번째 문서 > 3번째 문서",
+        "제2번, 제1번, 제3번",
+        "문서 이 > 문서 일 > 문서 삼",
+        "[이] > [일] > [삼]",
+        "이, 일, 삼",
+        "두 번째 문서, 첫 번째 문서, 세 번째 문서",
     ],
 )
 def test_an_order_of_three_is_read_without_fault(answer):
@@ -38,6 +46,8 @@ def test_an_order_of_three_is_read_without_fault(answer):
         ("가장 좋은 것은 [2]", "가장 좋은 것은 [2]"),
         ("나. 문서 3", "문서 3"),
         ("[2] > [1]", "[2] > [1]"),
+        ("문서 이름은 [2]", "문서 이름은 [2]"),
+        ("이, 그 문서는 [2]", "이, 그 문서는 [2]"),
     ],
 )
 def test_only_what_stands_for_a_number_changes(text, read):

@@ -1,5 +1,6 @@
 """No name leads an agent out of the folder."""
 
+import gzip
 import os
 
 import pytest
@@ -50,6 +51,16 @@ def test_a_huge_file_is_refused(folder):
         folder.file("huge")
 
 
+def test_a_packed_file_that_unpacks_to_a_huge_one_is_refused(folder):
+    with gzip.open(folder.root / "bomb.trec.gz", "wb", 1) as file:
+        for _ in range(257):
+            file.write(bytes(2**20))
+    with pytest.raises(RrarankError, match=r"bomb\.trec\.gz: over 268,435,456 bytes when unpacked"):
+        folder.file("bomb.trec.gz")
+    (folder.root / "broken.gz").write_bytes(b"\x1f\x8b\x08xx")
+    assert folder.file("broken.gz").name == "broken.gz"  # its reader says what is wrong
+
+
 def test_an_index_with_a_part_outside_is_refused(folder):
     (folder.root / "index").mkdir()
     (folder.root / "index" / "segments_1").write_text("x")
@@ -68,3 +79,12 @@ def test_messages_do_not_say_where_the_folder_lies(folder):
 def test_the_folder_must_exist(tmp_path):
     with pytest.raises(RrarankError, match="--folder .*absent: no such folder"):
         Folder.of(tmp_path / "absent")
+
+
+def test_an_index_whose_sidecar_lies_outside_is_refused(folder):
+    (folder.root / "index").mkdir()
+    (folder.root / "index.json").symlink_to("../secret")
+    with pytest.raises(RrarankError, match="index: lies outside the folder"):
+        folder.index("index")
+    with pytest.raises(RrarankError, match=r"\.: the whole folder, expected an index in it"):
+        folder.index(".")

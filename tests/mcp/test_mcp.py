@@ -146,7 +146,8 @@ def test_no_file_outside_the_folder_is_read(name, folder):
         ("rerank", {"query": "x", "passages": []}, "at least 1 item"),
         ("rerank", {"query": "x", "passages": ["x"] * 1001}, "at most 1000 items"),
         ("rerank", {"query": "x", "passages": ["x" * 99_999] * 21}, "2,099,979 characters, expected at most 2,000,000"),
-        ("search", {"index": "i", "query": "x", "hits": 1001}, "less than or equal to 1000"),
+        ("search", {"index": "i", "query": "x", "hits": 1001}, "hits: input should be less than or equal to 1000"),
+        ("search", {"query": "\ud800"}, "index: field required (and 1 more)"),
         ("evaluate", {"runs": ["one.trec"], "qrels": "absent"}, "absent: no such file in the folder"),
         ("evaluate", {"runs": ["qrels.txt"], "qrels": "qrels.txt"}, "qrels.txt:1: 4 columns, expected 6"),
         ("evaluate", {"runs": ["one.trec"], "qrels": "qrels.txt", "measures": ["nope"]}, "not understood: 'nope'"),
@@ -157,6 +158,7 @@ def test_a_mistake_comes_back_as_a_message(tool, arguments, said, folder):
     result = message(call(tools_server(McpJob(str(folder))), tool, **arguments))
     assert said in result
     assert str(folder) not in result
+    assert "\n" not in result
 
 
 # -- transports --------------------------------------------------------------------------------------------------------
@@ -184,6 +186,18 @@ def test_over_http(folder, cross_encoder_folder):
 def test_the_folder_must_exist(capsys, tmp_path):
     assert main(["--folder", str(tmp_path / "absent")]) == 2
     assert "no such folder; give the one whose files the tools may read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["taken", "70000"])
+def test_a_port_that_cannot_be_had_is_told_in_one_line(port, folder, capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1]) if port == "taken" else port
+        assert main(["--folder", str(folder), "--port", port]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --port {port}: ")
+    assert error.count("\n") == 1
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch, folder):

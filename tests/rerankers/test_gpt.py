@@ -1,7 +1,10 @@
 """GPT (vanilla) against transformers called plainly, one whole prompt at a time."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rrarank.errors import RrarankError
@@ -51,3 +54,17 @@ def test_it_has_no_model_of_its_own():
 
 def test_a_special_token_that_a_text_spells_is_none(decoder_folder, check_spelt_tokens):
     check_spelt_tokens(gpt(decoder_folder))
+
+
+def test_an_encoder_is_refused_with_the_reranker_that_it_is_for(cross_encoder_folder):
+    with pytest.raises(RrarankError, match="not a causal language model, .* --reranker cross-encoder"):
+        gpt(cross_encoder_folder)
+
+
+def test_a_decoder_without_its_language_head_is_refused(decoder_folder, tmp_path):
+    """transformers would draw one at random."""
+    folder = shutil.copytree(decoder_folder, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    save_file({key: value for key, value in weights.items() if key != "lm_head.weight"}, folder / "model.safetensors")
+    with pytest.raises(RrarankError, match="its checkpoint lacks 'lm_head.weight'; copy it again"):
+        gpt(folder)

@@ -1,12 +1,17 @@
 """Late interaction against sentence-transformers' own similarity, and against the formula in plain transformers."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from hub_folders import (  # type: ignore[import-not-found]  # pytest finds it beside this file's folder
+    CHATML,
     LENGTHS,
     MARKS,
     STANFORD_MARKS,
     pylate_folder,
+    qwen_tokenizer,
     stanford_folder,
 )
 from safetensors.torch import load_file
@@ -32,6 +37,11 @@ def scores(folder, query, **config):
 @pytest.fixture(scope="module")
 def pylate(tmp_path_factory, tokenizer, tiny_bert):
     return pylate_folder(tmp_path_factory.mktemp("pylate"), tokenizer, tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def old_pylate(tmp_path_factory, tokenizer, tiny_bert):
+    return pylate_folder(tmp_path_factory.mktemp("old-pylate"), tokenizer, tiny_bert, old=True)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +76,8 @@ def by_formula(folder, query):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
-def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate, stanford):
-    for folder in (late_interaction_folder, pylate, stanford):
+def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folder, pylate, old_pylate, stanford):
+    for folder in (late_interaction_folder, pylate, old_pylate, stanford):
         model = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
         documents = model.encode_document(TEXTS)
         for query in QUERIES:
@@ -76,8 +86,8 @@ def test_scores_are_the_models_own_similarity(batch_size, late_interaction_folde
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_other_libraries_formats_are_scored_by_colberts_formula(query, pylate, stanford):
-    for folder in (pylate, stanford):
+def test_other_libraries_formats_are_scored_by_colberts_formula(query, pylate, old_pylate, stanford):
+    for folder in (pylate, old_pylate, stanford):
         expected = list(by_formula(folder, query))
         assert scores(folder, query) == pytest.approx(expected, abs=1e-4)
         assert max(expected) - min(expected) > 1e-2
@@ -102,12 +112,34 @@ def test_prompts_take_the_place_of_the_models_own(pylate):
     )
 
 
+def test_documents_are_never_longer_than_the_models_positions(pylate, tmp_path, caplog):
+    cut = scores(pylate, "why cats", max_length=64)
+    with caplog.at_level("INFO", "rrarank"):
+        assert scores(pylate, "why cats", max_length=100_000) == pytest.approx(cut)
+    assert "max_length 100000 is more than the model's 64 positions" in caplog.text
+    folder = shutil.copytree(pylate, tmp_path / "long")
+    settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings | {"document_length": 300}))
+    assert scores(folder, "why cats") == pytest.approx(cut)
+    with pytest.raises(RrarankError, match="max_length is 1: a text has 3 special tokens; give 4 or more"):
+        load_reranker("late-interaction", model=str(pylate), max_length=1)
+
+
 def test_one_product_serves_documents_of_any_length():
     torch.manual_seed(0)
     query, documents = torch.randn(5, 8), [torch.randn(length, 8) for length in (3, 0, 1, 9)]
     found = max_sim(query, torch.cat(documents), [len(one) for one in documents])
     expected = [float((query @ one.T).amax(1).sum()) if len(one) else 0.0 for one in documents]
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_tokenizer_whose_texts_begin_with_no_special_token_is_refused(tmp_path, pylate):
+    """PyLate puts its mark behind the first token; there, that would be the first word."""
+    folder = tmp_path / "no-first-token"
+    shutil.copytree(pylate, folder)
+    qwen_tokenizer(CHATML).save_pretrained(folder)
+    with pytest.raises(RrarankError, match="begins a text with no special token, so PyLate puts its mark"):
+        load_reranker("late-interaction", model=str(folder))
 
 
 def test_other_models_are_refused(bi_encoder_folder, cross_encoder_folder):

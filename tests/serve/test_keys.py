@@ -127,6 +127,19 @@ def test_in_a_full_queue_a_key_takes_the_place_of_the_one_that_floods_it(held):
     assert not any(one.done() for one in calm)
 
 
+def test_what_is_left_of_a_request_that_was_accepted_is_taken_though_the_queue_is_full(held):
+    """/score asks for its queries one after the other."""
+    reranker, worker = held
+    few = Key(3, queue=1)
+    waiting = [worker.submit(Asked("q", ["waits"]), key=key) for key in (FLOODS, FLOODS, CALM, few)]
+    with pytest.raises(Full):
+        worker.submit(Asked("q", ["new"]), key=few)
+    left = worker.submit(Asked("q", ["left"]), key=few, begun=True)
+    for _ in range(1_000):
+        reranker.gate.release()
+    assert [len(one.result(10).order) for one in (*waiting, left)] == [1] * 5
+
+
 def test_documents_that_wait_are_counted_by_key(held):
     _, worker = held
     few = Key(3, documents=5)

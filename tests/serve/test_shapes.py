@@ -132,6 +132,14 @@ def test_vllm_scores_one_text_with_many_in_their_order(server, scores, path):
     assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] > len(TEXTS)
 
 
+@pytest.mark.parametrize("name", ["use_activation", "activation"])
+def test_vllm_gives_raw_scores_without_its_activation(server, scores, name):
+    body, expected = {"text_1": QUERY, "text_2": TEXTS}, scores(QUERY, TEXTS)
+    for wanted, found in ((False, expected), (True, list(map(sigmoid, expected)))):
+        reply = server.post(body | {name: wanted}, "/score", headers=HEADERS).json()
+        assert [one["score"] for one in reply["data"]] == pytest.approx(found, abs=1e-6)
+
+
 def test_vllm_scores_pairs(server, scores):
     queries = [QUERY, "why tea", QUERY, "how long"]
     texts = ["a cat", "tea", "a cat", "the mat"]

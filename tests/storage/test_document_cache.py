@@ -69,3 +69,9 @@ def test_a_broken_segment_is_one_line(tmp_path):
     segment.write_bytes(segment.read_bytes()[:-8])
     with pytest.raises(RrarankError, match=r"a broken segment .*; remove it, its documents are encoded again"):
         DocumentCache(tmp_path, {"model": "a"})
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RrarankError, match=r"cache=.*/file: Not a directory; give a folder that you can write to"):
+        DocumentCache(tmp_path / "file", {"model": "a"})

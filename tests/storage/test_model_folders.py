@@ -93,6 +93,32 @@ def test_own_code_of_a_type_that_transformers_knows_is_not_needed(folder, cross_
     assert ours.score(pairs).tolist() == plain.score(pairs).tolist()
 
 
+def test_an_architecture_of_the_folders_own_needs_its_code(decoder_folder, tmp_path):
+    """jina-reranker-v3: a type that transformers knows, and a class that it does not."""
+    folder = shutil.copytree(decoder_folder, tmp_path / "model")
+    change(folder / "config.json", architectures=["JinaForRanking"], auto_map={"AutoModel": "own.JinaForRanking"})
+    (folder / "own.py").write_text(CODE)
+    for name in ("cross-encoder", "gpt", "bi-encoder"):
+        with pytest.raises(RrarankError, match=r"needs Python code of its own \(own.py\), which is never run here"):
+            load_reranker(name, model=str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[1]", "\ufeff{}", '"a"'])
+def test_a_broken_config_is_named(text, folder):
+    (folder / "config.json").write_text(text, "utf-8")
+    with pytest.raises(RrarankError, match=r"model: config.json holds no JSON object; copy that file again"):
+        load_reranker("cross-encoder", model=str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["modules.json", "config_sentence_transformers.json"])
+def test_a_broken_list_of_modules_does_not_make_the_model_another(name, bi_encoder_folder, tmp_path):
+    """Without it, sentence-transformers would average the tokens, whatever the model was trained for."""
+    folder = shutil.copytree(bi_encoder_folder, tmp_path / "model")
+    (folder / name).write_text((folder / name).read_text()[:-3])
+    with pytest.raises(RrarankError, match=rf"model: {name} holds no JSON (list|object); copy that file again"):
+        load_reranker("bi-encoder", model=str(folder), device="cpu")
+
+
 # -- pickles ----------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from rrarank.rerankers.backends.steady import SteadyBatches
 from rrarank.rerankers.checkpoints import Checkpoint
 from rrarank.rerankers.conversions import converted_config, read_weights, xlm_roberta_weights
 from rrarank.rerankers.pairs import PairEncoder
+from rrarank.rerankers.uses import other_use
 
 TORCH_DTYPES = dict(zip(TORCH_PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
 PROBES = ("what is a cat", ["tea", "the cat sat on a mat", "a long document about cats and dogs " * 3])
@@ -86,7 +87,7 @@ def load_whole(folder: Path, name: str, allow_pickle: bool = False) -> Any:
     model, lacking = load_checkpoint(AutoModelForSequenceClassification, folder, allow_pickle)
     if lacking:
         raise RrarankError(
-            f"{name}: not a trained reranker, its checkpoint lacks {shown(lacking, 3)}; {_other_use(model.config)}"
+            f"{name}: not a trained reranker, its checkpoint lacks {shown(lacking, 3)}; {other_use(folder)}"
         )
     return model
 
@@ -116,18 +117,6 @@ def _load_renamed(config: Any, folder: Path) -> tuple[Any, list[str]]:
     model = XLMRobertaForSequenceClassification(config)
     report = model.load_state_dict(xlm_roberta_weights(read_weights(folder)), strict=False)
     return model, sorted(report.missing_keys)
-
-
-def _other_use(config: Any) -> str:
-    """How a checkpoint without a classifier can re-rank."""
-    kinds = " ".join(config.architectures or ())
-    if "CausalLM" in kinds:
-        return "use a language model with --reranker gpt"
-    if "ConditionalGeneration" in kinds and config.model_type == "t5":
-        return "use a MonoT5 with --reranker monot5"
-    if "MaskedLM" in kinds:
-        return "use a SPLADE model with --reranker sparse-encoder, an embedding model with --reranker bi-encoder"
-    return "use an embedding model with --reranker bi-encoder"
 
 
 def with_pad_token(tokenizer: Any, model: Any) -> Any:
