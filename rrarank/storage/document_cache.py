@@ -1,7 +1,7 @@
 """Representations of documents on disk, so that a document is encoded once per model.
 
 A folder per model and setting holds segments: safetensors files that are named by the sha256 of their content, appear
-whole and never change. They are memory-mapped. A job that was stopped goes on with what its finished blocks left, and
+whole and never change. They are memory-mapped, and compared with their names when they are first used. A job that was stopped goes on with what its finished blocks left, and
 several jobs can share the folder.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrarank.errors import RrarankError
-from rrarank.storage.files import atomic_write, atomic_write_bytes
+from rrarank.storage.files import atomic_write, atomic_write_bytes, sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ class DocumentCache:
         if not (self.folder / "about.json").is_file():
             with atomic_write(self.folder / "about.json") as file:
                 file.write(f"{about}\n")
-        self._places: dict[bytes, tuple[Any, int, int]] = {}  # sha256 of a text -> segment, first row, end
+        self._places: dict[bytes, tuple[_Segment, int, int]] = {}  # sha256 of a text -> segment, first row, end
         for path in sorted(self.folder.glob("*.safetensors")):
             self._open(path)
 
@@ -68,8 +69,10 @@ class DocumentCache:
 
     def _read(self, digest: bytes) -> Entry:
         segment, start, end = self._places[digest]
-        names = (name for name in segment.keys() if name not in (_DIGESTS, _ENDS))  # noqa: SIM118
-        return {name: _slice(segment.get_slice(name), start, end) for name in names}
+        segment.verify()
+        arrays = segment.arrays
+        names = (name for name in arrays.keys() if name not in (_DIGESTS, _ENDS))  # noqa: SIM118
+        return {name: _slice(arrays.get_slice(name), start, end) for name in names}
 
     def _add(self, made: Mapping[bytes, Entry]) -> None:
         import numpy as np
@@ -89,14 +92,31 @@ class DocumentCache:
         from safetensors import SafetensorError, safe_open
 
         try:
-            segment: Any = safe_open(path, "np")  # mapped for as long as the cache is used
-            digests, ends = segment.get_tensor(_DIGESTS), segment.get_tensor(_ENDS)
-        except (SafetensorError, OSError) as error:
-            raise RrarankError(
-                f"{path}: a broken segment ({error}); remove it, its documents are encoded again"
-            ) from error
-        for digest, (start, end) in zip(digests, _rows(ends), strict=True):
+            segment = _Segment(path, safe_open(path, "np"))  # mapped for as long as the cache is used
+            digests, ends = segment.arrays.get_tensor(_DIGESTS), segment.arrays.get_tensor(_ENDS)
+            rows = list(zip(digests, _rows(ends), strict=True))
+        except (SafetensorError, OSError, ValueError, TypeError) as error:  # the last two: other shapes
+            raise _broken(path, error) from error
+        for digest, (start, end) in rows:
             self._places[digest.tobytes()] = (segment, start, end)
+
+
+@dataclass
+class _Segment:
+    path: Path
+    arrays: Any
+    is_verified: bool = False
+
+    def verify(self) -> None:
+        """Compare the content with its sha256 at the first call: a flipped bit would change scores unseen."""
+        if not self.is_verified:
+            if sha256(self.path) != self.path.stem:
+                raise _broken(self.path, "its content is not what its name says")
+            self.is_verified = True
+
+
+def _broken(path: Path, why: object) -> RrarankError:
+    return RrarankError(f"{path}: a broken segment ({why}); remove it, its documents are encoded again")
 
 
 def _slice(array: Any, start: int, end: int) -> np.ndarray:  # a slice of safetensors', which takes no empty range

@@ -71,6 +71,26 @@ def test_a_broken_segment_is_one_line(tmp_path):
         DocumentCache(tmp_path, {"model": "a"})
 
 
+def test_no_flipped_bit_of_a_segment_changes_an_entry(tmp_path):
+    texts = ["cat", "houses", "", "tea!"]
+    cache = DocumentCache(tmp_path, {"model": "a"})
+    expected = lengths(cache.entries(texts, encode))
+    [segment] = cache.folder.glob("*.safetensors")
+    content, refused = segment.read_bytes(), 0
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        segment.write_bytes(flipped)
+        try:
+            assert lengths(DocumentCache(tmp_path, {"model": "a"}).entries(texts, encode)) == expected
+        except RrarankError as error:
+            assert "a broken segment" in str(error)
+            refused += 1
+        for path in set(cache.folder.glob("*.safetensors")) - {segment}:
+            path.unlink()
+    assert refused > len(content) * 0.9
+
+
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RrarankError, match=r"cache=.*/file: Not a directory; give a folder that you can write to"):
