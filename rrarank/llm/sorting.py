@@ -16,12 +16,12 @@ Sort = Generator[list[Group], list[int | None], list[int]]
 
 
 def heapsort(n: int, size: int, top: int) -> Sort:
-    """The best `top` of n from a heap whose nodes have `size` - 1 children; the others keep their order.
+    """The best `top` of n from a heap whose nodes have `size` - 1 children, two for pairs; the others keep their order.
 
     The number of questions depends on the answers.
     """
     heap, best = list(range(n)), list[int]()
-    for place in range((n - 2) // (size - 1) if n > 1 else -1, -1, -1):
+    for place in range((n - 2) // _children(size) if n > 1 else -1, -1, -1):
         yield from _sink(heap, place, n, size)
     for end in range(n - 1, max(n - 1 - top, -1), -1):
         best.append(heap[0])
@@ -31,18 +31,30 @@ def heapsort(n: int, size: int, top: int) -> Sort:
     return [*best, *(one for one in range(n) if one not in set(best))]
 
 
+def _children(size: int) -> int:
+    return max(size - 1, 2)  # one child each would be a chain, which asks more than all pairs
+
+
 def _sink(heap: list[int], place: int, end: int, size: int) -> Generator[list[Group], list[int | None], None]:
     """Exchange a node with its best child until it is better than all of them."""
-    while (first := place * (size - 1) + 1) < end:
-        children = list(range(first, min(first + size - 1, end)))
-        group = [heap[place], *(heap[child] for child in children)]
-        [winner] = yield [group]
-        winner = min(group) if winner is None else winner  # else the last leaf would stay on top
-        if winner == group[0]:
+    while (first := place * _children(size) + 1) < end:
+        family = [heap[place], *heap[first : min(first + _children(size), end)]]
+        winner = yield from _best(family, size)
+        if winner == family[0]:
             return
-        child = children[group.index(winner) - 1]
+        child = first + family.index(winner) - 1
         heap[place], heap[child] = heap[child], heap[place]
         place = child
+
+
+def _best(family: Group, size: int) -> Generator[list[Group], list[int | None], int]:
+    """The best of a node and its children: one question, or for pairs one a child."""
+    best = family[0]
+    for start in range(1, len(family), size - 1):
+        group = [best, *family[start : start + size - 1]]
+        [winner] = yield [group]
+        best = min(group) if winner is None else winner  # else the last leaf would stay on top
+    return best
 
 
 def bubble_sort(n: int, size: int, top: int) -> Sort:

@@ -58,6 +58,14 @@ def test_the_questions_of_a_heap_are_about_as_many_for_one_random_order_as_for_a
     assert first == pytest.approx(second, rel=0.02)
 
 
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("worth", [range(100, 0, -1), range(100), random.Random(0).sample(range(100), 100)])
+def test_a_heap_asks_least(size, worth):
+    """Also about pairs: a node has two children then too."""
+    asked = {name: len(run(name, list(worth), size=size, top=10)[1]) for name in SORTS}
+    assert asked["heapsort"] < asked["bubblesort"] < asked["allpairs"]
+
+
 def test_a_sort_that_cannot_be_is_refused():
     with pytest.raises(RrarankError, match="sort 'quicksort': expected one of heapsort, bubblesort"):
         check_sort("quicksort", 4, 10, ("heapsort", "bubblesort"))
