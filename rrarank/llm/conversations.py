@@ -160,9 +160,14 @@ def foresee(
                         sample.append(one)
                     elif (place := rng.randrange(questions)) < SAMPLE:
                         sample[place] = one
-                asked = conversation.send([Answer(stand_in(one), "stop") for one in asked])
+                asked = conversation.send([_sure(stand_in(one)) for one in asked])
         except StopIteration:
             pass
     tokens = fmean(count_chat(llm, one.messages()) for one in sample) if sample else 0.0
     answered = questions * llm.config.longest
     return Forecast(questions, round(questions * tokens), answered, is_exact, llm.count_tokens is not None)
+
+
+def _sure(text: str) -> Answer:
+    """The answer of a model that gives log-probabilities and sees no other word."""
+    return Answer(text, "stop", first={text: 0.0})

@@ -177,9 +177,9 @@ def test_a_job_says_what_it_will_ask_and_what_was_asked(name, job, capsys):
     with serving(answer) as server:
         flags = [*job, "--reranker", name, "--option", f"base_url={server.url}"]
         assert main([*flags, "--dry-run"]) == 0
-        planned = re.search(
-            r"would ask (?:about )?([\d,]+) questions, about [\d,]+ tokens asked", capsys.readouterr().err
-        )
+        said = capsys.readouterr().err
+        planned = re.search(r"would ask (?:about )?([\d,]+) questions, about [\d,]+ tokens asked", said)
+        assert "no log-probabilities" not in said, "nothing was asked yet"
         assert server.requests == []
         assert main(flags) == 0
     asked = len(server.requests)
