@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rrarank.data.calibration import RelevanceMap, find_map
+from rrarank.data.documents import check_text
 from rrarank.data.trec import best_first
 from rrarank.data.types import Candidate, Hit, Ranking
 from rrarank.engine.batches import Batch, Ids, score_in_batches
@@ -170,8 +171,9 @@ class Reranker(ABC):
 
     def _check_prompts(self) -> None:
         for setting in ("instruction", "query_prompt", "document_prompt"):
-            if getattr(self.config, setting) and setting not in self.prompts:
-                named = f"{setting} (--{setting.replace('_', '-')})"
+            named, text = f"{setting} (--{setting.replace('_', '-')})", getattr(self.config, setting)
+            check_text(text, named)
+            if text and setting not in self.prompts:
                 raise RrarankError(f"{self.name or type(self).__name__}: has no place for {named}; leave it out")
 
     @property
