@@ -9,6 +9,7 @@ from pathlib import Path
 from rrarank.cli.parser import Parser
 from rrarank.cli.verbs import Arguments, run_verb
 from rrarank.errors import RrarankError, say
+from rrarank.storage.files import read_json
 from rrarank.storage.model_folders import fingerprint, locate
 from rrarank.storage.weights import verify_weights
 
@@ -32,7 +33,8 @@ def _models(flags: argparse.Namespace) -> None:
 def pull_model(model: str, *, allow_pickle: bool = False) -> Path:
     """The folder of a model, downloaded if it is not on disk, and verified.
 
-    What is needed is there, no code of its own, and every safetensors file is as long as its header says.
+    What it and its modules need is there, no code of its own, every safetensors file is as long as its header says, and
+    every JSON file can be read.
 
     Raises:
         MissingResource: the hub does not give it.
@@ -42,6 +44,9 @@ def pull_model(model: str, *, allow_pickle: bool = False) -> Path:
         raise RrarankError("no model; give a hub id, such as cross-encoder/ms-marco-MiniLM-L6-v2")
     folder = locate(model, allow_pickle=allow_pickle)
     tensors = verify_weights(folder)
+    for path in sorted(folder.rglob("*.json")):
+        if read_json(path) is None:
+            raise RrarankError(f"{path}: holds no JSON; remove it and fetch it again")
     say(f"{model}: {tensors:,} tensors, sha256 {fingerprint(folder)[:16]} of weights, tokenizer and configuration")
     return folder
 

@@ -464,7 +464,10 @@ def labelled(**settings):
         (lambda: rrarank.load_reranker(max_length=1), "give 5 or more"),
         (lambda: rrarank.load_reranker(instruction="x"), "no place for instruction"),
         (lambda: rrarank.load_reranker("monot5", instruction="x"), "has no place for instruction (--instruction)"),
-        (lambda: rrarank.load_reranker(query_prompt="x\ud800"), "query_prompt (--query-prompt): half of a surrogate pair"),
+        (
+            lambda: rrarank.load_reranker(query_prompt="x\ud800"),
+            "query_prompt (--query-prompt): half of a surrogate pair",
+        ),
         (lambda: rrarank.load_reranker("cross-encoder"), "cross-encoder: no model; give model (--model), a folder"),
         (lambda: rrarank.load_reranker("gpt"), "gpt: no model; give model (--model), a folder"),
         (lambda: rrarank.load_reranker("owner/name"), "give a local folder as model (--model)"),

@@ -25,6 +25,14 @@ _NEEDED = {
     _WEIGHTS: ["model*.safetensors"],
     "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
 }
+_MODULES = {  # kind of module -> what its folder needs; others are not known well enough
+    "Transformer": list(_NEEDED),
+    "MLMTransformer": list(_NEEDED),
+    "Dense": ["config.json", _WEIGHTS],
+    "LayerNorm": ["config.json", _WEIGHTS],
+    "Pooling": ["config.json"],
+    "SpladePooling": ["config.json"],
+}
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "artifact.metadata"]
 _READ, _WEIGHED = {".json", ".txt", ".model", ".jinja"}, {".safetensors", ".bin"}
 _PYLATE = ("pylate.models.Dense.Dense",)  # modules for which sentence-transformers has its own class
@@ -145,6 +153,28 @@ def _lacks(folder: Path, allow_pickle: bool) -> str:
                 else ""
             )
             return f"{what}{hint}"
+    return _module_lacks(folder, allow_pickle) or _lost_part(folder)
+
+
+def _module_lacks(folder: Path, allow_pickle: bool) -> str:
+    """The first thing that a module needs and its own folder does not have."""
+    for module in read_modules(folder):
+        place = str(module.get("path", ""))
+        for what in _MODULES.get(str(module.get("type")).rpartition(".")[2], ()):
+            patterns = _NEEDED[what] + (_PICKLES if allow_pickle and what == _WEIGHTS else [])
+            if not any(path for pattern in patterns for path in (folder / place).glob(pattern)):
+                return f"{place}/{what}" if place else what
+    return ""
+
+
+def _lost_part(folder: Path) -> str:
+    """The first part of the weights that an index names and its folder does not have."""
+    for index in folder.glob("model.safetensors.index.json"):
+        found = read_json(index)
+        named = found.get("weight_map") if isinstance(found, dict) else None
+        parts = {str(part) for part in named.values()} if isinstance(named, dict) else set[str]()
+        if not (folder / "model.safetensors").is_file():  # which would be read instead
+            return next((part for part in sorted(parts) if not (folder / part).is_file()), "")
     return ""
 
 
