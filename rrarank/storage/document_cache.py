@@ -1,8 +1,8 @@
 """Representations of documents on disk, so that a document is encoded once per model.
 
 A folder per model and setting holds segments: safetensors files that are named by the sha256 of their content, appear
-whole and never change. They are memory-mapped, and compared with their names when they are first used. A job that was stopped goes on with what its finished blocks left, and
-several jobs can share the folder.
+whole and never change. They are memory-mapped, and compared with their names when they are first used. A job that was
+stopped goes on with what its finished blocks left, and several jobs can share the folder.
 """
 
 from __future__ import annotations

@@ -58,6 +58,15 @@ def test_the_questions_of_a_heap_are_about_as_many_for_one_random_order_as_for_a
     assert first == pytest.approx(second, rel=0.02)
 
 
+@pytest.mark.parametrize(("size", "least"), [(2, 0.72), (4, 0.83)])  # docs/guides/llm.md: 27 % and 16 % less
+def test_an_ideal_and_a_reversed_run_ask_little_less_and_more_than_a_random_order(size, least):
+    def asked(worth):
+        return len(run("heapsort", worth, size=size)[1])
+
+    foreseen = sum(asked(random.Random(n).sample(range(100), 100)) for n in range(40)) / 40
+    assert least * foreseen < asked(range(100, 0, -1)) < foreseen < asked(range(100)) < 1.06 * foreseen
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("worth", [range(100, 0, -1), range(100), random.Random(0).sample(range(100), 100)])
 def test_a_heap_asks_least(size, worth):

@@ -84,7 +84,7 @@ def test_a_module_without_its_weights_is_refused(tmp_path):
     folder = modular_folder(tmp_path / "model", ETTIN)
     [*_, head] = sorted(folder.glob("*_Dense"))
     (head / "model.safetensors").unlink()
-    with pytest.raises(RrarankError, match="the model cannot be loaded"):
+    with pytest.raises(RrarankError, match=r"the folder has no 4_Dense/weights"):
         ours(folder)
 
 

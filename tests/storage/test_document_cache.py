@@ -15,6 +15,14 @@ def encode(texts):
     return [{"rows": np.full((len(text), 2), len(text), np.float32), "ids": np.arange(len(text))} for text in texts]
 
 
+def tried(call):
+    """(result, message): one of them is empty."""
+    try:
+        return call(), ""
+    except RrarankError as error:
+        return None, str(error)
+
+
 @pytest.fixture(autouse=True)
 def asked():
     ASKED.clear()
@@ -81,11 +89,9 @@ def test_no_flipped_bit_of_a_segment_changes_an_entry(tmp_path):
         flipped = bytearray(content)
         flipped[place] ^= 1 << place % 8
         segment.write_bytes(flipped)
-        try:
-            assert lengths(DocumentCache(tmp_path, {"model": "a"}).entries(texts, encode)) == expected
-        except RrarankError as error:
-            assert "a broken segment" in str(error)
-            refused += 1
+        found, said = tried(lambda: lengths(DocumentCache(tmp_path, {"model": "a"}).entries(texts, encode)))
+        assert found == expected or "a broken segment" in said
+        refused += bool(said)
         for path in set(cache.folder.glob("*.safetensors")) - {segment}:
             path.unlink()
     assert refused > len(content) * 0.9
