@@ -18,25 +18,11 @@ from typing import Any
 from rrarank.errors import MissingPrerequisite, MissingResource, RrarankError, did_you_mean
 from rrarank.storage.adapters import merging
 from rrarank.storage.files import read_json
+from rrarank.storage.needed_files import PICKLES, lacks
 
-_WEIGHTS = "weights (*.safetensors)"
-_NEEDED = {
-    "config.json": ["config.json"],
-    _WEIGHTS: ["model*.safetensors"],
-    "tokenizer (tokenizer.json, vocab.txt, …)": ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"],
-}
-_MODULES = {  # kind of module -> what its folder needs; others are not known well enough
-    "Transformer": list(_NEEDED),
-    "MLMTransformer": list(_NEEDED),
-    "Dense": ["config.json", _WEIGHTS],
-    "LayerNorm": ["config.json", _WEIGHTS],
-    "Pooling": ["config.json"],
-    "SpladePooling": ["config.json"],
-}
 _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "artifact.metadata"]
 _READ, _WEIGHED = {".json", ".txt", ".model", ".jinja"}, {".safetensors", ".bin"}
 _PYLATE = ("pylate.models.Dense.Dense",)  # modules for which sentence-transformers has its own class
-_PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 
 _UNFIT = re.compile(r"Unrecognized configuration class <class '.*\.(\w+)Config'> for .*: AutoModel(\w+)")
 
@@ -72,7 +58,7 @@ def locate(model: str | Path, *, allow_pickle: bool = False) -> Path:
     folder = path if path.is_dir() else _shipped(model) or _from_hub(model, allow_pickle)
     _check_settings(folder, model)
     _check_code(folder, model)
-    if lack := _lacks(folder, allow_pickle):
+    if lack := lacks(folder, read_modules(folder), allow_pickle):
         raise RrarankError(f"{model}: {_advice(folder, model) or f'the folder has no {lack}'}")
     _check_newer(folder, model)
     return folder
@@ -137,45 +123,6 @@ def _check_newer(folder: Path, model: str) -> None:
     ours = config.get("rrarank") if isinstance(config, dict) else None
     if ours and ours.get("format") != FORMAT:
         raise RrarankError(f"{model}: format {ours.get('format')!r}, this version reads {FORMAT!r}; update rrarank")
-
-
-def _lacks(folder: Path, allow_pickle: bool) -> str:
-    """The first thing that a model folder needs and does not have. Modules may lie in folders of their own."""
-    find = folder.rglob if (folder / "modules.json").is_file() else folder.glob
-    pickled = {path.parent for path in find(_PICKLES[0])}
-    only_pickled = any(not any(part.glob("model*.safetensors")) for part in pickled) and not allow_pickle
-    for what, patterns in _NEEDED.items():
-        patterns = patterns + _PICKLES if allow_pickle and what == _WEIGHTS else patterns
-        if not any(path for pattern in patterns for path in find(pattern)) or (what == _WEIGHTS and only_pickled):
-            hint = (
-                "; pickled weights are not loaded without allow_pickle (--allow-pickle)"
-                if only_pickled and what == _WEIGHTS
-                else ""
-            )
-            return f"{what}{hint}"
-    return _module_lacks(folder, allow_pickle) or _lost_part(folder)
-
-
-def _module_lacks(folder: Path, allow_pickle: bool) -> str:
-    """The first thing that a module needs and its own folder does not have."""
-    for module in read_modules(folder):
-        place = str(module.get("path", ""))
-        for what in _MODULES.get(str(module.get("type")).rpartition(".")[2], ()):
-            patterns = _NEEDED[what] + (_PICKLES if allow_pickle and what == _WEIGHTS else [])
-            if not any(path for pattern in patterns for path in (folder / place).glob(pattern)):
-                return f"{place}/{what}" if place else what
-    return ""
-
-
-def _lost_part(folder: Path) -> str:
-    """The first part of the weights that an index names and its folder does not have."""
-    for index in folder.glob("model.safetensors.index.json"):
-        found = read_json(index)
-        named = found.get("weight_map") if isinstance(found, dict) else None
-        parts = {str(part) for part in named.values()} if isinstance(named, dict) else set[str]()
-        if not (folder / "model.safetensors").is_file():  # which would be read instead
-            return next((part for part in sorted(parts) if not (folder / part).is_file()), "")
-    return ""
 
 
 def _check_code(folder: Path, model: str) -> None:
@@ -245,7 +192,7 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
 
     try:
         folder = Path(huggingface_hub.snapshot_download(model, local_files_only=True))
-        if not _lacks(folder, allow_pickle):  # otherwise the download was interrupted
+        if not lacks(folder, read_modules(folder), allow_pickle):  # otherwise the download was interrupted
             return folder
     except HFValidationError:
         raise MissingResource(f"{model}: no such folder, and no hub id (owner/name){_hint(model)}") from None
@@ -254,7 +201,7 @@ def _from_hub(model: str, allow_pickle: bool) -> Path:
     try:
         found = huggingface_hub.HfApi().model_info(model, timeout=10)  # ask once before a download that retries
         safe = any(str(one.rfilename).endswith(".safetensors") for one in found.siblings or ())
-        patterns = _PATTERNS + (_PICKLES if allow_pickle and not safe else [])
+        patterns = _PATTERNS + (PICKLES if allow_pickle and not safe else [])
         return Path(huggingface_hub.snapshot_download(model, allow_patterns=patterns))
     except OfflineModeIsEnabled:
         reason = "HF_HUB_OFFLINE is set"
