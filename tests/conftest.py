@@ -1,6 +1,7 @@
 """Tiny models made here, real data where it lies beside the project, no network."""
 
 import os
+import shutil
 import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
@@ -124,6 +125,16 @@ def bi_encoder_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
     transformer = Transformer(str(backbone))
     SentenceTransformer(modules=[transformer, Pooling(16)], device="cpu").save(str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def another_bi_encoder_folder(tmp_path_factory, bi_encoder_folder, tiny_bert) -> Path:
+    """The same with other weights."""
+    from transformers import BertModel
+
+    folder = shutil.copytree(bi_encoder_folder, tmp_path_factory.mktemp("another") / "bi-encoder")
+    BertModel(tiny_bert).save_pretrained(folder)
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -388,8 +388,10 @@ def test_a_pre_ranker_must_not_be_the_teacher(job, dense, bi_encoder_folder, cap
     assert not list(Path().glob("*.jsonl.*")) + list(Path().glob("bm25.b*"))
 
 
-def test_embeddings_are_refused_of_another_model_and_for_another_reranker(job, dense, make_cross_encoder, capsys):
-    other = str(make_cross_encoder(1))
+def test_embeddings_are_refused_of_another_model_and_for_another_reranker(
+    job, dense, another_bi_encoder_folder, capsys
+):
+    other = str(another_bi_encoder_folder)
     with serving(judge) as server:
         assert main(at(server, job, "--preranker-index", "index")) == 2
         assert "index: only a bi-encoder can use embeddings, not bm25" in capsys.readouterr().err
