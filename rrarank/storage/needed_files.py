@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrarank.storage.files import read_json
+from rrarank.storage.weights import lost_parts
 
 PICKLES = ["pytorch_model*.bin"]  # only with allow_pickle
 _WEIGHTS = "weights (*.safetensors)"
@@ -55,10 +55,6 @@ def _module_lacks(folder: Path, modules: Sequence[Mapping[str, Any]], allow_pick
 
 def _lost_part(folder: Path) -> str:
     """The first part of the weights that an index names and its folder does not have."""
-    for index in folder.glob("model.safetensors.index.json"):
-        found = read_json(index)
-        named = found.get("weight_map") if isinstance(found, dict) else None
-        parts = {str(part) for part in named.values()} if isinstance(named, dict) else set[str]()
-        if not (folder / "model.safetensors").is_file():  # which would be read instead
-            return next((part for part in sorted(parts) if not (folder / part).is_file()), "")
-    return ""
+    if (folder / "model.safetensors").is_file():  # which would be read instead
+        return ""
+    return next(iter(lost_parts(folder / "model.safetensors.index.json")), "")

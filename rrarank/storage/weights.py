@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rrarank.errors import RrarankError
+from rrarank.storage.files import read_json
 
 MOST_HEADER = 100_000_000  # bytes, the limit of the format
 
@@ -20,10 +21,17 @@ def verify_weights(folder: Path) -> int:
         RrarankError: a file is torn, or a part that an index names is missing.
     """
     for index in folder.rglob("*.safetensors.index.json"):
-        parts = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
-        if lost := sorted(part for part in parts if not (index.parent / part).is_file()):
+        if lost := lost_parts(index):
             raise RrarankError(f"{folder}: {index.name} names {lost[0]!r}, which is not there; fetch it again")
     return sum(_tensors(path) for path in folder.rglob("*.safetensors"))
+
+
+def lost_parts(index: Path) -> list[str]:
+    """The parts of the weights that an index names and its folder does not have."""
+    found = read_json(index)
+    named = found.get("weight_map") if isinstance(found, dict) else None
+    parts = {str(part) for part in named.values()} if isinstance(named, dict) else set[str]()
+    return sorted(part for part in parts if not (index.parent / part).is_file())
 
 
 def _tensors(path: Path) -> int:
