@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rrarank.errors import RrarankError
-from rrarank.storage.packed import faults, open_unpacked
+from rrarank.storage.packed import faults, is_packed, open_unpacked
 from rrarank.storage.sidecar import sidecar_path
 
 MOST_BYTES = 2**28  # of a file, packed or not
@@ -37,7 +37,7 @@ class Folder:
             raise RrarankError(f"{name}: no such file in the folder")
         if path.stat().st_size > MOST_BYTES:
             raise RrarankError(f"{name}: {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
-        if _unpacks_beyond(path, MOST_BYTES):
+        if is_packed(path) and _unpacks_beyond(path, MOST_BYTES):
             raise RrarankError(f"{name}: over {MOST_BYTES:,} bytes when unpacked; give a smaller file")
         return path
 

@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from types import ModuleType
 from typing import IO, cast
@@ -39,15 +40,23 @@ def is_stream(path: str | Path) -> bool:
 def open_unpacked(path: str | Path | int) -> Iterator[IO[bytes]]:
     """The bytes of a file (a path, or the descriptor of an open file) without their packing."""
     with open(path, "rb") as file:
-        suffix = packing(path) if not isinstance(path, int) else ""
-        if not suffix:
-            head = file.peek(6)
-            suffix = next((name for first, name in _FIRST_BYTES.items() if head.startswith(first)), "")
+        suffix = _packing_of(file, path)
         if not suffix:
             yield file
             return
         with cast(IO[bytes], _library(suffix).open(file, "rb")) as content:
             yield content
+
+
+def is_packed(path: str | Path) -> bool:
+    with open(path, "rb") as file:
+        return bool(_packing_of(file, path))
+
+
+def _packing_of(file: BufferedReader, path: str | Path | int) -> str:
+    suffix = packing(path) if not isinstance(path, int) else ""
+    head = file.peek(6)
+    return suffix or next((name for first, name in _FIRST_BYTES.items() if head.startswith(first)), "")
 
 
 def faults(path: str | Path) -> tuple[type[Exception], ...]:
