@@ -11,7 +11,7 @@ from typing import Any, overload
 from rrarank.errors import RrarankError, counted, printable
 from rrarank.extras import importing
 from rrarank.measures.latex import latex
-from rrarank.measures.measure import ByMeasure, parse_measure
+from rrarank.measures.measure import ByMeasure, parse_measure, tested
 from rrarank.measures.numbers import comparison_cells, figure
 from rrarank.measures.significance import ALPHA, Comparison, rests_on, tukey_hsd
 from rrarank.measures.tables import Cell, Table, bold_best, cells, csv_text, html_table, markdown, plain
@@ -62,7 +62,7 @@ class Evaluation:
     @property
     def tested(self) -> list[str]:
         """The measures by which systems are compared: all but `Judged`."""
-        return [measure for measure in self.floor if not parse_measure(measure).is_judged]
+        return tested(self.floor)
 
     def to_pandas(self, what: str = "systems") -> Any:  # pandas has no types here
         """A DataFrame.

@@ -186,6 +186,11 @@ class MeasureObject(Protocol):
 MeasureLike: TypeAlias = str | MeasureObject
 
 
+def tested(measures: Iterable[str]) -> list[str]:
+    """Those by which systems are compared: all but `Judged`."""
+    return [measure for measure in measures if not parse_measure(measure).is_judged]
+
+
 def distinct(names: Iterable[str]) -> list[str]:
     """Each measure once, by the name that tables print."""
     return list(dict.fromkeys(map(label, names)))

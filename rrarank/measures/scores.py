@@ -27,6 +27,7 @@ from rrarank.measures.measure import (
     measure_names,
     parse_measure,
     parse_measures,
+    tested,
     unreached_note,
 )
 from rrarank.measures.significance import SEED, Comparison, compare, corrected
@@ -85,8 +86,7 @@ def evaluate_runs(
     rows = [_row(name, qrels, run, measures) for name, run in runs.items()]
     reference = next(row for row in rows if row.name == baseline)
     others = [row for row in rows if row is not reference]
-    tested = [measure for measure in measures if not parse_measure(measure).is_judged]
-    comparisons = [found for measure in tested for found in _family(others, reference, measure, seed)]
+    comparisons = [found for measure in tested(measures) for found in _family(others, reference, measure, seed)]
     floor = {measure: random_floor(qrels, runs[baseline], measure) for measure in measures}
     return Evaluation(rows, ByMeasure(floor), baseline, comparisons, list(qrels), unanswered)
 
