@@ -8,14 +8,18 @@ from rrarank.engine.registry import load_reranker
 TEXTS = ["the cat sat", "tea", "a document about dogs " * 30]
 
 
-def test_scores_are_the_models_own_similarity(bi_encoder_folder):
+def check_equal_to_sentence_transformers(folder):
     candidates = tuple(Candidate(f"d{i}", text, 0.0) for i, text in enumerate(TEXTS))
-    reranker = load_reranker("bi-encoder", model=str(bi_encoder_folder), device="cpu")
+    reranker = load_reranker("bi-encoder", model=str(folder), device="cpu")
     [ranked] = reranker.rerank_block([Ranking(Query("1", "why cats"), candidates)])
-    model = SentenceTransformer(str(bi_encoder_folder), device="cpu")
+    model = SentenceTransformer(str(folder), device="cpu")
     for candidate in ranked.candidates:
         expected = model.similarity(model.encode("why cats"), model.encode(candidate.text)).item()
         assert candidate.score == pytest.approx(expected, abs=1e-5)
+
+
+def test_scores_are_the_models_own_similarity(bi_encoder_folder):
+    check_equal_to_sentence_transformers(bi_encoder_folder)
 
 
 def test_a_cache_changes_no_score_and_is_read_by_the_next_job(bi_encoder_folder, tmp_path, monkeypatch):
@@ -62,10 +66,4 @@ def test_a_model_of_another_kind_is_refused_with_the_reranker_that_it_is_for(
 def test_an_encoder_that_names_no_head_is_averaged(tiny_bert, tokenizer, tmp_path):
     BertModel(tiny_bert).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    candidates = tuple(Candidate(f"d{i}", text, 0.0) for i, text in enumerate(TEXTS))
-    reranker = load_reranker("bi-encoder", model=str(tmp_path), device="cpu")
-    [ranked] = reranker.rerank_block([Ranking(Query("1", "why cats"), candidates)])
-    model = SentenceTransformer(str(tmp_path), device="cpu")
-    for candidate in ranked.candidates:
-        expected = model.similarity(model.encode("why cats"), model.encode(candidate.text)).item()
-        assert candidate.score == pytest.approx(expected, abs=1e-5)
+    check_equal_to_sentence_transformers(tmp_path)
