@@ -13,16 +13,10 @@ from rrarank.data.types import is_blank
 from rrarank.errors import RrarankError, shown
 
 ID_FIELDS = ("id", "_id", "docid", "doc_id")
-TEXT_FIELDS = (
-    "text",
-    "segment",
-    "contents",
-    "content",
-    "body",
-    "passage",
-    "page_content",
-)  # rank_llm's order; LangChain
-_ATTRIBUTES = (*ID_FIELDS, "docno", "id_", "title", *TEXT_FIELDS)
+OBJECT_IDS = (*ID_FIELDS, "docno", "id_")  # PyTerrier's, LlamaIndex's
+# In rank_llm's order; the last is LangChain's.
+TEXT_FIELDS = ("text", "segment", "contents", "content", "body", "passage", "page_content")
+_ATTRIBUTES = (*OBJECT_IDS, "title", *TEXT_FIELDS)
 
 
 def document_text(row: Mapping[str, object], where: str) -> str:

@@ -205,8 +205,8 @@ def ranked_documents(
     the given order. `relevance` is its map from scores."""
     hits = best_first(Hit(candidate.docid, candidate.score) for candidate in ranking.candidates)
     scores = {place_of(hit.docid): hit.score for hit in hits}
-    likely = {place: relevance(score) for place, score in scores.items()} if relevance else {}
     order = [*scores, *(place for place in range(len(given.texts)) if place not in scores)][:top_k]
+    likely = {place: relevance(scores[place]) for place in order if relevance and place in scores}
     rows = ((place, scores.get(place, nan), likely.get(place)) for place in order)
     return RankedDocuments(
         RankedDocument(rank, score, given.ids[place], given.texts[place], given.documents[place], relevant)

@@ -148,15 +148,15 @@ def meant(name: object) -> tuple[str, str]:
         return DEFAULT, ""
     if not isinstance(name, str | Path) or not str(name).strip():
         raise RrarankError(f"model {_seen(name)}: expected {_NAMES}{'' if isinstance(name, str) else _OTHERS}")
-    text = str(name)
+    text, is_folder = str(name), os.path.isdir(os.path.expanduser(name))
+    if isinstance(name, Path) and not is_folder:
+        raise MissingResource(f"{text}: no such folder; give one with a model, or a name as a string")
     if isinstance(name, str) and text in names():
         return text, ""
     if isinstance(name, str) and text in READERS:
         return READERS[text], text
-    if os.path.isdir(os.path.expanduser(text)) or (isinstance(name, str) and "/" in text):
+    if is_folder or "/" in text:
         return "cross-encoder", text
-    if isinstance(name, Path):
-        raise MissingResource(f"{text}: no such folder; give one with a model, or a name as a string")
     known = sorted([*names(), *READERS])
     hint = did_you_mean(text, known) or "; the id of a model on the hub begins with its owner, OWNER/NAME"
     raise RrarankError(f"no reranker named {text!r}{hint} (known: {', '.join(known)})")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrarank.data.documents import ID_FIELDS, TEXT_FIELDS, check_text, document_text, fields_of, text_field
+from rrarank.data.documents import OBJECT_IDS, TEXT_FIELDS, check_text, document_text, fields_of, text_field
 from rrarank.data.frames import check_columns, column, find_column, is_frame, is_missing, is_series, is_whole, kind_of
 from rrarank.data.shapes import QIDS, QUERIES, check_names
 from rrarank.data.trec import falling_docid
@@ -14,7 +14,6 @@ from rrarank.data.types import Candidate, Query, Ranking, is_blank
 from rrarank.errors import RrarankError, shown
 
 _EXPECTED = "expected a string, an object with a text field, or (id, text)"
-_IDS = (*ID_FIELDS, "docno", "id_")  # PyTerrier's, LlamaIndex's
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _parts(row: Any, where: str) -> tuple[Any, str]:
         empty = [field for field in TEXT_FIELDS if field in held and field not in there]
         if empty and not any(field in there for field in TEXT_FIELDS):
             raise RrarankError(f"{where}: its {empty[0]!r} is {held[empty[0]]}, expected a string")
-        return next((there[field] for field in _IDS if field in there), None), document_text(there, where)
+        return next((there[field] for field in OBJECT_IDS if field in there), None), document_text(there, where)
     if isinstance(row, tuple) and len(row) == 2 and isinstance(row[1], str):
         return row[0], row[1]
     raise RrarankError(f"{where} {_seen(row)}, {_EXPECTED}")

@@ -97,7 +97,7 @@ def _app(config: ServeConfig, keys: Keys, wanted: Mapping[str, ModelSettings]) -
 
     with ThreadPoolExecutor(1) as pool:
         # Not on this thread: OpenMP would keep threads for it, and with more threads than cores its barriers sleep
-        # instead of spinning, which makes scoring a tenth slower.
+        # instead of spinning, which makes scoring nearly a fifth slower.
         models, rerankers = pool.submit(load_models, wanted).result()
     metrics = Metrics()
     service = Service(

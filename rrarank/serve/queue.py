@@ -1,4 +1,4 @@
-"""A bounded queue before one scoring thread, which works in short rounds: small requests first.
+"""A bounded queue before one scoring thread, which works in short rounds: much smaller requests first.
 
 A round takes about a tenth of a second, so a small request does not wait behind a large one, and a request whose
 client has left costs no further round. All models share the queue and the thread; a round is of one model. The clients'
