@@ -16,6 +16,10 @@ from rrarank.train.lists import check_fast_tokenizer
 from rrarank.train.lora import add_adapters
 from rrarank.train.prompted import prompted
 
+SHORT = 192
+"""Tokens of a pair up to which a CPU trains faster with plain attention than with torch's fused one
+(`python -m benchmarks training rate`); beyond, plain attention takes too much memory."""
+
 
 def load_base(config: TrainConfig, threads: int) -> tuple[Any, Any, Any]:
     """(tokenizer, sequence classifier, language-model head or None).
@@ -24,7 +28,7 @@ def load_base(config: TrainConfig, threads: int) -> tuple[Any, Any, Any]:
     """
     head = None
     folder = locate(config.base or minilm())
-    changes = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
+    changes: dict[str, Any] = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
     with loading(config.base, "", threads):
         _check_unfit(config, AutoConfig.from_pretrained(folder, trust_remote_code=False))
         changes = changes if config.dropout >= 0 else {}
@@ -32,6 +36,8 @@ def load_base(config: TrainConfig, threads: int) -> tuple[Any, Any, Any]:
             tokenizer, base, head = prompted(folder, config.base, config.prompt, **changes)
         else:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            if config.max_length <= SHORT and not torch.cuda.is_available():
+                changes["attn_implementation"] = "eager"
             base = AutoModelForSequenceClassification.from_pretrained(
                 folder, trust_remote_code=False, num_labels=1, dtype=torch.float32, use_safetensors=True, **changes
             )

@@ -1,0 +1,45 @@
+"""Candidates with the teachers' mean scores as a distillation set: `python as_set.py OUTPUT.jsonl WORK …`
+
+Each WORK holds `queries.tsv`, `texts/train.jsonl` and `candidates.npz`. A teacher's scores count in its own deviations
+within a query, as in train.py; so that --scale there is the loss's `scale` here.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rrarank.data.distillation_set import write_set
+from rrarank.data.topics import read_topics
+from rrarank.data.types import Candidate, LabelledRanking, Query
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("work", nargs="+", type=Path)
+    flags = parser.parse_args()
+    write_set(flags.output, (label for work in flags.work for label in labels(work)))
+
+
+def labels(work: Path) -> Iterator[LabelledRanking]:
+    stored, topics = np.load(work / "candidates.npz"), read_topics(work / "queries.tsv")
+    lines = (work / "texts/train.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = {one["id"]: one["contents"] for one in map(json.loads, lines)}
+    docids, scores = stored["docids"].tolist(), stored["scores"]
+    means = (scores / scores.std(-1).mean(-1)[:, None, None]).mean(0)  # (queries, candidates)
+    teacher = " + ".join(stored["models"].tolist())
+    for qid, rows, values in zip(stored["qids"].tolist(), stored["candidates"].tolist(), means, strict=True):
+        known = {docids[row]: round(float(value), 4) for row, value in zip(rows, values, strict=True)}
+        yield LabelledRanking(
+            query=Query(qid, topics[qid]),
+            shown=tuple(Candidate(docid, texts[docid], 0.0) for docid in known),
+            listed=tuple(sorted(known, key=lambda docid: -known[docid])),
+            provenance={"teacher": teacher, "scores": known},
+        )
+
+
+if __name__ == "__main__":
+    main()
