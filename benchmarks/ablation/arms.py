@@ -7,9 +7,9 @@ MODEL_FOLDER, a student that was warmed up, and learn from dl22's BM25 candidate
 runs, fused; `configs/*.yaml` says what each arm is. They are measured on dl21's BM25 top 100, where choices are made.
 The same command goes on where it was stopped; the tables hold every arm and seed that is scored in DIR.
 
-Beside the method's arms stand those of what a teacher leaves out. `drop` and `random` treat it otherwise than C, `tied-80`
-and the like learn from lists with as many documents taken out as all others of them, of which 80 % were missing and the
-rest listed.
+Beside the method's arms stand those of what a teacher leaves out. `drop` and `random` treat it otherwise than C.
+`tied-80` and the like learn from simulated omissions: as many documents in all of them, 80 % of which were missing, and
+the rest listed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from benchmarks.ablation.graph import load_graph
 from benchmarks.ablation.tables import (
+    PRECISIONS,
     Board,
     Grid,
     Measured,
@@ -98,7 +99,6 @@ TREATMENTS: Mapping[str, Treatment] = {
     "drop": "drop",
     "random": "random",
 }
-PRECISIONS = (100, 80, 60, 40)  # per cent of what is taken out that was missing
 OMISSIONS = {
     f"{name}-{share}": Arm(f"C, {share} % of what is left out belongs below: {missing}", "c", f"omit-{share}", missing)
     for share in PRECISIONS
@@ -166,7 +166,7 @@ def experiment(flags: argparse.Namespace) -> None:
 
 
 def make_sets(flags: argparse.Namespace) -> dict[str, list[LabelledRanking]]:
-    """All sets, of the queries with a pair to learn from in either of the first two; so every arm takes as many steps."""
+    """All sets, of the queries with a pair to learn from in both of `SETS`; so every arm takes as many steps."""
     work = flags.work
     for name, how in SETS.items():
         label_set(flags.data / "dl22", work / f"{name}.all.jsonl", how, flags.trial)
@@ -188,8 +188,8 @@ def make_sets(flags: argparse.Namespace) -> dict[str, list[LabelledRanking]]:
 def with_omissions(label: LabelledRanking, precision: float) -> LabelledRanking:
     """The label as if the teacher had left out some listed documents and fewer missing ones.
 
-    As many are left out at every precision: what the lowest one allows if two listed ones stay. What is no longer missing
-    becomes unknown.
+    As many are left out at every precision: what the lowest one allows if two listed ones stay. What is no longer
+    missing becomes unknown.
     """
     left_out = min(len(label.missing), int((len(label.listed) - 2) / (1 - min(PRECISIONS) / 100)))
     if left_out < 1:

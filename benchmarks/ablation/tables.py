@@ -15,6 +15,8 @@ from tabulate import tabulate
 from rrarank.measures.numbers import json_values
 from rrarank.measures.significance import ALPHA, RESAMPLES, SEED, Comparison, compare
 
+PRECISIONS = (100, 80, 60, 40)
+"""Per cent of the documents that are taken out of a list that were missing before."""
 DIFFERENCES = (
     *(("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"), ("A", "naive")),
     *(("C", "drop"), ("C", "random")),  # treatments of what is missing; B re-appends it

@@ -1,10 +1,12 @@
 """Lists of a teacher that leaves out what it should not, at a known precision."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from benchmarks.ablation.arms import PRECISIONS, with_omissions
+from benchmarks.ablation.arms import with_omissions
+from benchmarks.ablation.tables import PRECISIONS
 from rrarank.data.types import Candidate, LabelledRanking, Query
 
 LISTED, MISSING, UNKNOWN = tuple("abcdefgh"), tuple("mnopqrst"), ("u",)
@@ -28,7 +30,7 @@ def test_as_many_documents_are_left_out_and_the_precision_is_what_was_asked(shar
 
 def test_the_listed_keep_their_order_and_a_lower_precision_leaves_out_more_of_them():
     slips = [set(LISTED) - set(with_omissions(LABEL, share / 100).listed) for share in PRECISIONS]
-    assert all(some <= more for some, more in zip(slips, slips[1:], strict=False))
+    assert all(some <= more for some, more in pairwise(slips))
     left = with_omissions(LABEL, 0.6).listed
     assert list(left) == sorted(left)
 
