@@ -35,6 +35,10 @@ _ODD = [
 ]
 
 
+SingleEncoder = Callable[[list[str]], Sequence[Sequence[int]]]
+"""Texts to the ids of each, cut to what the model reads."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What is known of a model beside its graph.
@@ -64,17 +68,26 @@ class Reading:
         """The encoder of pairs, without transformers."""
         return PairEncoder(_Fast(self._fast()), longest, self.template)
 
-    def encode_singly(self, longest: int) -> Callable[[list[str]], list[list[int]]]:
+    def single_encoder(self, longest: int) -> SingleEncoder:
         """The encoder of single texts, without transformers."""
-        tokenizer = self._fast()
-        tokenizer.enable_truncation(longest)
-        return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+        return encode_singly(self._fast(), longest)
 
     def _fast(self) -> Tokenizer:
         try:
             return Tokenizer.from_str(self.tokenizer)
         except Exception as error:  # tokenizers has no class of its own
             raise RrarankError(f"{ENCODER}: its tokenizer cannot be read; export the model again") from error
+
+
+def encode_singly(tokenizer: Tokenizer, longest: int, side: str = "right") -> SingleEncoder:
+    """An encoder of single texts that does not note where in the text a token stands, which takes a third of the time.
+
+    Args:
+        side: where texts are cut.
+    """
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest, direction=side)
+    return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ weights of the query's terms are computed, or with a cache all of them once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from rrarank.rerankers.backends.base import TORCH_PRECISIONS, LanguageHead, devi
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id
 from rrarank.rerankers.backends.exported_head import ExportedHead
 from rrarank.rerankers.checkpoints import Checkpoint
-from rrarank.rerankers.reading import kept_reading
+from rrarank.rerankers.reading import SingleEncoder, encode_singly, kept_reading
 from rrarank.storage.document_cache import DocumentCache, Entry
 from rrarank.storage.files import read_json
 from rrarank.storage.model_folders import TINY, fingerprint, loading, locate, read_modules
@@ -162,7 +162,7 @@ class SparseEncoder(Pointwise):
 @dataclass(frozen=True)
 class _Parts:
     head: LanguageHead
-    encode: Callable[[list[str]], Sequence[Sequence[int]]]
+    encode: SingleEncoder
     longest: int  # tokens of a text
 
 
@@ -175,20 +175,21 @@ def _open_export(folder: Path, config: SparseEncoderConfig) -> _Parts | None:
     if reading is None:
         return None
     longest = reading.most(config.max_length, config.model)
-    return _Parts(ExportedHead(folder, config.model, config, reading.fill), reading.encode_singly(longest), longest)
+    return _Parts(ExportedHead(folder, config.model, config, reading.fill), reading.single_encoder(longest), longest)
 
 
 def _open_checkpoint(folder: Path, config: SparseEncoderConfig) -> _Parts:
     with loading(config.model, config.device, config.threads):
         checkpoint = Checkpoint.open(folder, config.model)
         longest = checkpoint.longest(config.max_length)
-        settings = {"truncation": True, "padding": False, "max_length": longest}
+        return _Parts(_load_head(checkpoint, config), _single_encoder(checkpoint.tokenizer, longest), longest)
 
-        def encode(texts: list[str]) -> Sequence[Sequence[int]]:
-            found: Sequence[Sequence[int]] = checkpoint.tokenizer(texts, **settings)["input_ids"]
-            return found
 
-        return _Parts(_load_head(checkpoint, config), encode, longest)
+def _single_encoder(tokenizer: Any, longest: int) -> SingleEncoder:  # transformers is untyped
+    if tokenizer.is_fast and not tokenizer.split_special_tokens:
+        return encode_singly(tokenizer.backend_tokenizer, longest, tokenizer.truncation_side)
+    settings = {"truncation": True, "padding": False, "max_length": longest}
+    return lambda texts: tokenizer(texts, **settings)["input_ids"]
 
 
 def _load_head(checkpoint: Checkpoint, config: SparseEncoderConfig) -> LanguageHead:

@@ -36,7 +36,8 @@ class ExportedHead:
 
     def largest(self, rows: Sequence[TokenIds], terms: Sequence[Wanted]) -> list[np.ndarray]:
         states = self._graph.logits([{"input_ids": ids} for ids in rows])  # (rows, longest, width)
-        known = {id(wanted): self._chosen(wanted) for wanted in terms}  # rows of one query share its terms
+        queries = {id(wanted): wanted for wanted in terms}  # rows of one query share its terms
+        known = {key: self._chosen(wanted) for key, wanted in queries.items()}
         each = ((own[: len(ids)], known[id(wanted)]) for own, ids, wanted in zip(states, rows, terms, strict=True))
         return [(words @ own.T).max(1) + bias for own, (words, bias) in each]
 

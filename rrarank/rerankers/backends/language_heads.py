@@ -76,7 +76,8 @@ class BertHead(_TorchHead):
             states = layer(states, packed)
         states = self.norm(self.activation(self.dense(states.float())))
         each = torch.split(states[: sum(packed.lengths)], list(packed.lengths))
-        known = {id(wanted): self._vocabulary(wanted) for wanted in terms}  # rows of one query share its terms
+        queries = {id(wanted): wanted for wanted in terms}  # rows of one query share its terms
+        known = {key: self._vocabulary(wanted) for key, wanted in queries.items()}
         pairs = ((own, known[id(wanted)]) for own, wanted in zip(each, terms, strict=True))
         # words first: over the whole vocabulary this is a third faster than (own @ words.T)
         return [(words @ own.T).amax(1) + bias for own, (words, bias) in pairs]
