@@ -6,8 +6,8 @@
 
 DATA holds corpus.jsonl.gz and, unless flags name others, the topics, run and judgments. Every query is re-ranked by
 itself, by all sides in turn, so that a slow moment of the machine hits all alike; the first query is done once before.
-Texts become tokens within the time. --no-repeats leaves out passages that a query has twice, which rrarank scores once.
---runs keeps each side's run, for `rrarank.evaluate`.
+Texts become tokens within the time; what that takes by itself is shown for both models. --no-repeats leaves out
+passages that a query has twice, which rrarank scores once. --runs keeps each side's run, for `rrarank.evaluate`.
 
 --cache adds sides whose documents are encoded before the clock starts: `rra-bert-tiny`, the cascades, the bi-encoder.
 `int8` and `bf16` are both models in that precision. --exports is a folder with exports to ONNX in int8, each in a
@@ -82,8 +82,12 @@ def measure(flags: argparse.Namespace) -> None:
         name: fidelity.ndcg(own, rankings, flags.data / flags.qrels) for name, own in {"BM25": bm25, **scores}.items()
     }
     pairs = sum(len(ranking.candidates) for ranking in rankings)
-    rows = [row(name, seconds.get(name, []), pairs, [*values.values()]) for name, values in quality.items()]
-    show(rows, {"nDCG@10": ".4f", "pairs/s": ",.0f", "p50 ms": ",.0f", "p95 ms": ",.0f"})
+    tokens = {name: tokenising(name, flags, rankings) for name in (TINY, SHIPPED) if name in sides}
+    rows = [
+        row(name, seconds.get(name, []), pairs, [*values.values()]) | tokens.get(name, {})
+        for name, values in quality.items()
+    ]
+    show(rows, {"nDCG@10": ".4f", "pairs/s": ",.0f", "p50 ms": ",.0f", "p95 ms": ",.0f", "tokens, p50 ms": ".1f"})
     if flags.runs:
         keep_runs(flags.runs, scores, rankings)
     if flags.figure:
@@ -136,6 +140,16 @@ def ours(reranker: Any) -> Side:
         return [by_docid[candidate.docid] for candidate in ranking.candidates]
 
     return score
+
+
+def tokenising(kind: str, flags: argparse.Namespace, rankings: Sequence[Ranking]) -> dict[str, float]:
+    """Milliseconds a query to make tokens of its texts."""
+    fresh, times = loaded(kind, flags)[kind], []  # the side itself may remember texts
+    for ranking in rankings:
+        started = time.perf_counter()
+        fresh.encode(ranking.query.text, [candidate.text for candidate in ranking.candidates])
+        times.append(1000 * (time.perf_counter() - started))
+    return {"tokens, p50 ms": percentile(times[1:] or times, 50)}  # the first is slower
 
 
 def peer(name: str, model: Path, threads: int) -> Side:
