@@ -18,7 +18,7 @@ from torch import Tensor
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError, shown
 from rrarank.rerankers.backends.base import LanguageHead, TokenIds, Wanted, device_of
-from rrarank.rerankers.backends.packed_bert import ACTIVATIONS, Embeddings, Layer, Part, Rows, is_packable
+from rrarank.rerankers.backends.packed_bert import Embeddings, Layer, Part, Rows, is_packable
 from rrarank.rerankers.backends.torch import load_checkpoint, plain_weights
 from rrarank.rerankers.checkpoints import Checkpoint
 
@@ -63,8 +63,8 @@ class BertHead(_TorchHead):
         self.embeddings = Embeddings(part / "bert.embeddings")
         self.layers = [Layer(part / f"bert.encoder.layer.{n}", config) for n in range(config.num_hidden_layers)]
         head = Part(weights, "cls.predictions.", torch.float32, config.layer_norm_eps)
-        self.dense, self.norm = (head / "transform.dense").linear(), (head / "transform.LayerNorm").norm()
-        self.activation = ACTIVATIONS[config.hidden_act]
+        self.dense = (head / "transform.dense").linear(activation=config.hidden_act)
+        self.norm = (head / "transform.LayerNorm").norm()
         tied = weights["bert.embeddings.word_embeddings.weight"]
         self.words = weights.get("cls.predictions.decoder.weight", tied).float()  # (vocabulary, width)
         self.bias = weights["cls.predictions.bias"].float()  # (vocabulary,)
@@ -74,7 +74,7 @@ class BertHead(_TorchHead):
         states = self.embeddings(packed)  # (tokens, width)
         for layer in self.layers:
             states = layer(states, packed)
-        states = self.norm(self.activation(self.dense(states.float())))
+        states = self.norm(self.dense(states.float()))
         each = torch.split(states[: sum(packed.lengths)], list(packed.lengths))
         queries = {id(wanted): wanted for wanted in terms}  # rows of one query share its terms
         known = {key: self._vocabulary(wanted) for key, wanted in queries.items()}
