@@ -12,7 +12,7 @@ passages that a query has twice, which rrarank scores once. --runs keeps each si
 --cache adds sides whose documents are encoded before the clock starts: `rra-bert-tiny`, the cascades, the bi-encoder.
 `int8` and `bf16` are both models in that precision. --exports is a folder with exports to ONNX in int8, each in a
 folder named as its model: for `int8`, and for `flashrank`, FlashRank's way with the weights of rra-bert-mini. Idle
-threads of ONNX Runtime and torch disturb each other, so give these two sides a run of their own.
+threads of ONNX Runtime and torch can disturb each other, so give these two sides a run of their own.
 """
 
 from __future__ import annotations
