@@ -1,12 +1,18 @@
-"""Quality against time: the models that ship, cascades of both, and predict of sentence-transformers.
+"""Quality against time: the models that ship, cascades of both, a bi-encoder, and other tools with the same weights.
 
     python -m benchmarks speed tiers --data DATA [--keep 10 20 30 50] [--sides rra-bert-tiny …] [--queries N]
-        [--no-repeats] [--runs FOLDER] [--figure FIGURE.png] [--threads 1] [--output JSON]
+        [--cache FOLDER] [--exports FOLDER] [--no-repeats] [--runs FOLDER] [--figure FIGURE.png] [--threads 1]
+        [--output JSON]
 
 DATA holds corpus.jsonl.gz and, unless flags name others, the topics, run and judgments. Every query is re-ranked by
 itself, by all sides in turn, so that a slow moment of the machine hits all alike; the first query is done once before.
-Texts become tokens within the time. --no-repeats leaves out passages that a query has twice, which rrarank scores once.
---runs keeps each side's run, for `rrarank.evaluate`.
+Texts become tokens within the time; what that takes by itself is shown for both models. --no-repeats leaves out
+passages that a query has twice, which rrarank scores once. --runs keeps each side's run, for `rrarank.evaluate`.
+
+--cache adds sides whose documents are encoded before the clock starts: `rra-bert-tiny`, the cascades, the bi-encoder.
+`int8` and `bf16` are both models in that precision. --exports is a folder with exports to ONNX in int8, each in a
+folder named as its model: for `int8`, and for `flashrank`, FlashRank's way with the weights of rra-bert-mini. Idle
+threads of ONNX Runtime and torch can disturb each other, so give these two sides a run of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +37,18 @@ from rrarank.storage.model_folders import SHIPPED, TINY, model_path
 Scores = Sequence[float]
 Side = Callable[[Ranking], Scores]
 
-SIDES = (TINY, "cascade", SHIPPED, "bi-encoder", "predict")
+SIDES = (TINY, "cascade", SHIPPED, "bi-encoder", "predict", "bf16", "int8", "flashrank")
+KEEPING = (TINY, "cascade", "bi-encoder")  # those that can keep documents
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="nDCG@10 against milliseconds a query.")
     add_queries(parser)
     parser.add_argument("--no-repeats", action="store_true", help="leave out passages that repeat one of their query")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES[:-2])
     parser.add_argument("--keep", nargs="+", type=positive, default=[10, 20, 30, 50], metavar="N", help="of cascades")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep documents there: adds sides that read them")
+    parser.add_argument("--exports", type=Path, metavar="FOLDER", help="exports in int8, by model")
     parser.add_argument("--threads", type=positive, default=1, help="of the CPU")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", help="write each side's run")
     parser.add_argument("--figure", type=Path, metavar="FIGURE.png", help="draw time against quality")
@@ -55,6 +64,8 @@ def measure(flags: argparse.Namespace) -> None:
     if flags.no_repeats:
         rankings = [without_repeats(ranking) for ranking in rankings]
     sides = {name: side for kind in flags.sides for name, side in load(kind, flags).items()}
+    if flags.cache:
+        sides |= {name: side for kind in KEEPING if kind in flags.sides for name, side in kept(kind, flags, rankings)}
     for name, side in sides.items():
         say(f"warming up {name}")
         side(rankings[0])
@@ -71,8 +82,12 @@ def measure(flags: argparse.Namespace) -> None:
         name: fidelity.ndcg(own, rankings, flags.data / flags.qrels) for name, own in {"BM25": bm25, **scores}.items()
     }
     pairs = sum(len(ranking.candidates) for ranking in rankings)
-    rows = [row(name, seconds.get(name, []), pairs, [*values.values()]) for name, values in quality.items()]
-    show(rows, {"nDCG@10": ".4f", "pairs/s": ",.0f", "p50 ms": ",.0f", "p95 ms": ",.0f"})
+    tokens = {name: tokenising(name, flags, rankings) for name in (TINY, SHIPPED) if name in sides}
+    rows = [
+        row(name, seconds.get(name, []), pairs, [*values.values()]) | tokens.get(name, {})
+        for name, values in quality.items()
+    ]
+    show(rows, {"nDCG@10": ".4f", "pairs/s": ",.0f", "p50 ms": ",.0f", "p95 ms": ",.0f", "tokens, p50 ms": ".1f"})
     if flags.runs:
         keep_runs(flags.runs, scores, rankings)
     if flags.figure:
@@ -82,16 +97,38 @@ def measure(flags: argparse.Namespace) -> None:
 
 
 def load(kind: str, flags: argparse.Namespace) -> dict[str, Side]:
-    """The sides of that kind; cascades are several."""
+    """The sides of that kind that read texts."""
+    if kind == "predict":
+        return {"predict on mini": peer("predict-default", model_path(SHIPPED), flags.threads)}
+    exports = {name: flags.exports / name if flags.exports else model_path(name) for name in (TINY, SHIPPED)}
+    if kind == "flashrank":
+        return {"flashrank on mini": peer(kind, exports[SHIPPED], flags.threads)}  # 20 letters at most make a run's tag
+    if kind == "bf16":
+        return {f"{name} bf16": ours(loaded(name, flags, precision=kind)[name]) for name in exports}
+    if kind == "int8":
+        settings = {"backend": "onnx", "precision": kind}
+        return {f"{name} int8": ours(loaded(name, flags, model=at, **settings)[name]) for name, at in exports.items()}
+    return {name: ours(side) for name, side in loaded(kind, flags).items()}
+
+
+def kept(kind: str, flags: argparse.Namespace, rankings: Sequence[Ranking]) -> Iterator[tuple[str, Side]]:
+    """The sides of that kind whose documents were encoded before."""
+    say(f"{kind}: encoding documents")
+    first = next(iter(loaded(kind, flags, cache=str(flags.cache)).values()))
+    getattr(first, "first", first).rerank_block(rankings)  # another object than the sides: it remembers queries too
+    for name, side in loaded(kind, flags, cache=str(flags.cache)).items():
+        yield f"{name} cached", ours(side)
+
+
+def loaded(kind: str, flags: argparse.Namespace, **settings: Any) -> dict[str, Any]:
+    """Name -> reranker; cascades are several."""
     from rrarank import load_reranker
 
-    shared: dict[str, Any] = {"device": "cpu", "threads": flags.threads}
-    if kind == "predict":
-        return {"predict on mini": predict(flags.threads)}  # 20 letters at most make a run's tag
+    settings |= {"device": "cpu", "threads": flags.threads}
     if kind == "cascade":
-        return {f"cascade {keep}": ours(load_reranker(kind, keep=keep, **shared)) for keep in flags.keep}
+        return {f"cascade {keep}": load_reranker(kind, keep=keep, **settings) for keep in flags.keep}
     names = {TINY: "sparse-encoder", SHIPPED: "rra-bert"}
-    return {kind: ours(load_reranker(names.get(kind, kind), **shared))}
+    return {kind: load_reranker(names.get(kind, kind), **settings)}
 
 
 def ours(reranker: Any) -> Side:
@@ -105,9 +142,19 @@ def ours(reranker: Any) -> Side:
     return score
 
 
-def predict(threads: int) -> Side:
-    """All pairs of a query at once, in batches of 32, its default."""
-    side = load_side("predict-default", Setting(model_path(SHIPPED), threads=threads))
+def tokenising(kind: str, flags: argparse.Namespace, rankings: Sequence[Ranking]) -> dict[str, float]:
+    """Milliseconds a query to make tokens of its texts."""
+    fresh, times = loaded(kind, flags)[kind], []  # the side itself may remember texts
+    for ranking in rankings:
+        started = time.perf_counter()
+        fresh.encode(ranking.query.text, [candidate.text for candidate in ranking.candidates])
+        times.append(1000 * (time.perf_counter() - started))
+    return {"tokens, p50 ms": percentile(times[1:] or times, 50)}  # the first is slower
+
+
+def peer(name: str, model: Path, threads: int) -> Side:
+    """Another tool, with all pairs of a query at once."""
+    side = load_side(name, Setting(model, threads=threads))
     return lambda ranking: side.score([ranking])[0]
 
 

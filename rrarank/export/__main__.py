@@ -1,4 +1,4 @@
-"""Export a cross-encoder. `python -m rrarank.export --model M --backend onnx --output FOLDER`"""
+"""Export a cross-encoder or a sparse encoder. `python -m rrarank.export --model M --backend onnx --output FOLDER`"""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ def main(arguments: Arguments = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("export", "Export a cross-encoder for rrarank.rerank --backend, if it ranks as torch does.")
-    parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="folder or hub id of a cross-encoder")
+    parser = Parser(
+        "export", "Export a cross-encoder or a sparse encoder for rrarank.rerank --backend, if it ranks as torch does."
+    )
+    parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="folder or hub id, or a model that ships")
     parser.add_argument("--backend", required=True, choices=("onnx", "openvino"), help="what will run it")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="bf16: openvino only")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="a copy of the model with the export in it")

@@ -17,6 +17,7 @@ from rrarank.engine.agreement import Agreement, Lists, agreement
 from rrarank.errors import RrarankError, say
 from rrarank.extras import check_installed
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES, files_of
+from rrarank.rerankers.uses import is_sparse_encoder
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.files import read_json, sha256
 from rrarank.storage.folders import replace_folder
@@ -25,6 +26,7 @@ from rrarank.storage.sidecar import versions
 
 if TYPE_CHECKING:
     from rrarank.engine.batches import Batch
+    from rrarank.engine.reranker import Pointwise
 
 FORMAT = "rrarank.export/1"
 DEPTH = 40  # candidates per query in the comparison
@@ -36,7 +38,7 @@ class ExportJob:
     """What to export, and where to.
 
     Args:
-        model: folder or hub id of a cross-encoder.
+        model: folder or hub id of a cross-encoder, or of a sparse encoder.
         output: folder to write: a copy of the model with the export in it.
         backend: `onnx` or `openvino`.
         precision: of the exported file.
@@ -174,14 +176,7 @@ def _export(job: ExportJob, source: Path, made: Path) -> Exported:
 
 def _score_sample(job: ExportJob, folder: Path, backend: str, precision: str) -> tuple[Lists, float, Batch]:
     """The sample's scores, pairs per second, and a few pairs outside the sample: each query with another's texts."""
-    from rrarank.rerankers.cross_encoder import CrossEncoder
-
-    labels = (read_json(folder / "config.json") or {}).get("id2label") or {}
-    either = str(labels.get("1", ""))  # of two labels: which one means relevant does not matter here
-    settings = CrossEncoder.Config(
-        str(folder), "cpu", job.threads, 0, job.max_length, backend, precision, relevant=either
-    )
-    reranker = CrossEncoder(settings)
+    reranker = _load(folder, (str(folder), "cpu", job.threads, 0, job.max_length, backend, precision))
     rankings = sample_rankings(DEPTH)
     texts = [[candidate.text for candidate in ranking.candidates] for ranking in rankings]
     pairs = [reranker.encode(r.query.text, own) for r, own in zip(rankings, texts, strict=True)]
@@ -191,6 +186,23 @@ def _score_sample(job: ExportJob, folder: Path, backend: str, precision: str) ->
     others = zip(rankings, texts[1:] + texts[:1], strict=True)
     unseen = [pair for ranking, other in others for pair in reranker.encode(ranking.query.text, other[:4])]
     return [[next(scores) for _ in own] for own in pairs], rate, unseen
+
+
+def _load(folder: Path, settings: tuple[str, str, int, int, int, str, str]) -> Pointwise:
+    """The reranker that the folder is for.
+
+    Args:
+        settings: the first of `RerankerConfig`.
+    """
+    if is_sparse_encoder(folder):
+        from rrarank.rerankers.sparse_encoder import SparseEncoder
+
+        return SparseEncoder(SparseEncoder.Config(*settings))
+    from rrarank.rerankers.cross_encoder import CrossEncoder
+
+    labels = (read_json(folder / "config.json") or {}).get("id2label") or {}
+    either = str(labels.get("1", ""))  # of two labels: which one means relevant does not matter here
+    return CrossEncoder(CrossEncoder.Config(*settings, relevant=either))
 
 
 def _write(job: ExportJob, source: Path, made: Path, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""Write a cross-encoder as an ONNX graph, in float32 or int8, for any batch size and length."""
+"""Write a cross-encoder or a sparse encoder as an ONNX graph, in float32 or int8, for any batch size and length."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from rrarank.engine.batches import Batch
 from rrarank.errors import RrarankError
 from rrarank.export.int8 import quantize
 from rrarank.rerankers.backends.exported import Padding, export_padding_id
+from rrarank.rerankers.backends.language_heads import load_masked_lm
 from rrarank.rerankers.backends.packed_bert import is_packable
-from rrarank.rerankers.backends.padded_bert import PaddedBert
+from rrarank.rerankers.backends.padded_bert import PaddedBert, PaddedHead
 from rrarank.rerankers.backends.torch import load_whole
 from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.rerankers.uses import is_sparse_encoder
 
 PROTOBUF_LIMIT = 1_800_000_000  # bytes; an ONNX file cannot exceed 2 GB, so larger weights go into a second file
 
@@ -36,10 +38,14 @@ def write_graph(checkpoint: Checkpoint, batch: Batch, target: Path, *, backend: 
     Raises:
         RrarankError: torch cannot export this model.
     """
-    model = load_whole(checkpoint.folder, checkpoint.name).eval()
+    is_sparse = is_sparse_encoder(checkpoint.folder)
+    model = (load_masked_lm if is_sparse else load_whole)(checkpoint.folder, checkpoint.name).eval()
+    if is_sparse and not is_packable(model.config):
+        raise RrarankError(f"{checkpoint.name}: of sparse encoders only BERT can be exported; use --backend torch")
     fill = model.config.pad_token_id = export_padding_id(model.config, checkpoint.tokenizer)
-    pad = Padding(_inputs(model, batch), fill, checkpoint.tokenizer.padding_side == "left")
-    graph: nn.Module = PaddedBert(model) if is_packable(model.config) else _Whole(model)
+    names = ["input_ids", "attention_mask"] if is_sparse else _inputs(model, batch)
+    pad = Padding(names, fill, checkpoint.tokenizer.padding_side == "left")
+    graph: nn.Module = (PaddedHead if is_sparse else PaddedBert if is_packable(model.config) else _Whole)(model)
     inputs = {key: torch.from_numpy(value) for key, value in pad(batch).items()}
     if precision == "int8":
         quantize(graph, _chosen(graph), backend, lambda: graph(**inputs))
@@ -68,7 +74,7 @@ def _inputs(model: Any, batch: Batch) -> list[str]:
 
 def _chosen(graph: Any) -> Callable[[str], bool]:
     """Choose the expensive layers: not the head, nor BERT's last layer, which is cheap and sensitive to rounding."""
-    if isinstance(graph, PaddedBert):
+    if isinstance(graph, PaddedBert | PaddedHead):
         return lambda name: name.startswith("layers.")
     base = f"model.{graph.model.base_model_prefix}."
     return lambda name: name.startswith(base) and "pooler" not in name
@@ -84,7 +90,7 @@ def _export(graph: nn.Module, inputs: Mapping[str, Tensor], target: Path, name: 
                 tuple(inputs.values()),
                 target,
                 input_names=list(inputs),
-                output_names=["logits"],
+                output_names=["states" if isinstance(graph, PaddedHead) else "logits"],
                 dynamic_shapes=tuple(any_size for _ in inputs),
                 external_data=size > PROTOBUF_LIMIT,
                 verbose=False,

@@ -25,11 +25,13 @@ class CascadeConfig(RRABERTConfig):
     Args:
         first: name of the reranker that orders all candidates.
         first_model: its model; empty for its own default.
+        cache: folder where it keeps documents' vectors for the next query, run and job; empty to keep none.
         keep: documents per query that the cross-encoder re-ranks.
     """
 
     first: str = "sparse-encoder"
     first_model: str = ""
+    cache: str = ""
     keep: int = 30
 
 
@@ -51,7 +53,8 @@ class Cascade(Reranker):
         shared = {"device": self.config.device, "threads": self.config.threads}
         own = {setting.name: getattr(self.config, setting.name) for setting in fields(CrossEncoderConfig)}
         self.second = CrossEncoder(CrossEncoderConfig(**own))
-        self.first = load_reranker(self.config.first, model=self.config.first_model or None, **shared)
+        theirs = {"model": self.config.first_model or None, "cache": self.config.cache or None}
+        self.first = load_reranker(self.config.first, **theirs, **shared)
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         ordered = self.first.rerank_block(queries)

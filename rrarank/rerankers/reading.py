@@ -1,4 +1,4 @@
-"""How a cross-encoder's pairs become tokens and its outputs a score, kept beside an export.
+"""How a model's texts become tokens and its outputs a score, kept beside an export.
 
 With it an exported model needs neither torch nor transformers: only tokenizers, and what runs the exported file.
 """
@@ -6,7 +6,7 @@ With it an exported model needs neither torch nor transformers: only tokenizers,
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +35,10 @@ _ODD = [
 ]
 
 
+SingleEncoder = Callable[[list[str]], Sequence[Sequence[int]]]
+"""Texts to the ids of each, cut to what the model reads."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What is known of a model beside its graph.
@@ -45,7 +49,7 @@ class Reading:
         positions: the most tokens of a pair.
         fill: the id that pads.
         left: pad on the left.
-        labels: names of its one or two outputs.
+        labels: names of its one or two outputs; of no use to a sparse encoder.
     """
 
     tokenizer: str
@@ -62,11 +66,28 @@ class Reading:
 
     def encoder(self, longest: int) -> PairEncoder:
         """The encoder of pairs, without transformers."""
+        return PairEncoder(_Fast(self._fast()), longest, self.template)
+
+    def single_encoder(self, longest: int) -> SingleEncoder:
+        """The encoder of single texts, without transformers."""
+        return encode_singly(self._fast(), longest)
+
+    def _fast(self) -> Tokenizer:
         try:
-            tokenizer = Tokenizer.from_str(self.tokenizer)
+            return Tokenizer.from_str(self.tokenizer)
         except Exception as error:  # tokenizers has no class of its own
             raise RrarankError(f"{ENCODER}: its tokenizer cannot be read; export the model again") from error
-        return PairEncoder(_Fast(tokenizer), longest, self.template)
+
+
+def encode_singly(tokenizer: Tokenizer, longest: int, side: str = "right") -> SingleEncoder:
+    """An encoder of single texts that does not note where in the text a token stands, which takes a third of the time.
+
+    Args:
+        side: where texts are cut.
+    """
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest, direction=side)
+    return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
 
 
 @dataclass(frozen=True)

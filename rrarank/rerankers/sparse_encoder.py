@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rrarank.data.types import Ranking
 from rrarank.engine.batches import Batch, Ids, batches
 from rrarank.engine.reranker import Finish, Pointwise, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.base import device_of, tokens_at_once
-from rrarank.rerankers.backends.language_heads import load_language_head
-from rrarank.rerankers.backends.torch import TORCH_DTYPES
+from rrarank.extras import check_installed
+from rrarank.rerankers.backends.base import TORCH_PRECISIONS, LanguageHead, device_of, tokens_at_once
+from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id
+from rrarank.rerankers.backends.exported_head import ExportedHead
 from rrarank.rerankers.checkpoints import Checkpoint
+from rrarank.rerankers.reading import SingleEncoder, encode_singly, kept_reading
 from rrarank.storage.document_cache import DocumentCache, Entry
 from rrarank.storage.files import read_json
 from rrarank.storage.model_folders import TINY, fingerprint, loading, locate, read_modules
@@ -50,8 +50,8 @@ class SparseEncoderConfig(RerankerConfig):
 class Terms:
     """A query: the vocabulary's rows that it weighs above zero, and their weights, both (terms,)."""
 
-    rows: Tensor
-    weights: Tensor
+    rows: np.ndarray
+    weights: np.ndarray
 
 
 class SparseEncoder(Pointwise):
@@ -65,21 +65,22 @@ class SparseEncoder(Pointwise):
 
     Config = SparseEncoderConfig
     config: SparseEncoderConfig
-    precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": tuple(TORCH_DTYPES)}
+    precisions: ClassVar[Mapping[str, Sequence[str]]] = {
+        "torch": TORCH_PRECISIONS,
+        **{backend: tuple(files) for backend, files in FILES.items()},
+    }
     prompts: ClassVar[Sequence[str]] = ("query_prompt", "document_prompt")
 
     def __init__(self, config: SparseEncoderConfig | None = None) -> None:
         super().__init__(config)
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
         self._logarithms = _logarithms(folder, self.config.model)
-        with loading(self.config.model, self.config.device, self.config.threads):
-            checkpoint = Checkpoint.open(folder, self.config.model)
-            self.head = load_language_head(checkpoint, TORCH_DTYPES[self.config.precision], self.config)
+        parts = _open_export(folder, self.config) or _open_checkpoint(folder, self.config)
+        self.head, self._encode, self._longest = parts.head, parts.encode, parts.longest
         self.batch_tokens = self.config.batch_tokens or tokens_at_once(device_of(self.config))
-        self._tokenizer, self._longest = checkpoint.tokenizer, checkpoint.longest(self.config.max_length)
         self._cut = 0
         self._known: dict[bytes, Terms] = {}
-        self._fingerprint = fingerprint(folder)
+        self._fingerprint = f"{fingerprint(folder)} {self.head.identity}".rstrip()
         self._before = [_prompt(folder, self.config, side) for side in ("query", "document")]
         self._cache = DocumentCache(self.config.cache, self._identity()) if self.config.cache else None
 
@@ -102,13 +103,11 @@ class SparseEncoder(Pointwise):
     def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         if not texts:
             return []
-        settings = {"truncation": True, "padding": False, "max_length": self._longest}
-        return [np.array(ids, np.int32) for ids in self._tokenizer(list(texts), **settings)["input_ids"]]
+        return [np.array(ids, np.int32) for ids in self._encode(list(texts))]
 
     def prepare_block(self, queries: Sequence[Ranking]) -> Finish:
         return super().prepare_block(queries) if self._cache is None else partial(self._score_kept, queries)
 
-    @torch.inference_mode()
     def _score_kept(self, queries: Sequence[Ranking]) -> list[Ranking]:
         """Score by the documents' weights of all terms, which the cache keeps."""
         texts = list(dict.fromkeys(c.text for ranking in queries for c in ranking.candidates))
@@ -128,17 +127,16 @@ class SparseEncoder(Pointwise):
         for places in batches([len(ids) for ids in rows], self.batch_tokens, self.config.batch_size):
             found = self.head.largest([rows[place] for place in places], [None] * len(places))
             for place, logits in zip(places, found, strict=True):
-                weights = self._weights(logits).cpu().numpy()  # (vocabulary,)
+                weights = self._weights(logits)  # (vocabulary,)
                 terms = np.flatnonzero(weights).astype(np.int32)
                 entries[place] = {"terms": terms, "weights": weights[terms]}
         return entries
 
-    @torch.inference_mode()
     def score(self, batch: Batch) -> np.ndarray:
         asked = [self._terms(np.asarray(pair["query_ids"])) for pair in batch]
         logits = self.head.largest([pair["input_ids"] for pair in batch], [terms.rows for terms in asked])
         scores = [self._weights(found) @ terms.weights for found, terms in zip(logits, asked, strict=True)]
-        return torch.stack(scores).cpu().numpy()  # (batch,)
+        return np.array(scores, np.float32)  # (batch,)
 
     def _terms(self, ids: np.ndarray) -> Terms:
         """Of one query; each is encoded by itself, so that what else is asked does not change its weights."""
@@ -147,28 +145,72 @@ class SparseEncoder(Pointwise):
             if len(self._known) >= KEPT_QUERIES:
                 self._known.clear()
             weights = self._weights(self.head.largest([ids], [None])[0])  # (vocabulary,)
-            rows = weights.nonzero()[:, 0]
+            rows = np.flatnonzero(weights)
             self._known[key] = Terms(rows, weights[rows])
         return self._known[key]
 
-    def _weights(self, logits: Tensor) -> Tensor:
-        weights = torch.relu(logits)
+    def _weights(self, logits: np.ndarray) -> np.ndarray:
+        weights: np.ndarray = np.maximum(logits, 0)
         for _ in range(self._logarithms):
-            weights = torch.log1p(weights)
+            weights = np.log1p(weights)
         return weights
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} {self._fingerprint}"
 
 
+@dataclass(frozen=True)
+class _Parts:
+    head: LanguageHead
+    encode: SingleEncoder
+    longest: int  # tokens of a text
+
+
+def _open_export(folder: Path, config: SparseEncoderConfig) -> _Parts | None:
+    """An export that holds all it needs: imports neither torch nor transformers. None for any other folder."""
+    if config.backend not in FILES:
+        return None
+    check_installed(LIBRARIES[config.backend])
+    reading = kept_reading(folder)
+    if reading is None:
+        return None
+    longest = reading.most(config.max_length, config.model)
+    return _Parts(ExportedHead(folder, config.model, config, reading.fill), reading.single_encoder(longest), longest)
+
+
+def _open_checkpoint(folder: Path, config: SparseEncoderConfig) -> _Parts:
+    with loading(config.model, config.device, config.threads):
+        checkpoint = Checkpoint.open(folder, config.model)
+        longest = checkpoint.longest(config.max_length)
+        return _Parts(_load_head(checkpoint, config), _single_encoder(checkpoint.tokenizer, longest), longest)
+
+
+def _single_encoder(tokenizer: Any, longest: int) -> SingleEncoder:  # transformers is untyped
+    if tokenizer.is_fast and not tokenizer.split_special_tokens:
+        return encode_singly(tokenizer.backend_tokenizer, longest, tokenizer.truncation_side)
+    settings = {"truncation": True, "padding": False, "max_length": longest}
+    return lambda texts: tokenizer(texts, **settings)["input_ids"]
+
+
+def _load_head(checkpoint: Checkpoint, config: SparseEncoderConfig) -> LanguageHead:
+    if config.backend in FILES:
+        fill = export_padding_id(checkpoint.config, checkpoint.tokenizer)
+        return ExportedHead(checkpoint.folder, checkpoint.name, config, fill)
+    from rrarank.rerankers.backends.language_heads import load_language_head  # takes seconds to import
+    from rrarank.rerankers.backends.torch import TORCH_DTYPES
+
+    return load_language_head(checkpoint, TORCH_DTYPES[config.precision], config)
+
+
 def _inner_products(query: Terms, documents: Sequence[Entry]) -> list[float]:
-    """Of a query with each document; both sides' terms are in ascending order."""
-    asked, weights = query.rows.cpu().numpy(), query.weights.float().cpu().numpy()
-    found = []
-    for document in documents:
-        _, ours, theirs = np.intersect1d(asked, document["terms"], assume_unique=True, return_indices=True)
-        found.append(float(weights[ours] @ document["weights"][theirs]))
-    return found
+    """Of a query with each document. What else is compared does not change a document's."""
+    if not documents:
+        return []
+    terms, weights = (np.concatenate([document[name] for document in documents]) for name in ("terms", "weights"))
+    of_terms = np.zeros(max(query.rows.max(initial=0), terms.max(initial=0)) + 1, np.float32)  # a weight per term
+    of_terms[query.rows] = query.weights
+    places = np.repeat(np.arange(len(documents)), [len(document["terms"]) for document in documents])
+    return list(np.bincount(places, of_terms[terms] * weights, minlength=len(documents)))
 
 
 def _prompt(folder: Path, config: SparseEncoderConfig, side: str) -> str:

@@ -45,6 +45,13 @@ def other_use(folder: Path) -> str:
     return _use(folder) or (_MASKED if any(name.endswith("MaskedLM") for name in architectures_of(folder)) else _EMBEDS)
 
 
+def is_sparse_encoder(folder: Path) -> bool:
+    """Whether it is a SPLADE model by what it names, or a masked language model, which is taken as one."""
+    if kind := kind_of(folder) or read_modules(folder):
+        return kind == "SparseEncoder"
+    return any(name.endswith("MaskedLM") for name in architectures_of(folder))
+
+
 def check_embeds(folder: Path, name: str) -> None:
     """Refuse a folder that says it is no embedding model: sentence-transformers would drop its head and average.
 

@@ -70,9 +70,7 @@ class DocumentCache:
     def _read(self, digest: bytes) -> Entry:
         segment, start, end = self._places[digest]
         segment.verify()
-        arrays = segment.arrays
-        names = (name for name in arrays.keys() if name not in (_DIGESTS, _ENDS))  # noqa: SIM118
-        return {name: _slice(arrays.get_slice(name), start, end) for name in names}
+        return {name: _slice(array, start, end) for name, array in segment.arrays.items()}
 
     def _add(self, made: Mapping[bytes, Entry]) -> None:
         import numpy as np
@@ -92,9 +90,10 @@ class DocumentCache:
         from safetensors import SafetensorError, safe_open
 
         try:
-            segment = _Segment(path, safe_open(path, "np"))  # mapped for as long as the cache is used
-            digests, ends = segment.arrays.get_tensor(_DIGESTS), segment.arrays.get_tensor(_ENDS)
-            rows = list(zip(digests, _rows(ends), strict=True))
+            file: Any = safe_open(path, "np")  # safetensors is untyped
+            names = (name for name in file.keys() if name not in (_DIGESTS, _ENDS))  # noqa: SIM118
+            segment = _Segment(path, {name: file.get_slice(name) for name in names})
+            rows = list(zip(file.get_tensor(_DIGESTS), _rows(file.get_tensor(_ENDS)), strict=True))
         except (SafetensorError, OSError, ValueError, TypeError) as error:  # the last two: other shapes
             raise _broken(path, error) from error
         for digest, (start, end) in rows:
@@ -104,7 +103,7 @@ class DocumentCache:
 @dataclass
 class _Segment:
     path: Path
-    arrays: Any
+    arrays: Mapping[str, Any]  # safetensors' slices, whose file stays mapped for as long as they live
     is_verified: bool = False
 
     def verify(self) -> None:

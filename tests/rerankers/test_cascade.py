@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from rrarank import Candidate, Query, Ranking, RrarankError
@@ -25,6 +27,23 @@ def test_the_second_orders_what_the_first_puts_on_top_and_the_rest_follows(cross
     [found] = Cascade(config).rerank_block([ASKED])
     assert docids(found) == [*docids(best), *docids(ordered)[4:]]
     assert [c.score for c in found.candidates[:4]] == [c.score for c in best.candidates]
+
+
+def test_the_first_keeps_documents_vectors(cross_encoder_folder, sparse_encoder_folder, tmp_path):
+    plain = CascadeConfig(
+        model=str(cross_encoder_folder), first="sparse-encoder", first_model=str(sparse_encoder_folder), device="cpu"
+    )
+    kept = replace(plain, cache=str(tmp_path))
+    expected, *found = (docids(Cascade(config).rerank_block([ASKED])[0]) for config in (plain, kept, kept))
+    assert found == [expected, expected]
+    assert len(list(tmp_path.glob("*/*.safetensors"))) == 1
+    assert Cascade(kept).fingerprint() == Cascade(plain).fingerprint()
+
+
+def test_a_cache_that_the_first_has_no_use_for_is_refused(cross_encoder_folder, tmp_path):
+    config = CascadeConfig(model=str(cross_encoder_folder), first="bm25", cache=str(tmp_path), device="cpu")
+    with pytest.raises(RrarankError, match=r"bm25.*cache"):
+        Cascade(config)
 
 
 def test_the_first_stage_itself_can_be_the_first(cross_encoder_folder):

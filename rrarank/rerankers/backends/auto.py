@@ -54,7 +54,7 @@ def choose_backend(config: RerankerConfig, journal: Journal | None = None) -> Ch
         RrarankError: the config is not a cross-encoder's.
     """
     if not isinstance(config, CrossEncoderConfig):
-        raise RrarankError("--backend auto: only cross-encoders have several back ends; leave it out")
+        raise RrarankError("--backend auto: only cross-encoders are measured; leave it out")
     own = {setting.name: getattr(config, setting.name) for setting in fields(CrossEncoderConfig)}  # not a cascade's
     plain = CrossEncoderConfig(**own | {"backend": "torch", "precision": "fp32"})
     folder = locate(plain.model, allow_pickle=plain.allow_pickle)

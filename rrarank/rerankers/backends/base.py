@@ -1,10 +1,11 @@
-"""The contract of a cross-encoder's back end, and what is known of each one without importing its library.
+"""The contracts of back ends, and what is known of each one without importing its library.
 
 The same folder serves all back ends: torch reads its weights, the others read the files of `python -m rrarank.export`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +35,7 @@ class CrossEncoderConfig(RerankerConfig):
 
 
 class Backend(Protocol):
-    """Computes logits. A row's logits do not depend on the rest of its batch."""
+    """Computes a cross-encoder's logits. A row's logits do not depend on the rest of its batch."""
 
     @property
     def identity(self) -> str:
@@ -42,6 +43,22 @@ class Backend(Protocol):
 
     def logits(self, batch: Batch) -> np.ndarray:
         """(batch, labels) float32."""
+
+
+TokenIds = Sequence[int] | np.ndarray
+Wanted = np.ndarray | None
+"""Terms, as rows of the vocabulary; None: all of them."""
+
+
+class LanguageHead(Protocol):
+    """Computes a masked language model's logits. What else is in the batch does not change a row's."""
+
+    @property
+    def identity(self) -> str:
+        """Names what determines the logits beyond the checkpoint and the settings."""
+
+    def largest(self, rows: Sequence[TokenIds], terms: Sequence[Wanted]) -> Sequence[np.ndarray]:
+        """Of each row the largest logit over its tokens of each of its terms, (terms,) float32."""
 
 
 def device_of(config: RerankerConfig) -> str:

@@ -57,7 +57,8 @@ def _round(count: int) -> int:
     return -(-count // ROUND) * ROUND
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+ACTIVATIONS: dict[str, Map] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+_AFTER: dict[str, Map] = {"": lambda states: states, **ACTIVATIONS}  # what follows a linear layer
 
 
 def is_packable(config: Any) -> bool:
@@ -119,32 +120,42 @@ class Part:
     def __getitem__(self, name: str) -> Tensor:
         return self.weights[f"{self.name}{name}"]
 
-    def linear(self, *names: str) -> Map:
-        """One linear layer; several names are fused into one layer over the same input."""
+    def linear(self, *names: str, activation: str = "") -> Map:
+        """One linear layer; several names are fused into one layer over the same input.
+
+        Args:
+            activation: a key of `ACTIVATIONS`, applied to the output; empty for none.
+        """
         parts = [self / name for name in names] or [self]
         weight, bias = (torch.cat([part[kind] for part in parts]).to(self.precision) for kind in ("weight", "bias"))
-        return _onednn(weight, bias) or (lambda states: F.linear(states.to(weight.dtype), weight, bias))
+        after = _AFTER[activation]
+        return _onednn(weight, bias, activation) or (
+            lambda states: after(F.linear(states.to(weight.dtype), weight, bias))
+        )
 
     def norm(self) -> Map:
         weight, bias, eps = self["weight"], self["bias"], self.eps  # a reference to self would keep all weights
         return lambda states: F.layer_norm(states, weight.shape, weight, bias, eps)
 
 
-def _onednn(weight: Tensor, bias: Tensor) -> Map | None:
+def _onednn(weight: Tensor, bias: Tensor, activation: str) -> Map | None:
     """oneDNN's linear layer with weights reordered in advance, as torch's compiler calls it. A forward pass is 10 to
-    20 % faster. None if this torch, device or precision does not offer it."""
+    20 % faster. In float32 a GELU within it takes less time than after it. None if this torch, device or precision does
+    not offer it."""
     operations = torch.ops.mkldnn
     if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return None
     if not hasattr(operations, "_linear_pointwise"):
         return None
     reordered, precision = operations._reorder_linear_weight(weight), weight.dtype
+    is_within = activation == "gelu" and precision == torch.float32
+    within, after = ("gelu", _AFTER[""]) if is_within else ("none", _AFTER[activation])
 
     def linear(states: Tensor) -> Tensor:
         count = len(states)
         padded = F.pad(states, (0, 0, 0, _round(count) - count)) if count % ROUND else states
-        product: Tensor = operations._linear_pointwise(padded.to(precision), reordered, bias, "none", [], "")
-        return product[:count]
+        product: Tensor = operations._linear_pointwise(padded.to(precision), reordered, bias, within, [], "none")
+        return after(product[:count])
 
     return linear
 
@@ -167,11 +178,12 @@ class Layer:
     """(tokens, width) -> (tokens, width)."""
 
     def __init__(self, part: Part, config: Any) -> None:
-        self.heads, self.activation = config.num_attention_heads, ACTIVATIONS[config.hidden_act]
+        self.heads = config.num_attention_heads
         self._read(part / "attention.self")
         out = part / "attention.output"
         self.out, self.attention_norm = (out / "dense").linear(), (out / "LayerNorm").norm()
-        self.up, self.down = (part / "intermediate.dense").linear(), (part / "output.dense").linear()
+        self.up = (part / "intermediate.dense").linear(activation=config.hidden_act)
+        self.down = (part / "output.dense").linear()
         self.norm = (part / "output.LayerNorm").norm()
 
     def _read(self, part: Part) -> None:
@@ -187,7 +199,7 @@ class Layer:
 
     def after_attention(self, states: Tensor, attended: Tensor) -> Tensor:
         states = self.attention_norm(states + self.out(attended.flatten(1)))
-        return self.norm(states + self.down(self.activation(self.up(states))))
+        return self.norm(states + self.down(self.up(states)))
 
 
 class _LastLayer(Layer):

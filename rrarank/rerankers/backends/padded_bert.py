@@ -1,7 +1,4 @@
-"""BERT's forward pass for ranking on padded rows, in a form that can be exported to ONNX.
-
-As in `packed_bert`, the last layer computes keys and values for all tokens, and everything else for [CLS] only.
-"""
+"""BERT's forward pass for ranking on padded rows, in a form that can be exported to ONNX."""
 
 from __future__ import annotations
 
@@ -13,7 +10,10 @@ from torch import Tensor, nn
 
 
 class PaddedBert(nn.Module):
-    """The logits of a `BertForSequenceClassification`. Its modules are shared, not copied."""
+    """The logits of a `BertForSequenceClassification`. Its modules are shared, not copied.
+
+    As in `packed_bert`, the last layer computes keys and values for all tokens, and everything else for [CLS] only.
+    """
 
     def __init__(self, model: Any) -> None:  # transformers is untyped
         super().__init__()
@@ -23,19 +23,43 @@ class PaddedBert(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(rows, length) each -> (rows, labels)."""
-        states = self._embed(input_ids, token_type_ids)  # (rows, length, width)
-        mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * -1e9  # added to the attention logits
+        states = _embed(self.embeddings, input_ids, token_type_ids)  # (rows, length, width)
+        mask = _added(attention_mask, states)
         for layer in self.layers:
             states = layer(states, states, mask)
         first = self.last(states[:, :1], states, mask)[:, 0]  # (rows, width)
         logits: Tensor = self.classifier(torch.tanh(self.pooler(first)))
         return logits
 
-    def _embed(self, ids: Tensor, segments: Tensor) -> Tensor:
-        e = self.embeddings
-        positions = e.position_embeddings.weight[: ids.shape[1]]  # (length, width)
-        states: Tensor = e.LayerNorm(e.word_embeddings(ids) + e.token_type_embeddings(segments) + positions)
-        return states
+
+class PaddedHead(nn.Module):
+    """What the head of a `BertForMaskedLM` compares with the vocabulary: a state per token. Its modules are shared."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.embeddings, self.transform = model.bert.embeddings, model.cls.predictions.transform
+        layers = model.bert.encoder.layer
+        self.layers = nn.ModuleList(_Layer(layer, model.config.num_attention_heads) for layer in layers)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(rows, length) each -> (rows, length, width)."""
+        states = _embed(self.embeddings, input_ids, torch.zeros_like(input_ids))  # (rows, length, width)
+        mask = _added(attention_mask, states)
+        for layer in self.layers:
+            states = layer(states, states, mask)
+        found: Tensor = self.transform(states)
+        return found
+
+
+def _embed(e: Any, ids: Tensor, segments: Tensor) -> Tensor:
+    positions = e.position_embeddings.weight[: ids.shape[1]]  # (length, width)
+    states: Tensor = e.LayerNorm(e.word_embeddings(ids) + e.token_type_embeddings(segments) + positions)
+    return states
+
+
+def _added(mask: Tensor, states: Tensor) -> Tensor:
+    """What is added to the attention logits, (rows, 1, 1, length)."""
+    return (1.0 - mask[:, None, None, :].to(states.dtype)) * -1e9
 
 
 class _Layer(nn.Module):

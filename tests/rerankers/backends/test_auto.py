@@ -112,7 +112,7 @@ def test_standard_output_has_no_journal_and_is_measured_each_time(job, tmp_path,
     ("more", "message"),
     [
         (["--precision", "bf16"], "--precision with --backend auto: auto chooses both; give one of the two"),
-        (["--reranker", "bm25"], "--backend auto: only cross-encoders have several back ends; leave it out"),
+        (["--reranker", "bm25"], "--backend auto: only cross-encoders are measured; leave it out"),
     ],
 )
 def test_what_cannot_be_is_one_line(job, more, message, capsys):

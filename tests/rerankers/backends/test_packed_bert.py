@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from rrarank.rerankers.backends.packed_bert import PackedBert, Rows, attend, attend_jagged
+from rrarank.rerankers.backends.packed_bert import ACTIVATIONS, PackedBert, Rows, attend, attend_jagged
 
 LENGTHS = {"equal": [7, 7, 7], "falling": [30, 30, 12, 5, 5, 1], "mixed": [3, 40, 3, 17, 40], "one": [9]}
 
@@ -46,6 +46,16 @@ def reference(model, rows):
 def test_logits_are_transformers_own_of_each_row_alone(model, lengths):
     rows = batch(lengths)
     torch.testing.assert_close(packed(model)(Rows.pack(rows)), reference(model, rows), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@torch.inference_mode()
+def test_each_activation_is_applied_once(model, activation):
+    config, rows = copy.deepcopy(model.config), batch(LENGTHS["mixed"])
+    config.hidden_act = activation
+    other = BertForSequenceClassification(config).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(packed(other)(Rows.pack(rows)), reference(other, rows), atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
