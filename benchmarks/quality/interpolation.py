@@ -24,12 +24,12 @@ from benchmarks.common import machine, show
 from rrarank import Origins, Reranker, Run, load_inputs, load_reranker, read_qrels, read_run, rerank_run
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Qrels
+from rrarank.engine.first_stage import kind_of
 from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreement
 from rrarank.engine.interpolation_files import read_interpolation
 from rrarank.errors import say
 from rrarank.measures.significance import Comparison, compare, holm
 from rrarank.measures.values import per_query_scores
-from rrarank.rerank.first_stage import kind_of
 from rrarank.rerank.weights import AUTO, carried_by
 from rrarank.storage.files import stem
 
@@ -109,7 +109,13 @@ def scored(flags: argparse.Namespace, name: str, qrels: Qrels, reranker: Reranke
 
     inputs = load_inputs(path, origins, depth=flags.depth, skip_missing=True, part=judged)
     own = rerank_run(
-        inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, depth=flags.depth, top_k=flags.depth
+        inputs.run,
+        reranker,
+        topics=inputs.topics,
+        texts=inputs.texts,
+        depth=flags.depth,
+        top_k=flags.depth,
+        interpolation=Interpolation(),
     )
     known = {qid: qrels[qid] for qid in inputs.run}
     return Cell(stem(path), kind_of(path, inputs.run.tag), known, inputs.run, own)
