@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rrarank.engine.interpolation import Interpolation, Rule
-from rrarank.engine.reranker import Reranker
+from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.errors import RrarankError
 from rrarank.storage.model_folders import interpolation_of
 from rrarank.storage.yaml_settings import STRICT, checked, read_yaml
@@ -78,8 +78,12 @@ class RuleOverLearned:
 
 
 def rule_over_learned(reranker: type[Reranker], model: str) -> RuleOverLearned | None:
-    """The rule that decides where a caller says nothing; None if the model carries none for such first stages."""
-    path = interpolation_of(model) if reranker.model_is_files else None
+    """The rule that decides where a caller says nothing; None if the model carries none for such first stages.
+
+    It was learnt from scores on one scale, which those of a cascade are not: only a point-wise reranker follows it.
+    """
+    is_for = issubclass(reranker, Pointwise) and reranker.model_is_files
+    path = interpolation_of(model) if is_for else None
     stored = read_interpolation(path) if path else None
     if path is None or stored is None or stored.rule is None or stored.rule.learned is None:
         return None
