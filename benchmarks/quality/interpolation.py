@@ -4,8 +4,9 @@
         [--topics topics.tsv] [--qrels qrels.txt] [--reranker NAME] [--model MODEL] [--scored RUN] [--cells FILE]
 
 DATA holds corpus.jsonl.gz, topics, qrels and runs/NAME.trec; a run is such a NAME or a file. Each run's top candidates
-are scored once; the weights and the rule are applied to the same scores. Intervals are over queries, of the differences
-to the first stage and to the student; p-values are by Fisher's randomisation, with Holm's correction over a column.
+are scored once; the weights and the rule (as the default of `rerank`, and as `--interpolate auto`) are applied to the
+same scores. Intervals are over queries, of the differences to the first stage and to the student; p-values are by
+Fisher's randomisation, with Holm's correction over a column.
 `--scored` takes the student's scores from a run that it re-ranked before, such as the union of all first stages.
 `--cells` keeps what `quality interpolation_rule` learns from.
 """
@@ -63,7 +64,8 @@ def main() -> None:
     if flags.rule:
         path = carried_by(flags.reranker, settings) if flags.rule == AUTO else Path(flags.rule)
         assert path, "this model carries no rule"
-        ways = {"auto": read_interpolation(path).interpolation(), **ways}
+        auto = read_interpolation(path).interpolation()
+        ways = {"default": by_default(auto), "auto": auto, **ways}
     cells = []
     for name in flags.runs:
         say(name)
@@ -76,6 +78,11 @@ def main() -> None:
         show(differences(rows, name), {}, default=".3f")
     facts = {**machine(flags.threads), "precision": flags.precision}
     print("; ".join(f"{key} {value}" for key, value in facts.items()))
+
+
+def by_default(auto: Interpolation) -> Interpolation:
+    """As `rerank` does unless it is told otherwise: the student alone over any but learned first stages."""
+    return replace(auto, rule=auto.rule and replace(auto.rule, lexical=1.0, agreeing=1.0, differing=1.0))
 
 
 @dataclass(frozen=True)
