@@ -36,7 +36,7 @@ def rerank_run(
     min_relevance: float | None = None,
     passages: Passages = WHOLE,
     budget_ms: float = 0.0,
-    interpolation: Interpolation | None = None,
+    interpolation: Interpolation | float | None = None,
     tag: str = "rrarank",
 ) -> Run:
     """The run re-ranked: the Python way to `python -m rrarank.rerank`.
@@ -57,9 +57,9 @@ def rerank_run(
         top_k: how many to return for each query; None: all.
         min_score, min_relevance: leave out documents below them, as in `rank`, and what was not scored.
         passages, budget_ms: as fields of `RerankConfig`.
-        interpolation: how the first stage's scores count; `Interpolation()`: not at all. None: over a dense or
-            learned-sparse first stage, as the run's sidecar or tag says, by the rule that the model carries; over any
-            other not at all.
+        interpolation: the weight of the reranker's scores beside the first stage's, or how they are joined; 1: the
+            reranker alone. None: over a dense or learned-sparse first stage, as the run's sidecar or tag says, by the
+            rule that the model carries; over any other 1.
 
     Raises:
         RrarankError: an argument is of another kind, queries or texts are nowhere to be found or belong to no query or
@@ -81,7 +81,7 @@ def rerank_run(
         run, topics, texts, path = inputs.run, inputs.topics, inputs.texts, inputs.origins.get("run")
     check_matches(run, topics, texts, depth)
     reranker = model if isinstance(model, Reranker) else load_once(model)
-    how = _by_first_stage(path, run.tag, reranker) if interpolation is None else interpolation
+    how = _by_first_stage(path, run.tag, reranker) if interpolation is None else _joining(interpolation)
     config = RerankConfig(depth, hits, passages=passages, budget_ms=budget_ms, interpolation=how, floor=floor)
     return replace(rerank_checked(run, reranker, topics=topics, texts=texts, config=config), tag=tag)
 
@@ -99,5 +99,13 @@ def _by_first_stage(path: str | Path | None, tag: str, reranker: Reranker) -> In
         return Interpolation()
     check_reranker(found.stored, found.path, reranker.name, reranker.fingerprint())
     how = replace(found.stored.interpolation(), first_stage=kind)
-    say_weight(how, "interpolation=Interpolation()")
+    say_weight(how, "interpolation=1")
     return how
+
+
+def _joining(given: Interpolation | float) -> Interpolation:
+    if isinstance(given, Interpolation):
+        return given
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        raise RrarankError(f"interpolation {given!r}, expected a number from 0 to 1 or an Interpolation")
+    return Interpolation(given)

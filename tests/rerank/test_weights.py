@@ -9,7 +9,6 @@ import pytest
 
 from rrarank import load_reranker, rerank_run
 from rrarank.data.trec import read_run
-from rrarank.engine.interpolation import Interpolation
 from rrarank.engine.interpolation_files import FORMAT
 from rrarank.errors import RrarankError
 from rrarank.merge import main as merge
@@ -210,9 +209,16 @@ def test_from_python_the_default_is_the_same(with_kinds):
     expected = order(read_run("default.trec"))
     assert order(rerank("bm25.trec")) == expected
     assert order(rerank(read_run("bm25.trec"))) == expected
-    only = rerank("bm25.trec", interpolation=Interpolation())
+    only = rerank("bm25.trec", interpolation=1)
     main([*with_kinds, "--interpolate", "1", "--output", "alone.trec"])
     assert order(only) == order(read_run("alone.trec")) != expected
+
+
+@pytest.mark.parametrize("odd", ["auto", True, 1.5, float("nan")])
+def test_another_weight_from_python_is_an_error(make_job, odd):
+    make_job(1)
+    with pytest.raises(RrarankError, match="expected a number from 0 to 1"):
+        rerank_run("bm25.trec", "bm25", topics="topics.tsv", collection="texts.jsonl", interpolation=odd)
 
 
 def test_a_rule_for_another_reranker_is_refused_from_python_too(with_kinds):
