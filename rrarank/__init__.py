@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the same names for type checkers; tests/test_architecture.p
     from rrarank.data.types import Run as Run
     from rrarank.doctor.job import check_machine as check_machine
     from rrarank.engine.blocks import RerankConfig as RerankConfig
+    from rrarank.engine.interpolation import Interpolation as Interpolation
     from rrarank.engine.ranked import RankedDocument as RankedDocument
     from rrarank.engine.ranked import RankedDocuments as RankedDocuments
     from rrarank.engine.ranked import RankedLists as RankedLists
@@ -124,6 +125,7 @@ _HOMES = {
     "data.types": ("Candidate", "Hit", "Query", "Ranking", "Run"),
     "doctor.job": ("check_machine",),
     "engine.blocks": ("RerankConfig",),
+    "engine.interpolation": ("Interpolation",),
     "engine.ranked": ("RankedDocument", "RankedDocuments", "RankedLists"),
     "engine.ranking": ("arank", "arank_many", "rank", "rank_many"),
     "engine.registry": ("load_reranker", "register"),

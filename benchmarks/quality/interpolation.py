@@ -4,8 +4,9 @@
         [--topics topics.tsv] [--qrels qrels.txt] [--reranker NAME] [--model MODEL] [--scored RUN] [--cells FILE]
 
 DATA holds corpus.jsonl.gz, topics, qrels and runs/NAME.trec; a run is such a NAME or a file. Each run's top candidates
-are scored once; the weights and the rule are applied to the same scores. Intervals are over queries, of the differences
-to the first stage and to the student; p-values are by Fisher's randomisation, with Holm's correction over a column.
+are scored once; the weights and the rule (as the default of `rerank`, and as `--interpolate auto`) are applied to the
+same scores. Intervals are over queries, of the differences to the first stage and to the student; p-values are by
+Fisher's randomisation, with Holm's correction over a column.
 `--scored` takes the student's scores from a run that it re-ranked before, such as the union of all first stages.
 `--cells` keeps what `quality interpolation_rule` learns from.
 """
@@ -24,12 +25,12 @@ from benchmarks.common import machine, show
 from rrarank import Origins, Reranker, Run, load_inputs, load_reranker, read_qrels, read_run, rerank_run
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, Qrels
+from rrarank.engine.first_stage import kind_of
 from rrarank.engine.interpolation import Interpolation, interpolate, mean_agreement
 from rrarank.engine.interpolation_files import read_interpolation
 from rrarank.errors import say
 from rrarank.measures.significance import Comparison, compare, holm
 from rrarank.measures.values import per_query_scores
-from rrarank.rerank.first_stage import kind_of
 from rrarank.rerank.weights import AUTO, carried_by
 from rrarank.storage.files import stem
 
@@ -63,7 +64,8 @@ def main() -> None:
     if flags.rule:
         path = carried_by(flags.reranker, settings) if flags.rule == AUTO else Path(flags.rule)
         assert path, "this model carries no rule"
-        ways = {"auto": read_interpolation(path).interpolation(), **ways}
+        auto = read_interpolation(path).interpolation()
+        ways = {"default": by_default(auto), "auto": auto, **ways}
     cells = []
     for name in flags.runs:
         say(name)
@@ -76,6 +78,11 @@ def main() -> None:
         show(differences(rows, name), {}, default=".3f")
     facts = {**machine(flags.threads), "precision": flags.precision}
     print("; ".join(f"{key} {value}" for key, value in facts.items()))
+
+
+def by_default(auto: Interpolation) -> Interpolation:
+    """As `rerank` does unless it is told otherwise: the student alone over any but learned first stages."""
+    return replace(auto, rule=auto.rule and replace(auto.rule, lexical=1.0, agreeing=1.0, differing=1.0))
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,13 @@ def scored(flags: argparse.Namespace, name: str, qrels: Qrels, reranker: Reranke
 
     inputs = load_inputs(path, origins, depth=flags.depth, skip_missing=True, part=judged)
     own = rerank_run(
-        inputs.run, reranker, topics=inputs.topics, texts=inputs.texts, depth=flags.depth, top_k=flags.depth
+        inputs.run,
+        reranker,
+        topics=inputs.topics,
+        texts=inputs.texts,
+        depth=flags.depth,
+        top_k=flags.depth,
+        interpolation=Interpolation(),
     )
     known = {qid: qrels[qid] for qid in inputs.run}
     return Cell(stem(path), kind_of(path, inputs.run.tag), known, inputs.run, own)

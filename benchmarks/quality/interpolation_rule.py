@@ -1,4 +1,4 @@
-"""Learn the rule of `rerank --interpolate auto`, and what it would have cost on first stages and sets left out.
+"""Learn the rule that a model carries, and what it would have cost on first stages and sets left out.
 
     python -m benchmarks quality interpolation_rule STUDENT=CELLS … [--output interpolation.json]
 
@@ -8,15 +8,20 @@ The rule's numbers are those with the least mean regret (the nDCG@10 of a cell's
 rule's) plus the largest loss of any cell against the better of the first stage and the student alone: the weights of
 the two kinds of first stages over the cells of that kind, threshold and weights by agreement over all cells, because
 they are for first stages of which nothing is known.
+
+Four ways are measured: the default of `rerank` (the rule's weight over learned first stages, else the student alone),
+by kind (`--interpolate auto` where the kind is known), by agreement (where it is not), and the student alone; the first
+three also as learnt without the cell's set, without its first stage, and without its student.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +57,11 @@ class Cell:
     def at(self, weight: float) -> float:
         return float(self.curve[round(weight * 20)])
 
-    def by(self, rule: Rule) -> float:
+    def by_default(self, rule: Rule) -> float:
+        """As `rerank` does unless it is told otherwise."""
+        return self.at(1.0 if self.kind != LEARNED or rule.learned is None else rule.learned)
+
+    def by_kind(self, rule: Rule) -> float:
         weight = rule.by_kind(self.kind)
         return self.by_agreement(rule) if weight is None else self.at(weight)
 
@@ -66,8 +75,20 @@ class Cell:
         return max(self.at(0.0), self.at(1.0))
 
 
+WAYS: Mapping[str, Callable[[Cell, Rule], float]] = {
+    "default": Cell.by_default,
+    "by kind": Cell.by_kind,
+    "by agreement": Cell.by_agreement,
+}
+LEFT_OUT: Mapping[str, Callable[[Cell], str]] = {
+    "set": attrgetter("data"),
+    "first stage": attrgetter("first"),
+    "student": attrgetter("student"),
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Learn the rule of --interpolate auto.")
+    parser = argparse.ArgumentParser(description="Learn the rule that a model carries.")
     parser.add_argument("cells", nargs="+", metavar="STUDENT=CELLS")
     parser.add_argument("--output", type=Path)
     flags = parser.parse_args()
@@ -75,7 +96,8 @@ def main() -> None:
     rule = learn(cells)
     print(f"the rule of all {len(cells)} cells: {asdict(rule)}\n")
     show([line(cell, cells, rule) for cell in cells], {"agreement": ".2f"}, default=".3f")
-    show([regrets(cells, rule)], {}, default=".4f")
+    show(summary(cells, rule), {"mean regret": ".4f"}, default=".3f")
+    show(weights_left_out(cells), {}, default=".2f")
     if flags.output:
         learnt_on = [f"{cell.student}, {cell.data}, {cell.first}" for cell in cells]
         content = {"format": FORMAT, "rule": asdict(rule), "norm": "z-score", "chosen_on": {"cells": learnt_on}}
@@ -119,59 +141,66 @@ def costs(cells: Sequence[Cell], values: Sequence[float]) -> float:
     return float(regret) + max(0.0, *(cell.better - value for cell, value in zip(cells, values, strict=True)))
 
 
-def weight_of(cells: Sequence[Cell]) -> float:
-    """The single weight with the highest mean over cells."""
-    return float(np.mean([cell.curve for cell in cells], axis=0).argmax()) / 20
-
-
 def line(cell: Cell, cells: Sequence[Cell], rule: Rule) -> Mapping[str, object]:
-    """The cell under the rule, and under the rules and the weight learnt without its set or without its first stage."""
-    sets, stages = without(cell, cells)
-    left_out = [cell.by(learn(sets)), cell.by(learn(stages))]
+    """The cell under the rule, and the default under the rules learnt without its set and without its first stage."""
+    left_out = [cell.by_default(learn(without(name, cell, cells))) for name in ("set", "first stage")]
     return {
         "student": cell.student,
         "set": cell.data,
         "first stage": cell.first,
-        "kind": cell.kind,
         "queries": cell.queries,
         "agreement": cell.agreement,
         "itself": cell.at(0.0),
         "alone": cell.at(1.0),
-        "W .5": cell.at(0.5),
         "best W": float(cell.curve.max()),
         "at": f"{cell.curve.argmax() / 20:g}",
-        "auto": cell.by(rule),
-        "auto - better": f"{cell.by(rule) - cell.better:+.3f}",
-        "by agreement": cell.by_agreement(rule),
+        **{name: way(cell, rule) for name, way in WAYS.items()},
+        "default - better": f"{cell.by_default(rule) - cell.better:+.3f}",
         "without the set": left_out[0],
         "without the stage": left_out[1],
-        "W of other sets": cell.at(weight_of(sets)),
         "worst - better": f"{min(left_out) - cell.better:+.3f}",
     }
 
 
-def without(cell: Cell, cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """The cells of other sets, and those of other first stages."""
-    return [one for one in cells if one.data != cell.data], [one for one in cells if one.first != cell.first]
+def without(name: str, cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that share neither set, first stage nor student, as `name` says, with this one."""
+    key = LEFT_OUT[name]
+    return [one for one in cells if key(one) != key(cell)]
 
 
-def regrets(cells: Sequence[Cell], rule: Rule) -> Mapping[str, float]:
-    """Mean nDCG@10 below each cell's best weight."""
+def summary(cells: Sequence[Cell], rule: Rule) -> list[dict[str, object]]:
+    """What each way costs: the mean regret, and the largest loss to the better of first stage and student."""
+    rows = [about("alone", [cell.at(1.0) for cell in cells], cells)]
+    for way, value in WAYS.items():
+        rows.append(about(way, [value(cell, rule) for cell in cells], cells))
+        for name in LEFT_OUT:
+            left = [(cell, without(name, cell, cells)) for cell in cells]
+            values = [value(cell, learn(others)) if others else cell.at(1.0) for cell, others in left]
+            rows.append(about(f"{way}, learnt without the {name}", values, cells))
+    return rows
 
-    def mean(values: Iterable[float]) -> float:
-        return float(np.mean([float(cell.curve.max()) - value for cell, value in zip(cells, values, strict=True)]))
 
+def about(way: str, values: Sequence[float], cells: Sequence[Cell]) -> dict[str, object]:
+    below = [cell.better - value for cell, value in zip(cells, values, strict=True)]
+    worst = cells[int(np.argmax(below))]
     return {
-        "regret of auto": mean(cell.by(rule) for cell in cells),
-        "without the set": mean(cell.by(learn(without(cell, cells)[0])) for cell in cells),
-        "without the stage": mean(cell.by(learn(without(cell, cells)[1])) for cell in cells),
-        "by agreement": mean(cell.by_agreement(rule) for cell in cells),
-        "by agreement, without the set": mean(cell.by_agreement(learn(without(cell, cells)[0])) for cell in cells),
-        "by agreement, without the stage": mean(cell.by_agreement(learn(without(cell, cells)[1])) for cell in cells),
-        "W .5": mean(cell.at(0.5) for cell in cells),
-        "alone": mean(cell.at(1.0) for cell in cells),
-        "W of other sets": mean(cell.at(weight_of(without(cell, cells)[0])) for cell in cells),
+        "way": way,
+        "mean regret": float(np.mean([float(c.curve.max()) - v for c, v in zip(cells, values, strict=True)])),
+        "largest loss": max(below),
+        "of": f"{worst.student}, {worst.data}, {worst.first}",
+        "cells below by more than .01": sum(round(one, 4) > 0.01 for one in below),
     }
+
+
+def weights_left_out(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """The weights by kind that are learnt without each set, first stage and student."""
+    rows: list[dict[str, object]] = []
+    for name, key in LEFT_OUT.items():
+        for left in dict.fromkeys(map(key, cells)):
+            others = [cell for cell in cells if key(cell) != left]
+            found = {kind: weight_over(others, kind) for kind in (LEARNED, LEXICAL)}
+            rows.append({"learnt without": f"{name} {left}", **found})
+    return rows
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ mkdir -p "$OUT"
 rerank() { # SET RUN DEPTH NAME FLAGS...
     local output=$OUT/$1.$(basename "$2" .trec).$4.trec
     [ -e "$output.json" ] || python -m rrarank.rerank --run "$2" --topics "$DATA/$1"/topics*"$TOPICS".tsv \
-        --collection "$DATA/$1/corpus.jsonl.gz" --depth "$3" --output "$output" "${@:5}" >&2
+        --collection "$DATA/$1/corpus.jsonl.gz" --depth "$3" --interpolate 1 --output "$output" "${@:5}" >&2
     echo "$output"
 }
 first_stage() { # SET: BM25's 100 best of the whole collection

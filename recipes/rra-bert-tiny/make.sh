@@ -65,6 +65,7 @@ step agreement warm-up $SPLADE warm-up/step-150.pt tiny
 step evaluate "$DATA" . $SPLADE warm-up/model tiny
 [ -e rra-bert-tiny ] || step package tiny . rra-bert-tiny --training warm-up --card "$HERE/card.md"
 [ -e rra-bert-tiny/LICENSE ] || cp "$HERE/../../LICENSE" rra-bert-tiny/
+[ -e rra-bert-tiny/interpolation.json ] || cp "$HERE/../../prebuilt/rra-bert-tiny/interpolation.json" rra-bert-tiny/
 
 # 6. Tried, and worse on dl21: dl22's lists as participants' runs order them, by RankNet with the missing below.
 if [ -n "${RANKNET:-}" ]; then

@@ -42,7 +42,8 @@ class RerankConfig:
         passages: how long documents are split.
         budget_ms: most milliseconds per query; the first candidates that fit are re-ranked, each query on its own.
             0 for no limit.
-        interpolation: how the first stage's scores count beside the reranker's; by default they do not.
+        interpolation: how the first stage's scores count beside the reranker's; None: nobody said. Then `rerank_run`
+            and the job `rerank` let them count over dense and learned-sparse first stages; elsewhere they do not.
         floor: which documents are left out; by default none.
     """
 
@@ -51,8 +52,13 @@ class RerankConfig:
     block_size: int = 8
     passages: Passages = field(default_factory=Passages)
     budget_ms: float = 0.0
-    interpolation: Interpolation = field(default_factory=Interpolation)
+    interpolation: Interpolation | None = None
     floor: Floor = field(default_factory=Floor)
+
+    @property
+    def joining(self) -> Interpolation:
+        """How the scores are joined: the reranker alone, if nobody said."""
+        return self.interpolation or Interpolation()
 
 
 def rerank_checked(
@@ -120,7 +126,7 @@ def rerank_queries(
                 counts["cut"] += done.cut
             yield from zip(qids, done.hits, strict=True)  # the journal keeps the reranker's own scores
 
-    how, found = config.interpolation, ranked()
+    how, found = config.joining, ranked()
     own = dict(found) if how.needs_agreement else {}
     how, found = how.settled(own, run), iter(own.items()) if own else found
     if settled is not None:

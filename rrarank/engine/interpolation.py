@@ -16,7 +16,7 @@ from statistics import fmean, pstdev
 
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit
-from rrarank.errors import RrarankError, did_you_mean
+from rrarank.errors import RrarankError, did_you_mean, say
 
 _LOG = logging.getLogger(__name__)
 
@@ -146,12 +146,22 @@ class Interpolation:
         if self.rule is None:
             return self
         if (weight := self.rule.by_kind(self.first_stage)) is not None:
-            _LOG.info("weight of the reranker %g: the first stage is %s", weight, self.first_stage)
             return replace(self, weight=weight, rule=None)
         agreement = mean_agreement(reranked, first_stage)
         weight = self.rule.weight(agreement)
         _LOG.info("weight of the reranker %g: the two rankings agree by %.2f (rank correlation)", weight, agreement)
         return replace(self, weight=weight, rule=None)
+
+
+def say_weight(how: Interpolation, alone: str) -> None:
+    """Say the weight that a rule gives for this kind of first stage.
+
+    Args:
+        alone: how the caller has the reranker decide alone.
+    """
+    if how.rule and (weight := how.rule.by_kind(how.first_stage)) is not None:
+        kind = {LEXICAL: "lexical", LEARNED: "dense or learned-sparse"}[how.first_stage]
+        say(f"the first stage is {kind}, so the reranker's weight is {weight:g}; for the reranker alone: {alone}")
 
 
 def interpolate(reranked: Sequence[Hit], first_stage: Sequence[Hit], how: Interpolation) -> list[Hit]:

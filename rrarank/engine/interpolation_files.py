@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from rrarank.engine.interpolation import Interpolation, Rule
+from rrarank.engine.reranker import Pointwise, Reranker
 from rrarank.errors import RrarankError
+from rrarank.storage.model_folders import interpolation_of
 from rrarank.storage.yaml_settings import STRICT, checked, read_yaml
 
 FORMAT = "rrarank.interpolation/1"
@@ -60,6 +62,32 @@ def read_interpolation(path: str | Path) -> Stored:
         raise RrarankError(f"{path}: expected either weight or rule")
     stored.interpolation()  # checks weight and norm
     return stored
+
+
+@dataclass(frozen=True)
+class RuleOverLearned:
+    """A model's own file, whose rule gives a weight over dense and learned-sparse first stages.
+
+    Args:
+        learned: this weight.
+    """
+
+    path: Path
+    stored: Stored
+    learned: float
+
+
+def rule_over_learned(reranker: type[Reranker], model: str) -> RuleOverLearned | None:
+    """The rule that decides where a caller says nothing; None if the model carries none for such first stages.
+
+    It was learnt from scores on one scale, which those of a cascade are not: only a point-wise reranker follows it.
+    """
+    is_for = issubclass(reranker, Pointwise) and reranker.model_is_files
+    path = interpolation_of(model) if is_for else None
+    stored = read_interpolation(path) if path else None
+    if path is None or stored is None or stored.rule is None or stored.rule.learned is None:
+        return None
+    return RuleOverLearned(path, stored, stored.rule.learned)
 
 
 def files_of(fingerprint: str) -> str:

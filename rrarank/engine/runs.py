@@ -10,8 +10,10 @@ from pathlib import Path
 from rrarank.data.shapes import RunLike, TextsLike, as_run, as_texts
 from rrarank.data.types import Run
 from rrarank.engine.blocks import RerankConfig, rerank_checked
+from rrarank.engine.first_stage import kind_of
 from rrarank.engine.floor import Floor
-from rrarank.engine.interpolation import Interpolation
+from rrarank.engine.interpolation import LEARNED, Interpolation, say_weight
+from rrarank.engine.interpolation_files import check_reranker, rule_over_learned
 from rrarank.engine.passages import WHOLE, Passages
 from rrarank.engine.ranking import load_once
 from rrarank.engine.registry import DEFAULT
@@ -19,8 +21,6 @@ from rrarank.engine.requests import check_count, check_top_k
 from rrarank.engine.reranker import Reranker
 from rrarank.errors import RrarankError
 from rrarank.sources.inputs import Origins, check_matches, load_inputs
-
-_ALONE = Interpolation()  # the first stage's scores do not count
 
 
 def rerank_run(
@@ -36,7 +36,7 @@ def rerank_run(
     min_relevance: float | None = None,
     passages: Passages = WHOLE,
     budget_ms: float = 0.0,
-    interpolation: Interpolation = _ALONE,
+    interpolation: Interpolation | float | None = None,
     tag: str = "rrarank",
 ) -> Run:
     """The run re-ranked: the Python way to `python -m rrarank.rerank`.
@@ -56,7 +56,10 @@ def rerank_run(
         depth: candidates re-ranked per query; the others follow in first-stage order.
         top_k: how many to return for each query; None: all.
         min_score, min_relevance: leave out documents below them, as in `rank`, and what was not scored.
-        passages, budget_ms, interpolation: as fields of `RerankConfig`.
+        passages, budget_ms: as fields of `RerankConfig`.
+        interpolation: the weight of the reranker's scores beside the first stage's, or how they are joined; 1: the
+            reranker alone. None: over a dense or learned-sparse first stage, as the run's sidecar or tag says, by the
+            rule that the model carries; over any other 1.
 
     Raises:
         RrarankError: an argument is of another kind, queries or texts are nowhere to be found or belong to no query or
@@ -68,14 +71,41 @@ def rerank_run(
     check_top_k(top_k)
     floor = Floor(min_score, min_relevance)
     hits = sys.maxsize if top_k is None else top_k
-    config = RerankConfig(depth, hits, passages=passages, budget_ms=budget_ms, interpolation=interpolation, floor=floor)
+    path: str | Path | None = None
     if isinstance(run, Run) and isinstance(topics, Mapping) and texts is not None:
         run, topics = as_run(run), as_texts(topics, "topics")
     else:
         given = texts if collection is None else collection
         origins = Origins("" if topics is None else topics, "" if given is None else given)
         inputs = load_inputs(run, origins, depth=depth, skip_missing=True)
-        run, topics, texts = inputs.run, inputs.topics, inputs.texts
+        run, topics, texts, path = inputs.run, inputs.topics, inputs.texts, inputs.origins.get("run")
     check_matches(run, topics, texts, depth)
     reranker = model if isinstance(model, Reranker) else load_once(model)
+    how = _by_first_stage(path, run.tag, reranker) if interpolation is None else _joining(interpolation)
+    config = RerankConfig(depth, hits, passages=passages, budget_ms=budget_ms, interpolation=how, floor=floor)
     return replace(rerank_checked(run, reranker, topics=topics, texts=texts, config=config), tag=tag)
+
+
+def _by_first_stage(path: str | Path | None, tag: str, reranker: Reranker) -> Interpolation:
+    """By the rule that the model carries over a dense or learned-sparse first stage, else the reranker alone.
+
+    Args:
+        path: the run's file; None: it has none.
+        tag: of the run.
+    """
+    kind = kind_of(path, tag)
+    found = rule_over_learned(type(reranker), reranker.config.model) if kind == LEARNED else None
+    if found is None:
+        return Interpolation()
+    check_reranker(found.stored, found.path, reranker.name, reranker.fingerprint())
+    how = replace(found.stored.interpolation(), first_stage=kind)
+    say_weight(how, "interpolation=1")
+    return how
+
+
+def _joining(given: Interpolation | float) -> Interpolation:
+    if isinstance(given, Interpolation):
+        return given
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        raise RrarankError(f"interpolation {given!r}, expected a number from 0 to 1 or an Interpolation")
+    return Interpolation(given)

@@ -52,7 +52,8 @@ class Rerank(pt.Transformer):
     Args:
         reranker: a reranker or its name; by default the shipped model.
         texts: docno -> text, or a collection as for `rrarank.rerank --collection`; None for the column `text`.
-        config: depth (100), passages, interpolation, floor; documents below the depth follow in first-stage order.
+        config: depth (100), passages, interpolation, floor; documents below the depth follow in first-stage order. No
+            row says what the first stage is, so its scores count only if `interpolation` says so.
         settings: keyword settings of the reranker, as for `rrarank.load_reranker`.
     """
 
@@ -73,7 +74,7 @@ class Rerank(pt.Transformer):
             RrarankError: a column is absent, an id is not a string, a document has no text or two texts, or the scores
                 cannot be interpolated.
         """
-        how = self.config.interpolation
+        how = self.config.joining
         needed = (["text"] if self.texts is None else []) + (["score"] if how.weight < 1 and how.norm != "rank" else [])
         _check_arguments(results, ["qid", "query", "docno", *needed])
         run, queries = _run(results), dict(zip(results["qid"], results["query"], strict=True))

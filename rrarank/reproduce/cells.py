@@ -48,7 +48,7 @@ def rerank_cell(name: str, row: str, found: Row, candidates: Candidates, column:
         return Cell(absent="this pool is in the order of docids; a run or bm25 in the column would give BM25's")
     output = how.folder / name / f"{row}.trec"
     arguments = [*_sources(candidates), "--depth", str(column.most), *found.flags]
-    arguments += [*how.flags(found.config.reranker), "--runtag", row, "--output", str(output)]
+    arguments += [*how.flags(found.config.reranker), "--interpolate", "1", "--runtag", row, "--output", str(output)]
     print(f"# {name}, {found.config.title}\npython -m rrarank.rerank {shlex.join(arguments)}", file=sys.stderr)
     if how.dry_run:
         return Cell()

@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
         type=_weight,
         metavar="W",
         help="W x the reranker's score + (1 - W) x the first stage's, both normalised; auto: by the rule that the "
-        "model carries; or a file of rrarank.tune (default: 1, the reranker alone)",
+        "model carries; or a file of rrarank.tune (default: by that rule over a dense or learned-sparse first stage, "
+        "else 1, the reranker alone)",
     )
     how.add_argument("--norm", choices=tuple(NORMS), help="how --interpolate normalises scores (default: z-score)")
     how.add_argument("--min-score", type=_score, metavar="S", help="leave out documents that score less, and the tail")
@@ -137,8 +138,8 @@ def _rerank(flags: argparse.Namespace) -> None:
 def _job(flags: argparse.Namespace) -> RerankJob:
     check_reranker_flags(flags)
     check_engine_flags(flags)
-    number = _number(flags.interpolate or "1")
-    file = flags.interpolate if math.isnan(number) else ""
+    number = _number(flags.interpolate or "nan")
+    file = (flags.interpolate or "") if math.isnan(number) else ""
     tuned = read_interpolation(file).depth if file and file != AUTO else 0
     return RerankJob(
         run=flags.run,
@@ -150,7 +151,7 @@ def _job(flags: argparse.Namespace) -> RerankJob:
             hits=flags.hits,
             passages=Passages(flags.passage_words, flags.passage_stride, flags.aggregate),
             budget_ms=flags.budget_ms,
-            interpolation=Interpolation(1.0 if math.isnan(number) else number, flags.norm or Interpolation.norm),
+            interpolation=None if math.isnan(number) else Interpolation(number, flags.norm or Interpolation.norm),
             floor=Floor(flags.min_score, flags.min_relevance),
         ),
         interpolate=file,

@@ -32,7 +32,7 @@ from rrarank.rerank.pairs import pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
 from rrarank.rerank.relevance import Scored
-from rrarank.rerank.weights import AUTO, describe_config, read_weights, with_kind
+from rrarank.rerank.weights import AUTO, default_weights, describe_config, read_weights, with_kind
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
 from rrarank.storage.journal import Journal, note_key
@@ -49,7 +49,7 @@ class RerankJob:
         origins: where queries and texts are; what is empty comes from the run's sidecar.
         reranker: a registered name.
         settings: of the reranker, as `load_reranker` takes them; the back end `auto` means the fastest one here.
-        config: depth, hits, passages, budget, and the interpolation by a number.
+        config: depth, hits, passages, budget, and the interpolation by a number; None: as `default_weights` has it.
         interpolate: `auto` for the rule that the model carries, or a file of `rrarank.tune`; empty: as `config` says.
         norm: refuse a rule or file for scores that are normalised otherwise; empty: as it says.
         output: the run to write; `-` is stdout; by default `<run>.<reranker>.trec` in the working folder.
@@ -113,8 +113,10 @@ def rerank_job(job: RerankJob) -> list[str]:
     job = replace(job, config=weights.settle(job.config, job.reranker))
     depth, part = job.config.depth, partial(_part, job)
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
-    job = replace(job, config=with_kind(job.config, inputs.origins.get("run"), inputs.run.tag))
-    if warning := check_first_stage(inputs.run, depth, job.config.interpolation):
+    first = inputs.origins.get("run"), inputs.run.tag
+    weights = weights if job.config.interpolation else default_weights(*first, job.norm, job.reranker, job.settings)
+    job = replace(job, config=with_kind(weights.settle(job.config, job.reranker), *first))
+    if warning := check_first_stage(inputs.run, depth, job.config.joining):
         say(warning)
     pairs = pairs_of(inputs, depth)
     if job.dry_run:
@@ -313,7 +315,6 @@ def _write(
 def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCounts, cut: int) -> None:
     job, reranker, qids = work.job, work.reranker, work.inputs.run
     verdicts = answers.total(qids)
-    counts = {"cut": cut} if cut else {}
     asked: dict[str, object] = {}
     if verdicts:
         asked = {"answers": dict(verdicts), "unranked": answers.unranked(qids), "tokens": answers.tokens(qids)}
@@ -328,7 +329,7 @@ def _describe(work: _Work, seconds: float, pace: Pace | None, answers: AnswerCou
         **({"tried": work.tried} if work.tried else {}),
         threads=work.remote.threads if work.remote else job.settings.get("threads"),
         **asked,
-        **counts,
+        **({"cut": cut} if cut else {}),
         without_text=len(work.inputs.missing),
         timings={"rerank_s": round(seconds, 3), **(asdict(pace) if pace else {})},
     )

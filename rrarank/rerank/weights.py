@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rrarank.engine import registry
 from rrarank.engine.blocks import RerankConfig
-from rrarank.engine.interpolation import Interpolation
-from rrarank.engine.interpolation_files import Stored, check_reranker, read_interpolation
+from rrarank.engine.first_stage import kind_of
+from rrarank.engine.interpolation import LEARNED, Interpolation, say_weight
+from rrarank.engine.interpolation_files import Stored, check_reranker, read_interpolation, rule_over_learned
 from rrarank.errors import RrarankError, say
-from rrarank.rerank.first_stage import kind_of
 from rrarank.storage.model_folders import interpolation_of
+from rrarank.storage.sidecar import sidecar_path
 
 AUTO = "auto"
 WITHOUT_RULE = 0.5
@@ -61,12 +62,42 @@ def read_weights(asked: str | Path, norm: str, reranker: str, settings: Mapping[
     if path is None:
         say(f"--interpolate auto: this model carries no rule; using {WITHOUT_RULE}")
         return Weights(None, Stored("", WITHOUT_RULE, norm or Interpolation.norm))
-    stored = read_interpolation(path)
+    return Weights(path, _checked(path, read_interpolation(path), norm))
+
+
+def default_weights(
+    run: str | Path | None, tag: str, norm: str, reranker: str, settings: Mapping[str, object]
+) -> Weights:
+    """What counts for a job that was told nothing: over a dense or learned-sparse first stage, the model's own rule.
+
+    Args:
+        run: its file; None: it has none.
+        tag: of the run. If nothing says what the first stage is, a line says what to do.
+        norm: as in `read_weights`.
+    """
+    kind = kind_of(run, tag)
+    is_foreign = not kind and not (run and sidecar_path(run).is_file())
+    if kind != LEARNED and not is_foreign:
+        return Weights()
+    model = registry.configure(reranker, **settings).model
+    found = rule_over_learned(registry.find_reranker(reranker), model)
+    if found is None:
+        return Weights()
+    if is_foreign:
+        say(
+            f"the tag {tag!r} does not say what the first stage is; if it is dense or learned-sparse, give "
+            f"--interpolate {found.learned:g}"
+        )
+        return Weights()
+    return Weights(found.path, _checked(found.path, found.stored, norm))
+
+
+def _checked(path: Path, stored: Stored, norm: str) -> Stored:
     if norm and norm != stored.norm:
         raise RrarankError(
-            f"{path}: chosen for scores normalised by {stored.norm}, not by {norm}; leave --norm out, or tune again"
+            f"{path}: chosen for scores normalised by {stored.norm}, not by {norm}; leave --norm out, or give a weight"
         )
-    return Weights(path, stored)
+    return stored
 
 
 def carried_by(reranker: str, settings: Mapping[str, object]) -> Path | None:
@@ -77,25 +108,27 @@ def carried_by(reranker: str, settings: Mapping[str, object]) -> Path | None:
 
 
 def with_kind(config: RerankConfig, path: str | Path | None, tag: str) -> RerankConfig:
-    """The settings with the kind of the first stage, where a rule may decide by it; a line if it decides by agreement.
+    """The settings with the kind of the first stage, where a rule may decide by it, and a line that says the weight.
 
     Args:
         path: the run's file; None: it has none.
         tag: of the run.
     """
-    if (rule := config.interpolation.rule) is None:
+    if (rule := config.joining.rule) is None:
         return config
-    how = replace(config.interpolation, first_stage=kind_of(path, tag))
+    how = replace(config.joining, first_stage=kind_of(path, tag))
     if how.needs_agreement:
         where = f"if the two rankings agree by {rule.threshold:g} or more, else {rule.differing:g}"
         say(f"--interpolate auto: the reranker's weight will be {rule.agreeing:g} {where}")
+    else:
+        say_weight(how, "--interpolate 1")
     return replace(config, interpolation=how)
 
 
 def describe_config(config: RerankConfig, used: Interpolation) -> dict[str, object]:
     """The settings for the sidecar, with the weight that was used, and the rule if one gave it."""
-    found = asdict(config)
+    found = asdict(replace(config, interpolation=config.joining))
     found["interpolation"]["weight"] = used.weight
-    if config.interpolation.rule is None:
+    if config.joining.rule is None:
         del found["interpolation"]["rule"], found["interpolation"]["first_stage"]
     return found

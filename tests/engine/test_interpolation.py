@@ -3,6 +3,7 @@
 import pytest
 
 from rrarank.data.types import Candidate, Hit, Ranking, Run
+from rrarank.engine import registry
 from rrarank.engine.interpolation import (
     Interpolation,
     Rule,
@@ -13,6 +14,7 @@ from rrarank.engine.interpolation import (
     rank_correlation,
     z_scores,
 )
+from rrarank.engine.interpolation_files import rule_over_learned
 from rrarank.engine.reranker import Reranker
 from rrarank.engine.runs import rerank_run
 from rrarank.errors import RrarankError
@@ -176,3 +178,14 @@ def test_a_run_is_joined_by_the_weight_that_the_rule_gives():
 def test_equal_first_stage_scores_leave_the_decision_to_the_reranker():
     flat = {"1": [Hit("a", 1.0), Hit("b", 1.0)]}
     assert "the reranker alone decides" in check_first_stage(flat, 100, Interpolation(rule=RULE))
+
+
+@pytest.mark.parametrize("reranker", ["rra-bert", "cross-encoder"])
+def test_the_model_that_ships_has_a_weight_over_learned_first_stages(reranker):
+    found = rule_over_learned(registry.find_reranker(reranker), "rra-bert-mini")
+    assert found is not None
+    assert 0 < found.learned < 1
+
+
+def test_a_cascades_scores_are_on_two_scales_so_the_weight_is_not_for_them():
+    assert rule_over_learned(registry.find_reranker("cascade"), "rra-bert-mini") is None

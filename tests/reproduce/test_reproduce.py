@@ -121,6 +121,7 @@ def test_commands_are_shown_without_being_run(table, data, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "python -m rrarank.rerank --run" in said
     assert "--reranker cross-encoder" in said
+    assert said.count("python -m rrarank.rerank ") == said.count(" --interpolate 1 ") > 0
     assert "other: not reached: give --model other=" in said
     assert not (tmp_path / "no").exists()
 

@@ -1,12 +1,17 @@
-"""rerank --interpolate auto: the rule that a model carries, and what happens without one."""
+"""The rule that a model carries: what rerank does without --interpolate, and with --interpolate auto."""
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from rrarank import load_reranker, rerank_run
+from rrarank.data.trec import read_run
 from rrarank.engine.interpolation_files import FORMAT
+from rrarank.errors import RrarankError
+from rrarank.merge import main as merge
 from rrarank.rerank.__main__ import main
 from rrarank.storage.model_folders import INTERPOLATION, fingerprint
 
@@ -17,10 +22,16 @@ def config_of(path):
     return json.loads(Path(f"{path}.json").read_text())["config"]["interpolation"]
 
 
+def name_first_stage(tag):
+    """Give the run of `make_job` another tag."""
+    run = Path("bm25.trec")
+    run.write_text("".join(f"{line.rsplit(maxsplit=1)[0]} {tag}\n" for line in run.read_text().splitlines()))
+
+
 @pytest.fixture
 def with_rule(make_job, cross_encoder_folder, tmp_path):
     """Flags of a job whose model carries a rule."""
-    flags = make_job(4)
+    flags = make_job(10)
     folder = tmp_path / "model"
     shutil.copytree(cross_encoder_folder, folder)
     (folder / INTERPOLATION).write_text(json.dumps({"format": FORMAT, "rule": RULE}))
@@ -42,12 +53,11 @@ def test_a_rule_by_the_kind_of_first_stage(with_rule, capsys):
     """The run of `make_job` has no sidecar, and its tag is that of BM25."""
     rule = RULE | {"lexical": 0.8, "learned": 0.3}
     Path(with_rule[-1], INTERPOLATION).write_text(json.dumps({"format": FORMAT, "rule": rule}))
-    run = Path(with_rule[with_rule.index("--run") + 1])
     for tag, weight in {"bm25": 0.8, "splade": 0.3}.items():
-        run.write_text("".join(f"{line.rsplit(maxsplit=1)[0]} {tag}\n" for line in run.read_text().splitlines()))
-        kind = {"bm25": "lexical", "splade": "learned"}[tag]
+        name_first_stage(tag)
+        kind, words = {"bm25": ("lexical", "lexical"), "splade": ("learned", "dense or learned-sparse")}[tag]
         assert main([*with_rule, "--interpolate", "auto", "--output", f"{kind}.trec"]) == 0
-        assert f"weight of the reranker {weight:g}: the first stage is {kind}" in capsys.readouterr().err
+        assert f"the first stage is {words}, so the reranker's weight is {weight:g};" in capsys.readouterr().err
         found = config_of(f"{kind}.trec")
         assert (found["weight"], found["first_stage"], found["rule"]) == (weight, kind, rule)
         main([*with_rule, "--interpolate", str(weight), "--output", f"{kind}.number.trec"])
@@ -80,3 +90,141 @@ def test_a_model_with_a_rule_is_still_the_same_model(cross_encoder_folder, with_
 def test_a_part_of_a_run_cannot_choose_for_the_whole(with_rule, capsys):
     assert main([*with_rule, "--interpolate", "auto", "--shard", "1/2", "--output", "part.trec"]) == 2
     assert "--shard with --interpolate auto: the parts would not make the whole" in capsys.readouterr().err
+
+
+# -- without --interpolate --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_kinds(with_rule):
+    """The same, and the rule says weights by the kind of the first stage."""
+    rule = RULE | {"lexical": 0.8, "learned": 0.3}
+    Path(with_rule[-1], INTERPOLATION).write_text(json.dumps({"format": FORMAT, "rule": rule}))
+    return with_rule
+
+
+def alone(flags):
+    main([*flags, "--interpolate", "1", "--output", "alone.trec", "--overwrite"])
+    return Path("alone.trec").read_bytes()
+
+
+def test_over_a_dense_first_stage_the_default_is_the_weight_of_the_rule(with_kinds, capsys):
+    name_first_stage("tas-b")
+    assert main([*with_kinds, "--output", "default.trec"]) == 0
+    said = "the first stage is dense or learned-sparse, so the reranker's weight is 0.3; for the reranker alone: "
+    assert f"{said}--interpolate 1" in capsys.readouterr().err
+    main([*with_kinds, "--interpolate", "auto", "--output", "auto.trec"])
+    assert config_of("default.trec") == config_of("auto.trec")
+    assert config_of("default.trec")["weight"] == 0.3
+    assert Path("default.trec").read_bytes() == Path("auto.trec").read_bytes() != alone(with_kinds)
+
+
+def test_a_dry_run_says_the_weight(with_kinds, capsys):
+    name_first_stage("splade-pp")
+    assert main([*with_kinds, "--dry-run"]) == 0
+    assert "the reranker's weight is 0.3; for the reranker alone: --interpolate 1" in capsys.readouterr().err
+
+
+def test_over_bm25_the_reranker_decides_alone(with_kinds, capsys):
+    assert main([*with_kinds, "--output", "default.trec"]) == 0
+    assert "weight" not in capsys.readouterr().err
+    assert config_of("default.trec") == {"weight": 1.0, "norm": "z-score"}
+    assert Path("default.trec").read_bytes() == alone(with_kinds)
+
+
+def test_over_an_unknown_first_stage_the_reranker_decides_and_a_line_says_what_to_give(with_kinds, capsys):
+    name_first_stage("Anserini")
+    assert main([*with_kinds, "--output", "default.trec"]) == 0
+    said = (
+        "the tag 'Anserini' does not say what the first stage is; if it is dense or learned-sparse, give --interpolate"
+    )
+    assert f"{said} 0.3" in capsys.readouterr().err
+    assert Path("default.trec").read_bytes() == alone(with_kinds)
+
+
+def test_over_a_reranked_run_nothing_is_said(with_kinds, capsys):
+    assert main([*with_kinds, "--interpolate", "1", "--runtag", "e5", "--output", "once.trec"]) == 0
+    capsys.readouterr()
+    assert main(["--run", "once.trec", *with_kinds[2:], "--output", "twice.trec"]) == 0
+    assert "--interpolate" not in capsys.readouterr().err
+    assert config_of("twice.trec")["weight"] == 1
+
+
+@pytest.mark.parametrize("tag", ["dense", "Anserini"])
+def test_without_weights_by_kind_the_reranker_decides_and_nothing_is_said(with_rule, capsys, tag):
+    name_first_stage(tag)
+    assert main([*with_rule, "--output", "default.trec"]) == 0
+    assert "--interpolate" not in capsys.readouterr().err
+    assert config_of("default.trec") == {"weight": 1.0, "norm": "z-score"}
+
+
+def test_over_equal_scores_the_default_is_the_order_of_the_reranker(with_kinds, capsys):
+    Path("bm25.trec").write_text("".join(f"{qid} Q0 d{n} {n} 1 dense\n" for qid in range(10) for n in range(1, 6)))
+    assert main([*with_kinds, "--output", "default.trec"]) == 0
+    assert "so the reranker alone decides" in capsys.readouterr().err
+    main([*with_kinds, "--interpolate", "1", "--output", "alone.trec"])
+    one, other = read_run("default.trec"), read_run("alone.trec")
+    assert {qid: [hit.docid for hit in one[qid]] for qid in one} == {
+        qid: [hit.docid for hit in other[qid]] for qid in other
+    }
+
+
+def test_a_norm_that_the_rule_was_not_learnt_for_is_refused(with_kinds, capsys):
+    name_first_stage("dense")
+    assert main([*with_kinds, "--norm", "rank", "--output", "default.trec"]) == 2
+    assert "leave --norm out, or give a weight" in capsys.readouterr().err
+
+
+def test_the_parts_of_a_run_take_the_weight_of_the_whole(with_kinds):
+    name_first_stage("splade")
+    main([*with_kinds, "--output", "whole.trec"])
+    parts = ["1.trec", "2.trec"]
+    for number, part in enumerate(parts, start=1):
+        assert main([*with_kinds, "--shard", f"{number}/2", "--output", part]) == 0
+    assert merge([*parts, "--output", "merged.trec"]) == 0
+    assert Path("merged.trec").read_bytes() == Path("whole.trec").read_bytes()
+    assert config_of("merged.trec") == config_of("whole.trec")
+
+
+def test_a_least_score_goes_by_the_rerankers_own(with_kinds):
+    name_first_stage("splade")
+    main([*with_kinds, "--interpolate", "1", "--output", "alone.trec"])
+    scores = {(qid, hit.docid): hit.score for qid, hits in read_run("alone.trec").items() for hit in hits}
+    least = sorted(scores.values())[len(scores) // 2] - 1e-6
+    main([*with_kinds, "--min-score", str(least), "--output", "kept.trec"])
+    kept = {(qid, hit.docid) for qid, hits in read_run("kept.trec").items() for hit in hits}
+    assert kept == {pair for pair, score in scores.items() if score >= least}
+
+
+def test_from_python_the_default_is_the_same(with_kinds):
+    """By the tag of a run in memory, and by that of a file."""
+    name_first_stage("dense")
+    main([*with_kinds, "--output", "default.trec"])
+    reranker = load_reranker("cross-encoder", model=with_kinds[-1])
+    rerank = partial(rerank_run, model=reranker, topics="topics.tsv", collection="texts.jsonl")
+
+    def order(run):
+        return {qid: [hit.docid for hit in run[qid]] for qid in run}
+
+    expected = order(read_run("default.trec"))
+    assert order(rerank("bm25.trec")) == expected
+    assert order(rerank(read_run("bm25.trec"))) == expected
+    only = rerank("bm25.trec", interpolation=1)
+    main([*with_kinds, "--interpolate", "1", "--output", "alone.trec"])
+    assert order(only) == order(read_run("alone.trec")) != expected
+
+
+@pytest.mark.parametrize("odd", ["auto", True, 1.5, float("nan")])
+def test_another_weight_from_python_is_an_error(make_job, odd):
+    make_job(1)
+    with pytest.raises(RrarankError, match="expected a number from 0 to 1"):
+        rerank_run("bm25.trec", "bm25", topics="topics.tsv", collection="texts.jsonl", interpolation=odd)
+
+
+def test_a_rule_for_another_reranker_is_refused_from_python_too(with_kinds):
+    content = json.loads(Path(with_kinds[-1], INTERPOLATION).read_text()) | {"reranker": "rra-bert"}
+    Path(with_kinds[-1], INTERPOLATION).write_text(json.dumps(content))
+    name_first_stage("dense")
+    reranker = load_reranker("cross-encoder", model=with_kinds[-1])
+    with pytest.raises(RrarankError, match="tuned for the reranker 'rra-bert', this job uses 'cross-encoder'"):
+        rerank_run("bm25.trec", reranker, topics="topics.tsv", collection="texts.jsonl")

@@ -13,10 +13,19 @@ from rrarank.engine.interpolation import LEARNED, LEXICAL
 from rrarank.storage.sidecar import read_sidecar
 
 _WORDS = {
-    LEXICAL: re.compile(r"bm25|rm3|bo1|kl|qld|tfidf|dfr|lexical"),
-    LEARNED: re.compile(r"dense|splade|unicoil|dpr|ance|tasb?|contriever|colbert|minilm|mpnet|e5|bge|gte"),
+    LEXICAL: re.compile(r"bm25|rm3|bo1|kl|qld|qljm|tfidf|dfr|dph|lexical|d2q|doc2query|doct5query"),
+    LEARNED: re.compile(
+        r"dense|embed(ding)?s?|biencoder|dpr|mdpr|cosdpr|ance|tasb?|tct|contriever|mcontriever|colbert|colbertv\d|plaid"
+        r"|minilm|mpnet|sbert|gtr|e5|me5|bge|gte|retromae|condenser|cocondenser|aggretriever|simlm|rocketqa|dragon"
+        r"|arctic|snowflake|nomic|jina|mxbai|stella|instructor|llm2vec|gritlm|repllama|promptriever|nvembed"
+        r"|openai|ada|ada2|ada002|cohere|voyage|titan|embeddinggemma"
+        r"|splade|spladev\d|spladepp|unicoil|deepimpact|deepct|sparta|tilde|tildev2|slim|elser"
+    ),
 }
-_BESIDE = re.compile(r"all|pp|b|v\d|small|base|large|default|tuned")
+_BESIDE = re.compile(
+    r"\d+|v\d+|\d+[bm]|l\d+|pp|b|all|small|base|large|xl|mini|default|tuned|prf|rocchio|avg|ed|sd|hnp?|nv|m3|[lms]|xs|text|passage"
+    r"|multilingual|english|en|instruct|mistral|qwen\d*|modernbert|distil|distilbert|distill|ensembledistil|msmarco"
+)
 
 
 def kind_of(path: str | Path | None, tag: str) -> str:
