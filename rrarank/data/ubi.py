@@ -195,7 +195,11 @@ def click(
 
 
 def iso_time(value: object) -> str:
-    """ISO 8601 with a zone; numbers are seconds since 1970, or milliseconds if they are large, as OpenSearch has them.
+    """ISO 8601 in its usual form with a zone: other forms, such as 20260131T120000Z, PostgreSQL cannot read.
+
+    Args:
+        value: such a time, without a zone UTC's; or seconds since 1970, milliseconds if they are large, as OpenSearch
+            has them.
 
     Raises:
         ValueError: it is no time.
@@ -211,7 +215,7 @@ def iso_time(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
     found = datetime.fromisoformat(value)
-    return value if found.tzinfo else found.replace(tzinfo=UTC).isoformat()
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def _finite(value: object) -> object:
