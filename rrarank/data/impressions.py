@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery
+from rrarank.errors import RrarankError
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,21 @@ class Rules:
     click_all: float = 0.9
     fastest: float = 0.2
     dwell_cap: float = 600.0
+
+
+def check_rules(rules: Rules) -> None:
+    """
+    Raises:
+        RrarankError: a number is out of its range.
+    """
+    if rules.most_queries < 0:
+        raise RrarankError(f"--most-queries {rules.most_queries}: expected 0 or more; 0 leaves nobody out")
+    if not rules.click_all > 0:
+        raise RrarankError(f"--click-all {rules.click_all:g}: expected a share above 0, such as {Rules.click_all}")
+    if not rules.fastest >= 0:
+        raise RrarankError(f"--fastest {rules.fastest:g}: expected 0 seconds or more")
+    if not rules.dwell_cap > 0:
+        raise RrarankError(f"--dwell-cap {rules.dwell_cap:g}: expected more than 0 seconds")
 
 
 @dataclass(frozen=True)

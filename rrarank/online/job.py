@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rrarank.data.click_logs import ClickColumns, open_log
-from rrarank.data.impressions import Impression, Kept, Rules, impressions, keep
+from rrarank.data.impressions import Impression, Kept, Rules, check_rules, impressions, keep
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
 from rrarank.errors import RrarankError, did_you_mean, say
@@ -63,7 +63,8 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
 
     Raises:
         MissingPrerequisite: matplotlib is not installed, for a figure.
-        RrarankError: an output exists, the log is malformed, or it has no such experiment or fewer than two arms.
+        RrarankError: an output exists, a number is out of range, the log is malformed, or it has no such experiment or
+            fewer than two arms.
     """
     _check(job)
     log = open_log(job.log, job.columns)
@@ -74,6 +75,8 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     found = analyse(name, everyone, kept, job.question)
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
     found = _with_estimates(found, kept.impressions, job)
+    if job.question.effect and not found.plans:
+        say("--plan: too few users, or all alike, to plan by their spread; --rate plans without a log")
     if found.is_mismatched:
         say(f"sample-ratio mismatch: p {found.split_p:.2g}; find the fault before you read the lifts")
     for output in job.output:
@@ -120,6 +123,11 @@ def _check(job: OnlineJob) -> None:
             raise RrarankError(f"no measure {name!r}{did_you_mean(name, MEASURES)} (known: {', '.join(MEASURES)})")
     if asked.effect < 0:
         raise RrarankError(f"--plan {asked.effect:g}: expected an effect above 0")
+    if asked.seed < 0:
+        raise RrarankError(f"--seed {asked.seed}: expected 0 or more")
+    if not job.clip > 0:
+        raise RrarankError(f"--clip {job.clip:g}: expected a weight above 0")
+    check_rules(job.rules)
     for output in job.output:
         check_output(output, job.overwrite, [job.log])
         check_suffix(output, SUFFIXES)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
+from pydantic import JsonValue
 
 from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click
@@ -131,12 +132,50 @@ def test_it_is_said_when_most_users_are_left_out(logs, capsys):
     assert "users are left out (153 in two arms); find out why" in capsys.readouterr().err
 
 
+def test_a_log_of_both_designs_is_refused(logs, capsys):
+    """Else one interleaved list would silently leave out the A/B test."""
+    ab, drafted = read_log(logs / "ab"), read_log(logs / "team-draft")
+    write_log("both", [*ab.queries, replace(drafted.queries[0], query_id="other")], ab.events)
+    assert main(["--log", "both"]) == 2
+    said = f"experiment 'e': 1 interleaved lists and {len(ab.queries)} lists of one arm; expected one design"
+    assert said in capsys.readouterr().err
+
+
+def test_interleaved_lists_of_one_ranker_are_refused(logs, capsys):
+    """A document of no ranker is not another one's."""
+    log = read_log(logs / "team-draft")
+    own: dict[str, JsonValue] = {"experiment": "e", "teams": ["bm25", "", "bm25", "bm25", "bm25"]}
+    queries = [replace(one, query_attributes=own) for one in log.queries]
+    write_log("alone", queries, log.events)
+    assert main(["--log", "alone"]) == 2
+    assert "documents of 'bm25' alone, expected two rankers or more" in capsys.readouterr().err
+
+
+def test_one_user_gives_no_plan(capsys):
+    own: dict[str, JsonValue] = {"experiment": "e", "design": "team-draft", "teams": ["a", "b"], "qid": "1"}
+    one = LoggedQuery("q", "u", iso(1_760_000_000), ("x", "y"), query_attributes=own)
+    write_log("single", [one], [click(one, 1, one.seconds + 2)])
+    assert main(["--log", "single", "--plan", "0.05"]) == 0
+    out, err = capsys.readouterr()
+    assert "Traffic" not in out
+    assert "too few users, or all alike" in err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--experiment", "f"], "no experiment 'f'; did you mean"),
         (["--baseline", "bm24"], "--baseline bm24: not in the experiment (known: bm25, rra)"),
         (["--shares", "bm25=none"], "--shares 'none': expected a number above 0"),
+        (["--shares", "bm25=inf", "rra=1"], "--shares 'inf': expected a number above 0"),
+        (["--shares", "bm25=1"], "--shares of bm25: expected one for each arm with users in the log (bm25, rra)"),
+        (["--shares", "bm25=1", "rra=1", "x=1"], "--shares of bm25, rra, x: expected one for each arm"),
+        (["--most-queries", "-3"], "--most-queries -3: expected 0 or more"),
+        (["--click-all", "0"], "--click-all 0: expected a share above 0"),
+        (["--fastest", "nan"], "--fastest nan: expected 0 seconds or more"),
+        (["--dwell-cap", "nan"], "--dwell-cap nan: expected more than 0 seconds"),
+        (["--clip", "0"], "--clip 0: expected a weight above 0"),
+        (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--columns", "docs=x"], "--columns docs: no such name"),
         (["--columns", "docid=x", "docid=y"], "--columns docid: given twice"),
         (["--output", "x.xyz"], "x.xyz"),
