@@ -98,7 +98,9 @@ def _impression(query: LoggedQuery, events: Sequence[LoggedEvent]) -> Impression
 
 
 def _place(event: LoggedEvent, query: LoggedQuery) -> int:
-    """Where the event's document was shown, from 1; 0 if it was not."""
+    """Where the event's document was shown, from 1; 0 if it was not. The event's own place tells equal ids apart."""
+    if (place := event.ordinal or 0) > 0 and query.shown[place - 1 : place] == (event.docid,):
+        return place
     return query.shown.index(event.docid) + 1 if event.docid in query.shown else 0
 
 

@@ -237,6 +237,12 @@ def test_a_user_in_two_arms_is_left_out():
     assert list(kept.left_out) == ["in two arms"]
 
 
+def test_the_place_tells_documents_with_one_id_apart():
+    query = LoggedQuery("q", "u", iso(5), ("x", "x"), query_attributes={"teams": ["a", "b"]})
+    [one], stray = impressions(Log([query], [click(query, 2, query.seconds + 1)]))
+    assert (one.clicks[0].place, one.teams, stray) == (2, ["b"], 0)
+
+
 def test_strays_are_counted_and_a_document_clicked_twice_counts_once():
     [query], [event] = user("u", 1)
     stray = click(replace(query, query_id="nowhere"), 1, query.seconds)
