@@ -98,8 +98,12 @@ def open_trial(config: ServeConfig, models: Sequence[str]) -> Trial:
         models: the names of those that the server holds.
 
     Raises:
-        RrarankError: the experiment's file is faulty, or names a model that is not there; the log cannot be written.
+        RrarankError: the experiment's file is faulty, or names a model that is not there; the log cannot be written, or
+            there is none for what is to be logged.
     """
+    if config.log is None and (config.log_text or config.log_addresses):
+        flag = "--log-text" if config.log_text else "--log-addresses"
+        raise RrarankError(f"{flag}: nothing is logged without --log DIR; give both")
     experiment = read_experiment(config.experiment) if config.experiment else None
     if experiment is not None:
         _check(experiment, config, models)

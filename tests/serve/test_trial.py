@@ -108,7 +108,7 @@ def test_neither_texts_nor_addresses_are_logged_unless_asked_for(ab, draft):
     for server, _ in (ab, draft):
         sent = event(ask(server, "u", query="secret words"), message="secret message")
         sent["event_attributes"] |= {"note": "secret note", "scroll": 3, "dwell_time": 2.5}
-        sent["event_attributes"]["object"]["description"] = "secret title"
+        sent["event_attributes"]["object"] |= {"description": "secret title", "internal_id": {"name": "secret name"}}
         assert server.post(sent, "/v1/events").json() == {"accepted": 1}
     lines = ["".join(file.read_text() for file in folder.glob("*.jsonl")) for _, folder in (ab, draft)]
     assert "secret" not in lines[0]
@@ -299,6 +299,7 @@ def test_a_killed_server_loses_no_acknowledged_event(tmp_path):
         ({"rankers": {"a": {"model": "first-stage"}, "b": {"model": "none"}}}, [], "rankers.b: no model 'none' (the"),
         ({"timeout_ms": 5000}, ["--timeout", "5"], "timeout_ms 5000 is not below --timeout 5 s"),
         ({"design": "best"}, [], "design is 'best'"),
+        ({}, ["--log-text"], "--log-text: nothing is logged without --log DIR"),
         ({}, ["--log-fsync", "often"], "--log-fsync often: input should be 'always' or 'never'"),
     ],
 )
