@@ -6,9 +6,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,25 @@ class Impression:
         """The ranker behind each clicked document; empty without interleaving."""
         teams = self.query.teams
         return [teams[click.place - 1] for click in self.clicks if click.place <= len(teams)]
+
+
+def experiments(log: Log) -> list[str]:
+    """The names of the experiments in a log."""
+    return list(dict.fromkeys(query.experiment for query in log.queries if query.experiment))
+
+
+def check_experiment(log: Log, experiment: str, place: str | Path) -> None:
+    """
+    Args:
+        place: of the log, for the message.
+
+    Raises:
+        RrarankError: the log has no such experiment.
+    """
+    known = experiments(log)
+    if experiment not in known:
+        near = did_you_mean(experiment, known)
+        raise RrarankError(f"{place}: no experiment {experiment!r}{near} (known: {', '.join(known) or 'none'})")
 
 
 def impressions(log: Log, experiment: str = "") -> tuple[list[Impression], int]:

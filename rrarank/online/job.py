@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rrarank.data.click_logs import ClickColumns, open_log
-from rrarank.data.impressions import Impression, Kept, Rules, check_rules, impressions, keep
+from rrarank.data.impressions import (
+    Impression,
+    Kept,
+    Rules,
+    check_experiment,
+    check_rules,
+    experiments,
+    impressions,
+    keep,
+)
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
 from rrarank.errors import RrarankError, did_you_mean, say
@@ -134,14 +143,10 @@ def _check(job: OnlineJob) -> None:
 
 
 def _experiment(log: Log, job: OnlineJob) -> str:
-    known = list(dict.fromkeys(query.experiment for query in log.queries if query.experiment))
     if job.experiment:
-        if job.experiment not in known:
-            near = did_you_mean(job.experiment, known)
-            raise RrarankError(
-                f"{job.log}: no experiment {job.experiment!r}{near} (known: {', '.join(known) or 'none'})"
-            )
+        check_experiment(log, job.experiment, job.log)
         return job.experiment
+    known = experiments(log)
     if len(known) > 1:
         raise RrarankError(f"{job.log}: several experiments; give --experiment (known: {', '.join(known)})")
     return known[0] if known else ""
