@@ -208,7 +208,7 @@ def query_of(wanted: RerankRequest | CandidatesRequest) -> Query:
 def docids_of(wanted: RerankRequest | CandidatesRequest) -> list[str]:
     """The ids of the documents of a request; of a document without one, its position."""
     if isinstance(wanted, CandidatesRequest):
-        return [str(one.docid)[:256] for one in wanted.candidates]
+        return [str(one.docid)[:256] or str(place) for place, one in enumerate(wanted.candidates)]
     return [_docid(one, place) for place, one in enumerate(wanted.documents)]
 
 

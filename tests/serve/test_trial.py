@@ -147,6 +147,12 @@ def test_documents_keep_their_ids_and_top_n(draft):
     assert (len(reply["results"]), all(one["team"] for one in reply["results"])) == (2, True)
 
 
+def test_a_document_with_an_empty_id_leaves_the_log_readable(ab):
+    server, folder = ab
+    reply = ask(server, "u", [{"docid": "", "score": 1, "doc": "a"}, {"docid": "x", "score": 0, "doc": "b"}])
+    assert sorted(logged(folder, reply).shown) == ["0", "x"]
+
+
 @pytest.mark.parametrize(("text", "why"), [("fail", "failed: RrarankError"), ("crash", "failed: ValueError")])
 def test_the_first_stage_stands_in_for_a_ranker_that_fails(draft, text, why):
     server, folder = draft
