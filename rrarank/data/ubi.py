@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
@@ -142,7 +143,7 @@ class LoggedEvent:
         seconds = self.event_attributes.get("dwell_time")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             return None
-        return float(seconds) if seconds >= 0 else None
+        return float(min(seconds, sys.float_info.max)) if seconds >= 0 else None  # JSON's integers have no end
 
     @property
     def is_conversion(self) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -69,6 +70,10 @@ def test_an_event_that_was_sent_again_counts_once(tmp_path):
 def test_a_query_that_was_logged_twice_counts_once(tmp_path):
     log_of(tmp_path, [line_of(QUERY) + "\n"] * 2, [line_of(CLICK) + "\n"])
     assert read_log(tmp_path) == Log([QUERY], [CLICK], repeated=1)
+
+
+def test_a_stay_beyond_all_floats_is_long():
+    assert click(QUERY, 1, 0, {"dwell_time": 10**400}).dwell_s == sys.float_info.max
 
 
 def test_a_stay_of_less_than_no_time_is_unknown():
