@@ -124,7 +124,8 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
         everyone: the impressions before the rules left some out.
 
     Raises:
-        RrarankError: no arms, only one, an unknown baseline, shares that are not of the arms, or both designs at once.
+        RrarankError: no arms, only one, an unknown baseline, shares that are not of the arms, both designs at once, or
+            a question that the design does not answer.
     """
     found = kept.impressions
     where = f"experiment {experiment!r}" if experiment else "the log"
@@ -246,6 +247,8 @@ def _interleaved(
     names = sorted({team for one in found for team in one.query.teams} - {""})  # empty: a document of no ranker
     if len(names) < 2:
         raise RrarankError(f"{where}: documents of {shown(names) or 'no ranker'} alone, expected two rankers or more")
+    if unused := _of_ab_tests(asked):
+        raise RrarankError(f"{unused}: only for an A/B test; {where} has interleaved lists, which give preferences")
     baseline = _baseline(names, asked.baseline)
     users, days = {one.user for one in found}, _days(found)
     arms = [
@@ -266,6 +269,16 @@ def _interleaved(
         else [],
         capped=kept.capped,
     )
+
+
+def _of_ab_tests(asked: Question) -> str:
+    """The flag of a question that interleaved lists do not answer; empty if there is none."""
+    given = {
+        "--measures": asked.measures,
+        "--look-at": asked.looked_at != Question.looked_at,
+        "--shares": asked.shares,
+    }
+    return next((flag for flag, value in given.items() if value), "")
 
 
 def _plan(one: Preference, effect: float, users: int, queries: int, a_day: float) -> Plan:

@@ -88,7 +88,9 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
         say("--plan: too few users, or all alike, to plan by their spread; --rate plans without a log")
     if found.is_mismatched:
         say(f"sample-ratio mismatch: p {found.split_p:.2g}; find the fault before you read the lifts")
-    for output in job.output:
+    for output in sorted(
+        job.output, key=lambda one: Path(one).suffix not in FIGURES
+    ):  # a figure may have nothing to draw
         _write(output, found, job)
     return found
 
@@ -137,6 +139,9 @@ def _check(job: OnlineJob) -> None:
     if not job.clip > 0:
         raise RrarankError(f"--clip {job.clip:g}: expected a weight above 0")
     check_rules(job.rules)
+    names = [stem(path) for path in job.estimate]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise RrarankError(f"--estimate: two runs are named {twice[0]!r}; rename one")
     for output in job.output:
         check_output(output, job.overwrite, [job.log])
         check_suffix(output, SUFFIXES)

@@ -113,6 +113,8 @@ def open_trial(config: ServeConfig, models: Sequence[str]) -> Trial:
 
 def _check(experiment: Experiment, config: ServeConfig, names: Sequence[str]) -> None:
     where = f"--experiment {config.experiment}"
+    if FIRST_STAGE in names:
+        raise RrarankError(f"{where}: {FIRST_STAGE!r} is the first stage's order there; name that model otherwise")
     for name, ranker in experiment.rankers.items():
         if ranker.model != FIRST_STAGE and ranker.model not in names:
             known = shown([FIRST_STAGE, *names], 20)

@@ -151,6 +151,24 @@ def test_interleaved_lists_of_one_ranker_are_refused(logs, capsys):
     assert "documents of 'bm25' alone, expected two rankers or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flags", [["--measures", "ctr"], ["--look-at", "clicks"], ["--shares", "bm25=1", "rra=1"]])
+def test_what_interleaving_does_not_answer_is_refused(logs, capsys, flags):
+    assert main(["--log", str(logs / "team-draft"), *flags]) == 2
+    assert f"{flags[0]}: only for an A/B test; experiment 'e' has interleaved lists" in capsys.readouterr().err
+
+
+def test_without_a_figure_nothing_is_written(logs, capsys):
+    assert main(["--log", str(logs / "team-draft"), "--output", "out.html", "out.png"]) == 2
+    assert "out.png: nothing to draw" in capsys.readouterr().err
+    assert not Path("out.html").exists()
+
+
+def test_runs_of_one_name_are_refused(logs, capsys):
+    """Else one of them would be left out silently."""
+    assert main(["--log", str(logs / "ab"), "--estimate", "a/new.trec", "b/new.trec"]) == 2
+    assert "--estimate: two runs are named 'new'" in capsys.readouterr().err
+
+
 def test_one_user_gives_no_plan(capsys):
     own: dict[str, JsonValue] = {"experiment": "e", "design": "team-draft", "teams": ["a", "b"], "qid": "1"}
     one = LoggedQuery("q", "u", iso(1_760_000_000), ("x", "y"), query_attributes=own)

@@ -314,3 +314,11 @@ def test_a_server_does_not_start_with_a_faulty_experiment(tmp_path, capsys, chan
     path = experiment(tmp_path, **{"rankers": rankers, **change})
     assert main(["--reranker", "bm25", "--port", "0", "--experiment", str(path), *flags]) == 2
     assert fault in capsys.readouterr().err
+
+
+def test_a_model_is_not_taken_for_the_first_stage(tmp_path, capsys):
+    path = experiment(tmp_path, rankers={"a": {"model": "first-stage"}, "b": {"model": "bm25"}})
+    models = tmp_path / "models.toml"
+    models.write_text('[first-stage]\nreranker = "bm25"\n[bm25]\nreranker = "bm25"\n')
+    assert main(["--models", str(models), "--port", "0", "--experiment", str(path)]) == 2
+    assert "'first-stage' is the first stage's order there; name that model otherwise" in capsys.readouterr().err
