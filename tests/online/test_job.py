@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydantic import JsonValue
 from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click
 from rrarank.data.ubi_files import read_log, write_log
+from rrarank.errors import RrarankError
 from rrarank.measures.online_file import read_lifts
 from rrarank.online.__main__ import main
 
@@ -67,6 +69,23 @@ def test_simulated_users_are_said_to_be_so_everywhere(logs, capsys):
     main(["--log", str(logs / "ab"), "--simulated", "--output", "-", "s.json"])
     assert capsys.readouterr().out.count("SIMULATED USERS.") == 3
     assert read_lifts("s.json", "rra", "bm25").simulated
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"lifts": {"rra": [{"measure": "ctr"}]}}, "malformed (KeyError 'value')"),
+        ({"lifts": {"rra": "x"}}, "malformed (TypeError"),
+        ({"split_p": "x"}, "malformed (TypeError"),
+        ({"lifts": {}}, "of interleaved lists, which give preferences"),
+        ({"baseline": "x"}, "compares 'rra' with 'x', expected 'rra' with 'bm25'"),
+    ],
+)
+def test_a_file_that_was_changed_is_one_line(logs, change, fault):
+    main(["--log", str(logs / "ab"), "--measures", "ctr", "--output", "s.json"])
+    Path("s.json").write_text(json.dumps(json.loads(Path("s.json").read_text()) | change))
+    with pytest.raises(RrarankError, match=re.escape(f"s.json: {fault}")):
+        read_lifts("s.json", "rra", "bm25")
 
 
 def test_a_ranker_that_was_not_shown_is_estimated(logs, capsys):
