@@ -40,7 +40,11 @@ create function pg_temp.as_json(line text) returns jsonb language plpgsql as $$
 begin
     return line::jsonb;
 exception when others then
-    return null;
+    begin
+        return replace(line, '\u0000', '\ufffd')::jsonb; -- PostgreSQL's texts have no NUL
+    exception when others then
+        return null;
+    end;
 end $$;
 create temporary table rows on commit drop as
     select md5(line) as line_md5, pg_temp.as_json(line) as content from lines;

@@ -6,8 +6,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery
+from rrarank.errors import RrarankError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,25 @@ class Impression:
         return [teams[click.place - 1] for click in self.clicks if click.place <= len(teams)]
 
 
+def experiments(log: Log) -> list[str]:
+    """The names of the experiments in a log."""
+    return list(dict.fromkeys(query.experiment for query in log.queries if query.experiment))
+
+
+def check_experiment(log: Log, experiment: str, place: str | Path) -> None:
+    """
+    Args:
+        place: of the log, for the message.
+
+    Raises:
+        RrarankError: the log has no such experiment.
+    """
+    known = experiments(log)
+    if experiment not in known:
+        near = did_you_mean(experiment, known)
+        raise RrarankError(f"{place}: no experiment {experiment!r}{near} (known: {', '.join(known) or 'none'})")
+
+
 def impressions(log: Log, experiment: str = "") -> tuple[list[Impression], int]:
     """The impressions of an experiment, and how many events belong to no logged query or to no shown document.
 
@@ -97,7 +118,9 @@ def _impression(query: LoggedQuery, events: Sequence[LoggedEvent]) -> Impression
 
 
 def _place(event: LoggedEvent, query: LoggedQuery) -> int:
-    """Where the event's document was shown, from 1; 0 if it was not."""
+    """Where the event's document was shown, from 1; 0 if it was not. The event's own place tells equal ids apart."""
+    if (place := event.ordinal or 0) > 0 and query.shown[place - 1 : place] == (event.docid,):
+        return place
     return query.shown.index(event.docid) + 1 if event.docid in query.shown else 0
 
 
@@ -119,6 +142,21 @@ class Rules:
     click_all: float = 0.9
     fastest: float = 0.2
     dwell_cap: float = 600.0
+
+
+def check_rules(rules: Rules) -> None:
+    """
+    Raises:
+        RrarankError: a number is out of its range.
+    """
+    if rules.most_queries < 0:
+        raise RrarankError(f"--most-queries {rules.most_queries}: expected 0 or more; 0 leaves nobody out")
+    if not rules.click_all > 0:
+        raise RrarankError(f"--click-all {rules.click_all:g}: expected a share above 0, such as {Rules.click_all}")
+    if not rules.fastest >= 0:
+        raise RrarankError(f"--fastest {rules.fastest:g}: expected 0 seconds or more")
+    if not rules.dwell_cap > 0:
+        raise RrarankError(f"--dwell-cap {rules.dwell_cap:g}: expected more than 0 seconds")
 
 
 @dataclass(frozen=True)

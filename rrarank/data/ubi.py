@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
@@ -142,7 +143,7 @@ class LoggedEvent:
         seconds = self.event_attributes.get("dwell_time")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             return None
-        return float(seconds) if seconds >= 0 else None
+        return float(min(seconds, sys.float_info.max)) if seconds >= 0 else None  # JSON's integers have no end
 
     @property
     def is_conversion(self) -> bool:
@@ -195,7 +196,11 @@ def click(
 
 
 def iso_time(value: object) -> str:
-    """ISO 8601 with a zone; numbers are seconds since 1970, or milliseconds if they are large, as OpenSearch has them.
+    """ISO 8601 in its usual form with a zone: other forms, such as 20260131T120000Z, PostgreSQL cannot read.
+
+    Args:
+        value: such a time, without a zone UTC's; or seconds since 1970, milliseconds if they are large, as OpenSearch
+            has them.
 
     Raises:
         ValueError: it is no time.
@@ -211,7 +216,7 @@ def iso_time(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
     found = datetime.fromisoformat(value)
-    return value if found.tzinfo else found.replace(tzinfo=UTC).isoformat()
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def _finite(value: object) -> object:

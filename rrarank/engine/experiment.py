@@ -43,7 +43,7 @@ class Experiment:
     Args:
         name: salts the hash of the user, so that two experiments divide users independently.
         design: `ab`: each user sees one ranker's lists; `team-draft`: each list is drafted from all rankers'.
-        rankers: name in the log -> ranker; the order of the file counts for equal hashes only.
+        rankers: name in the log -> ranker; the order of the file does not count.
         traffic: the share of users in the experiment.
         timeout_ms: a ranker that needs longer is replaced by the first stage for that query.
         depth: documents that `/v1/search` fetches and re-ranks.
@@ -64,8 +64,8 @@ class Experiment:
 
     def arm(self, user: str) -> str:
         """The ranker of an A/B test's user."""
-        names = list(self.rankers)
-        ends = list(accumulate(ranker.share for ranker in self.rankers.values()))
+        names = sorted(self.rankers)
+        ends = list(accumulate(self.rankers[name].share for name in names))
         at = _fraction(self.name, "arm", user) * ends[-1]
         return next((name for name, end in zip(names, ends, strict=True) if at < end), names[-1])
 
@@ -125,7 +125,7 @@ def show(
         arm = experiment.arm(user)
         return Shown(list(rankings[arm])[:length], arm=arm, fallback=failed)
     rng = random.Random(_digest(experiment.name, "draft", user, query))
-    picks = team_draft({name: rankings[name] for name in experiment.rankers}, rng, length)
+    picks = team_draft({name: rankings[name] for name in sorted(experiment.rankers)}, rng, length)
     return Shown([pick.docid for pick in picks], teams=[pick.team for pick in picks], fallback=failed)
 
 

@@ -51,7 +51,7 @@ def fit(found: Sequence[Impression], model: str = "pbm") -> ClickModel:
     """Fit a model by its name.
 
     Raises:
-        RrarankError: no such model, or nothing was shown or clicked.
+        RrarankError: no such model, nothing was shown or clicked, or the clicks do not suffice for the model.
     """
     if model not in MODELS:
         raise RrarankError(f"no click model named {model!r} (known: {', '.join(MODELS)})")
@@ -213,6 +213,10 @@ def _table(found: Sequence[Impression]) -> _Table:
 
 
 def _position_model(name: str, table: _Table, looks: Array) -> ClickModel:
+    if not table.by_place(table.clicked)[0]:
+        raise RrarankError(
+            f"no click on a first place, with which the model {name} compares the others; use the model cascade"
+        )
     relative = looks / max(looks[0], _FLOOR)
     examined, clicked = table.by_pair(table.shown * relative[table.place]), table.by_pair(table.clicked)
     return ClickModel(

@@ -207,7 +207,7 @@ def _permuted(ours: Array, theirs: Array, rng: np.random.Generator, permutations
     for size in _batches(permutations, len(pool)):
         drawn = rng.permuted(np.broadcast_to(labels, (size, len(pool))), axis=1).astype(np.float64)
         sums = drawn @ pool
-        as_far += (np.abs(ratios(sums) - ratios(total - sums)) >= observed - 1e-12).sum(axis=0)
+        as_far += (np.abs(ratios(sums) - ratios(total - sums)) >= observed * (1 - 1e-9)).sum(axis=0)
     return [float(p) for p in (as_far + 1) / (permutations + 1)]
 
 

@@ -39,11 +39,22 @@ def read_lifts(path: str | Path, arm: str, baseline: str) -> OnlineLifts:
 
     Raises:
         MissingResource: no such file.
-        RrarankError: it is of another kind, or of other arms.
+        RrarankError: it is of another kind or of other arms, or malformed.
     """
     if not Path(path).is_file():
         raise MissingResource(f"{path}: no such file; rrarank.online --output FILE.json writes it")
     content = _content(path)
+    try:
+        return _lifts(path, content, arm, baseline)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RrarankError(
+            f"{path}: malformed ({type(error).__name__} {error}); write it anew by rrarank.online"
+        ) from error
+
+
+def _lifts(path: str | Path, content: Mapping[str, Any], arm: str, baseline: str) -> OnlineLifts:
+    if not content["lifts"]:
+        raise RrarankError(f"{path}: of interleaved lists, which give preferences; expected lifts of an A/B test")
     arms = {str(one["name"]): int(one["users"]) for one in content["arms"]}
     if content["baseline"] != baseline or arm not in content["lifts"]:
         seen = f"{shown(content['lifts'])} with {content['baseline']!r}"
@@ -75,6 +86,6 @@ def _content(path: str | Path) -> dict[str, Any]:  # JSON values
 
 def _lift(values: Mapping[str, Any]) -> Lift:
     """JSON has no NaN."""
-    found: dict[str, Any] = {one.name: values[one.name] for one in fields(Lift)}
-    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in found.items()}
-    return Lift(**known)
+    numbers = [one.name for one in fields(Lift) if one.name != "measure"]
+    known = {name: math.nan if values[name] is None else float(values[name]) for name in numbers}
+    return Lift(str(values["measure"]), **known)

@@ -140,7 +140,7 @@ def _number(text: str, flag: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not number > 0:
+    if not 0 < number < math.inf:
         raise RrarankError(f"{flag} {text!r}: expected a number above 0")
     return number
 
@@ -150,9 +150,12 @@ def _effect(text: str) -> float:
         number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
+    if not _LEAST <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a number above 0 such as 2% or 0.05")
     return number
+
+
+_LEAST = 1e-9  # less than anyone could show
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import nan
+from math import ceil, nan
 
 from rrarank.data.impressions import Impression, Kept
 from rrarank.errors import RrarankError, shown
@@ -124,17 +124,24 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
         everyone: the impressions before the rules left some out.
 
     Raises:
-        RrarankError: no arms, only one, or an unknown baseline.
+        RrarankError: no arms, only one, an unknown baseline, shares that are not of the arms, both designs at once, or
+            a question that the design does not answer.
     """
     found = kept.impressions
-    if any(one.query.teams for one in found):
-        return _interleaved(experiment, everyone, kept, asked)
+    where = f"experiment {experiment!r}" if experiment else "the log"
+    if drafted := sum(bool(one.query.teams) for one in found):
+        if plain := sum(bool(one.query.arm and not one.query.teams) for one in found):
+            raise RrarankError(
+                f"{where}: {drafted:,} interleaved lists and {plain:,} lists of one arm; expected one design: name the "
+                "experiment anew when its design changes"
+            )
+        return _interleaved(experiment, where, everyone, kept, asked)
     names = sorted({one.query.arm for one in found if one.query.arm})
     if len(names) < 2:
-        where = f"experiment {experiment!r}" if experiment else "the log"
         seen = f"{shown(names)} alone" if names else "no arm"
         raise RrarankError(f"{where}: users of {seen}, expected two arms or more, or interleaved lists")
     baseline = _baseline(names, asked.baseline)
+    shares = _shares(names, asked.shares)
     by_arm = {name: [one for one in found if one.query.arm == name] for name in [baseline, *_others(names, baseline)]}
     arms = [_arm(name, own, everyone, kept) for name, own in by_arm.items()]
     measures = list(asked.measures or measured(found))
@@ -146,7 +153,7 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
         baseline,
         arms,
         len(days),
-        split_p([arm.users for arm in arms], [asked.shares.get(arm.name, 1.0) for arm in arms]),
+        split_p([arm.users for arm in arms], [shares[arm.name] for arm in arms]),
         {
             name: lifts(values[name], values[baseline], untested=SAME, seed=asked.seed)
             for name in _others(names, baseline)
@@ -156,7 +163,7 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
             name: _looks(by_arm[name], by_arm[baseline], days, asked.looked_at, kept.dwell_cap)
             for name in _others(names, baseline)
         },
-        plans=_plans(values[baseline], by_arm[baseline], arms, len(days), asked),
+        plans=_plans(values[baseline], by_arm[baseline], arms, len(days), asked.effect, shares),
         capped=kept.capped,
     )
 
@@ -174,6 +181,14 @@ def _baseline(names: Sequence[str], given: str) -> str:
     if given and given not in names:
         raise RrarankError(f"--baseline {given}: not in the experiment (known: {', '.join(names)})")
     return given or ("bm25" if "bm25" in names else names[0])
+
+
+def _shares(names: Sequence[str], given: Mapping[str, float]) -> Mapping[str, float]:
+    if given and set(given) != set(names):
+        raise RrarankError(
+            f"--shares of {', '.join(given)}: expected one for each arm with users in the log ({', '.join(names)})"
+        )
+    return given or dict.fromkeys(names, 1.0)
 
 
 def _arm(name: str, own: Sequence[Impression], everyone: Sequence[Impression], kept: Kept) -> Arm:
@@ -199,34 +214,41 @@ def _looks(
 
 
 def _plans(
-    values: Mapping[str, Totals], own: Sequence[Impression], arms: Sequence[Arm], days: int, asked: Question
+    values: Mapping[str, Totals],
+    own: Sequence[Impression],
+    arms: Sequence[Arm],
+    days: int,
+    effect: float,
+    shares: Mapping[str, float],
 ) -> list[Plan]:
-    if not asked.effect:
+    """For each measure, the users of all arms with which the smallest arm shows the effect against the baseline."""
+    if not effect:
         return []
     a_day = sum(arm.users for arm in arms) / days if days else nan
     per_user = len(own) / max(len({one.user for one in own}), 1)
-    return [
-        _plan(name, asked.effect, one, per_user, a_day)
-        for name, one in values.items()
-        if one.value and one.deviation and name not in SAME
-    ]
-
-
-def _plan(name: str, effect: float, one: Totals | Preference, per_user: float, a_day: float) -> Plan:
-    """Of a preference, the effect is the preference itself, and every user sees both rankers."""
-    if isinstance(one, Preference):
-        value, users = one.preference, users_needed(one.deviation, effect, share=1)
-    else:
-        value, users = one.value, users_needed(one.deviation, effect * one.value)
-    return Plan(name, effect, value, users, round(users * per_user), users / a_day)
+    smallest = min(shares[arm.name] for arm in arms[1:])
+    pair = shares[arms[0].name] + smallest
+    made = []
+    for name, one in values.items():
+        if one.value and one.deviation > 0 and name not in SAME:
+            both = users_needed(one.deviation, effect * one.value, share=smallest / pair)
+            users = ceil(both * (sum(shares.values()) / pair))
+            made.append(Plan(name, effect, one.value, users, round(users * per_user), users / a_day))
+    return made
 
 
 # -- interleaving -----------------------------------------------------------------------------------------------------
 
 
-def _interleaved(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: Question) -> OnlineResult:
+def _interleaved(
+    experiment: str, where: str, everyone: Sequence[Impression], kept: Kept, asked: Question
+) -> OnlineResult:
     found = [one for one in kept.impressions if one.query.teams]
-    names = sorted({team for one in found for team in one.query.teams})
+    names = sorted({team for one in found for team in one.query.teams} - {""})  # empty: a document of no ranker
+    if len(names) < 2:
+        raise RrarankError(f"{where}: documents of {shown(names) or 'no ranker'} alone, expected two rankers or more")
+    if unused := _of_ab_tests(asked):
+        raise RrarankError(f"{unused}: only for an A/B test; {where} has interleaved lists, which give preferences")
     baseline = _baseline(names, asked.baseline)
     users, days = {one.user for one in found}, _days(found)
     arms = [
@@ -242,11 +264,31 @@ def _interleaved(experiment: str, everyone: Sequence[Impression], kept: Kept, as
         arms,
         len(days),
         preferences=preferences,
-        plans=[_plan("preference", asked.effect, preferences[0], len(found) / len(users), a_day)]
-        if asked.effect and preferences
+        plans=[_plan(preferences[0], asked.effect, len(users), len(found), a_day)]
+        if asked.effect and preferences and preferences[0].deviation > 0
         else [],
         capped=kept.capped,
     )
+
+
+def _of_ab_tests(asked: Question) -> str:
+    """The flag of a question that interleaved lists do not answer; empty if there is none."""
+    given = {
+        "--measures": asked.measures,
+        "--look-at": asked.looked_at != Question.looked_at,
+        "--shares": asked.shares,
+    }
+    return next((flag for flag, value in given.items() if value), "")
+
+
+def _plan(one: Preference, effect: float, users: int, queries: int, a_day: float) -> Plan:
+    """The effect is the preference itself; every user sees both rankers, and the log says how many of them click.
+
+    Args:
+        users, queries: of the log, with and without clicks.
+    """
+    needed = ceil(users_needed(one.deviation, effect, share=1) * users / one.users)
+    return Plan("preference", effect, one.preference, needed, round(needed * queries / users), needed / a_day)
 
 
 def _preferences(found: Sequence[Impression], name: str, baseline: str, seed: int) -> list[Preference]:

@@ -16,7 +16,7 @@ import numpy as np
 from rrarank.data.types import Qrels, Ranking
 from rrarank.data.ubi import CLICK, DWELL, iso_time
 from rrarank.errors import RrarankError
-from rrarank.online.simulator import Crowd, after, highest_grade, popularity, user_name
+from rrarank.online.simulator import Crowd, after, check_crowd, highest_grade, popularity, user_name
 from rrarank.online.users import UserModel, clicks, dwell_times, leans
 
 BUSY = (429, 503)  # asks to try again
@@ -70,9 +70,11 @@ def drive(
         seen: is filled while the users are at work, for who wants to watch.
 
     Raises:
-        RrarankError: the server refused a request, or did not answer within `patience_s`.
+        RrarankError: a number of the crowd is out of range, or the server refused a request or did not answer within
+            `patience_s`.
     """
     crowd, seen = crowd or Crowd(), seen or Driven()
+    check_crowd(crowd)
     asked = [ranking for ranking in rankings if ranking.query.qid in qrels]
     highest = highest_grade(qrels, [one.query.qid for one in asked])
     lean = leans(crowd.users, model, np.random.default_rng(crowd.seed))
@@ -81,7 +83,7 @@ def drive(
     def visit(user: int) -> None:
         rng = np.random.default_rng((crowd.seed, user))
         session = _Session(server, seen)
-        for number in rng.choice(len(asked), rng.geometric(1 / max(crowd.queries, 1.0)), p=likely):
+        for number in rng.choice(len(asked), rng.geometric(1 / crowd.queries), p=likely):
             _ask(session, user_name(user), asked[number], qrels, _Eyes(model, highest, lean[user], crowd.places, rng))
 
     with ThreadPoolExecutor(at_once) as pool:

@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rrarank.data.click_logs import ClickColumns, open_log
-from rrarank.data.impressions import Impression, Kept, Rules, impressions, keep
+from rrarank.data.impressions import (
+    Impression,
+    Kept,
+    Rules,
+    check_experiment,
+    check_rules,
+    experiments,
+    impressions,
+    keep,
+)
 from rrarank.data.run_files import read_run_file
 from rrarank.data.ubi import Log
 from rrarank.errors import RrarankError, did_you_mean, say
@@ -63,7 +72,8 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
 
     Raises:
         MissingPrerequisite: matplotlib is not installed, for a figure.
-        RrarankError: an output exists, the log is malformed, or it has no such experiment or fewer than two arms.
+        RrarankError: an output exists, a number is out of range, the log is malformed, or it has no such experiment or
+            fewer than two arms.
     """
     _check(job)
     log = open_log(job.log, job.columns)
@@ -74,9 +84,13 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     found = analyse(name, everyone, kept, job.question)
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
     found = _with_estimates(found, kept.impressions, job)
+    if job.question.effect and not found.plans:
+        say("--plan: too few users, or all alike, to plan by their spread; --rate plans without a log")
     if found.is_mismatched:
         say(f"sample-ratio mismatch: p {found.split_p:.2g}; find the fault before you read the lifts")
-    for output in job.output:
+    for output in sorted(
+        job.output, key=lambda one: Path(one).suffix not in FIGURES
+    ):  # a figure may have nothing to draw
         _write(output, found, job)
     return found
 
@@ -120,20 +134,24 @@ def _check(job: OnlineJob) -> None:
             raise RrarankError(f"no measure {name!r}{did_you_mean(name, MEASURES)} (known: {', '.join(MEASURES)})")
     if asked.effect < 0:
         raise RrarankError(f"--plan {asked.effect:g}: expected an effect above 0")
+    if asked.seed < 0:
+        raise RrarankError(f"--seed {asked.seed}: expected 0 or more")
+    if not job.clip > 0:
+        raise RrarankError(f"--clip {job.clip:g}: expected a weight above 0")
+    check_rules(job.rules)
+    names = [stem(path) for path in job.estimate]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise RrarankError(f"--estimate: two runs are named {twice[0]!r}; rename one")
     for output in job.output:
         check_output(output, job.overwrite, [job.log])
         check_suffix(output, SUFFIXES)
 
 
 def _experiment(log: Log, job: OnlineJob) -> str:
-    known = list(dict.fromkeys(query.experiment for query in log.queries if query.experiment))
     if job.experiment:
-        if job.experiment not in known:
-            near = did_you_mean(job.experiment, known)
-            raise RrarankError(
-                f"{job.log}: no experiment {job.experiment!r}{near} (known: {', '.join(known) or 'none'})"
-            )
+        check_experiment(log, job.experiment, job.log)
         return job.experiment
+    known = experiments(log)
     if len(known) > 1:
         raise RrarankError(f"{job.log}: several experiments; give --experiment (known: {', '.join(known)})")
     return known[0] if known else ""

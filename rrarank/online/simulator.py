@@ -5,6 +5,7 @@ Everything is drawn from the seed and the experiment's own hashes: equal argumen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,9 +107,10 @@ def simulate(
         runs: ranker -> its run; each query that all of them and the judgments have can be asked.
 
     Raises:
-        RrarankError: a ranker has no run, or no query is in all of them.
+        RrarankError: a ranker has no run, no query is in all of them, or a number of the crowd is out of range.
     """
     crowd = crowd or Crowd()
+    check_crowd(crowd)
     qids = _common(experiment, runs, qrels)
     rng = np.random.default_rng(crowd.seed)
     user, asked = _asked(experiment, qids, crowd, rng)
@@ -121,6 +123,17 @@ def simulate(
     clicked = clicks(grades, highest, model, lean, rng)
     dwell = dwell_times(grades, highest, model, rng)
     return Sample(experiment, user, qid, seconds, lists, grades, clicked, after(clicked, dwell, rng), dwell)
+
+
+def check_crowd(crowd: Crowd) -> None:
+    """
+    Raises:
+        RrarankError: a number is out of range.
+    """
+    least = {"users": 1, "queries": 1, "places": 1, "rarity": 0, "days": 0, "seed": 0}
+    for name, low in least.items():
+        if not low <= getattr(crowd, name) < math.inf:
+            raise RrarankError(f"crowd: {name} is {getattr(crowd, name):g}, expected {low} or more")
 
 
 def _common(experiment: Experiment, runs: Mapping[str, Run], qrels: Qrels) -> list[str]:
@@ -137,7 +150,7 @@ def _asked(
     experiment: Experiment, qids: Sequence[str], crowd: Crowd, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(n,) users and (n,) places among the qids, of users in the experiment, in random order."""
-    counts = rng.geometric(1 / max(crowd.queries, 1.0), crowd.users)
+    counts = rng.geometric(1 / crowd.queries, crowd.users)
     user = rng.permutation(np.repeat(np.arange(crowd.users), counts))
     asked = rng.choice(len(qids), len(user), p=popularity(len(qids), crowd))
     inside = np.array([experiment.takes(user_name(number)) for number in range(crowd.users)], bool)[user]

@@ -23,7 +23,7 @@ from rrarank.data.ubi_files import EVENTS, QUERIES
 from rrarank.errors import RrarankError
 
 MODE = 0o600  # what users did is nobody else's
-KEY = ".query-key"
+KEY, KEY_BYTES = ".query-key", 32
 
 
 class EventLog:
@@ -34,7 +34,7 @@ class EventLog:
         fsync: what is acknowledged survives the machine's crash, not only that of the process.
 
     Raises:
-        RrarankError: the folder cannot be written.
+        RrarankError: the folder cannot be written, or its key is no key.
     """
 
     def __init__(self, folder: Path, most_bytes: int, fsync: bool = True) -> None:
@@ -168,12 +168,30 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _key(folder: Path) -> bytes:
-    """The log's own secret, made by the first process that writes to it."""
+    """The log's own secret, made by the first process that writes to it. It appears whole, and is the same for all."""
     path = folder / KEY
-    with suppress(FileExistsError):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+    if not path.exists():
+        _make_key(path)
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise RrarankError(
+            f"{path}: {len(key):,} bytes, expected {KEY_BYTES}; delete it, and from then on queries have other names"
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Another process that makes one meanwhile comes first or second; both then read the first one's."""
+    temporary = path.with_name(f"{KEY}.{secrets.token_hex(8)}.tmp")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+    try:
+        _write_all(file, secrets.token_bytes(KEY_BYTES))
         try:
-            _write_all(file, secrets.token_bytes(32))
-        finally:
-            os.close(file)
-    return path.read_bytes()
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            temporary.replace(path)
+    finally:
+        os.close(file)
+        temporary.unlink(missing_ok=True)

@@ -146,7 +146,7 @@ def _without_texts(attributes: Mapping[str, Any]) -> dict[str, JsonValue]:  # An
     if position := attributes.get("position"):
         kept["position"] = {name: value for name, value in position.items() if _is_number(value) or name == "xy"}
     if about := attributes.get("object"):
-        kept["object"] = {name: value for name, value in about.items() if name in _IDS}
+        kept["object"] = {name: about[name] for name in _IDS if isinstance(about.get(name), str | int)}
     return kept
 
 

@@ -162,7 +162,7 @@ class JsonRequest(Request):
                     self._hold(len(body) - self._held)
         if max(declared, len(body)) > most:
             is_of_key = most < service_of(self).config.max_bytes
-            advice = "send fewer documents" + ("" if is_of_key else ", or start the server with --max-bytes")
+            advice = "send less" + ("" if is_of_key else ", or start the server with --max-bytes")
             # uvicorn reads the rest and drops it, so that the client comes to read this.
             raise HTTPException(413, f"the body has more than {most:,} bytes; {advice}")
         return bytes(body) or b" "  # FastAPI does not parse an empty body

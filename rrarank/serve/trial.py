@@ -98,8 +98,12 @@ def open_trial(config: ServeConfig, models: Sequence[str]) -> Trial:
         models: the names of those that the server holds.
 
     Raises:
-        RrarankError: the experiment's file is faulty, or names a model that is not there; the log cannot be written.
+        RrarankError: the experiment's file is faulty, or names a model that is not there; the log cannot be written, or
+            there is none for what is to be logged.
     """
+    if config.log is None and (config.log_text or config.log_addresses):
+        flag = "--log-text" if config.log_text else "--log-addresses"
+        raise RrarankError(f"{flag}: nothing is logged without --log DIR; give both")
     experiment = read_experiment(config.experiment) if config.experiment else None
     if experiment is not None:
         _check(experiment, config, models)
@@ -109,6 +113,8 @@ def open_trial(config: ServeConfig, models: Sequence[str]) -> Trial:
 
 def _check(experiment: Experiment, config: ServeConfig, names: Sequence[str]) -> None:
     where = f"--experiment {config.experiment}"
+    if FIRST_STAGE in names:
+        raise RrarankError(f"{where}: {FIRST_STAGE!r} is the first stage's order there; name that model otherwise")
     for name, ranker in experiment.rankers.items():
         if ranker.model != FIRST_STAGE and ranker.model not in names:
             known = shown([FIRST_STAGE, *names], 20)
@@ -204,7 +210,7 @@ def query_of(wanted: RerankRequest | CandidatesRequest) -> Query:
 def docids_of(wanted: RerankRequest | CandidatesRequest) -> list[str]:
     """The ids of the documents of a request; of a document without one, its position."""
     if isinstance(wanted, CandidatesRequest):
-        return [str(one.docid)[:256] for one in wanted.candidates]
+        return [str(one.docid)[:256] or str(place) for place, one in enumerate(wanted.candidates)]
     return [_docid(one, place) for place, one in enumerate(wanted.documents)]
 
 

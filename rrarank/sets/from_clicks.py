@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rrarank.data.click_logs import ClickColumns, open_log
 from rrarank.data.distillation_set import write_set
-from rrarank.data.impressions import Impression, Rules, impressions, keep
+from rrarank.data.impressions import Impression, Rules, check_experiment, check_rules, impressions, keep
 from rrarank.data.types import Candidate, LabelledRanking, Query, Run, is_blank
 from rrarank.errors import RrarankError, say
 from rrarank.measures.click_models import ClickModel, fit
@@ -64,10 +64,14 @@ def set_from_clicks(job: ClickSetJob) -> list[LabelledRanking]:
     what was hardly looked at, or not shown, is unknown.
 
     Raises:
-        RrarankError: the output exists, the log is malformed or has no clicks, or no query has text.
+        RrarankError: the output exists, a number is out of range, the log is malformed, has no such experiment or no
+            clicks, or no query has text.
     """
     check_output(job.output, job.overwrite, [job.log], packed=True)
+    _check(job)
     log = open_log(job.log, job.columns)
+    if job.experiment:
+        check_experiment(log, job.experiment, job.log)
     everyone, _ = impressions(log, job.experiment)
     found = [one for one in keep(everyone, job.rules).impressions if one.name]
     model = fit(found, job.evidence.model)
@@ -84,6 +88,12 @@ def set_from_clicks(job: ClickSetJob) -> list[LabelledRanking]:
     say(f"{job.output}: {len(labels):,} of {len(documents):,} queries, from {len(found):,} impressions")
     _describe(job, model, labels, places)
     return labels
+
+
+def _check(job: ClickSetJob) -> None:
+    if not job.evidence.looks >= 0:
+        raise RrarankError(f"--looks {job.evidence.looks:g}: expected 0 looks or more")
+    check_rules(job.rules)
 
 
 def _first_stage(job: ClickSetJob) -> tuple[Run, Mapping[str, str | Path]]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +24,7 @@ TEAMS: dict[str, JsonValue] = {
     "teams": ["x", "y"],
     "fallback": {"y": "out of time"},
 }
-QUERY = LoggedQuery("i1", "u1", "2026-01-31T12:00:00Z", ("a", "b"), query_attributes=TEAMS)
+QUERY = LoggedQuery("i1", "u1", "2026-01-31T12:00:00+00:00", ("a", "b"), query_attributes=TEAMS)
 CLICK = click(QUERY, 2, "2026-01-31T12:00:03.250Z", {"dwell_time": 41.5})
 
 
@@ -71,6 +72,10 @@ def test_a_query_that_was_logged_twice_counts_once(tmp_path):
     assert read_log(tmp_path) == Log([QUERY], [CLICK], repeated=1)
 
 
+def test_a_stay_beyond_all_floats_is_long():
+    assert click(QUERY, 1, 0, {"dwell_time": 10**400}).dwell_s == sys.float_info.max
+
+
 def test_a_stay_of_less_than_no_time_is_unknown():
     event = click(QUERY, 2, "2026-01-31T12:00:03.250Z", {"dwell_time": -5})
     assert event.dwell_s is None
@@ -93,7 +98,7 @@ def test_what_spark_writes_is_read_and_faulty_json_in_parquet_is_named(tmp_path)
 
 def test_rotated_and_packed_files_are_one_log(tmp_path):
     log_of(tmp_path, [line_of(QUERY) + "\n"])
-    other = LoggedQuery("i0", "u2", "2026-01-30T12:00:00Z")
+    other = LoggedQuery("i0", "u2", "2026-01-30T12:00:00+00:00")
     (tmp_path / "ubi_queries.20260130T120000.jsonl.gz").write_bytes(gzip.compress(line_of(other).encode() + b"\n"))
     assert read_log(tmp_path).queries == [other, QUERY]
 
@@ -107,6 +112,12 @@ def test_what_other_loggers_write_is_read(tmp_path):
     [found], [clicked] = log.queries, log.events
     assert (found.query_id, found.shown, found.timestamp) == ("7", ("1", "2"), "2026-01-31T12:00:00.000+00:00")
     assert (clicked.docid, clicked.ordinal, clicked.seconds - found.seconds) == ("2", None, 3)
+
+
+@pytest.mark.parametrize("form", ["20260131T235900Z", "2026-W05-6T23:59:00Z", "2026-01-31x23:59:00Z"])
+def test_times_are_logged_in_the_form_that_postgresql_reads(form):
+    """The first ten characters are the day, and another form would make two days of one."""
+    assert click(QUERY, 1, form).timestamp == "2026-01-31T23:59:00+00:00"
 
 
 @pytest.mark.parametrize(

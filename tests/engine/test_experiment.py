@@ -50,6 +50,14 @@ def test_users_are_divided_by_shares_and_traffic():
     assert 0.72 < Counter(map(test.arm, inside))["b"] / len(inside) < 0.78
 
 
+@pytest.mark.parametrize("design", ["ab", "team-draft"])
+def test_users_keep_their_lists_when_the_file_names_the_rankers_in_another_order(design):
+    one, other = Experiment("e", design, TWO), Experiment("e", design, dict(reversed(TWO.items())))
+    rankings = {"a": list("123"), "b": list("321")}
+    for user in USERS[:50]:
+        assert show(one, user, "q", rankings) == show(other, user, "q", rankings)
+
+
 def test_another_experiment_divides_users_anew():
     one, other = Experiment("e", "ab", TWO), Experiment("f", "ab", TWO)
     both = sum(one.arm(user) == other.arm(user) == "b" for user in USERS) / len(USERS)

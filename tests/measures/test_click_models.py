@@ -1,5 +1,7 @@
 """Click models find the places' and the documents' share in clicks; counterfactuals find the unseen ranker's clicks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
@@ -75,6 +77,15 @@ def test_no_click_teaches_nothing(found):
         fit([])
     with pytest.raises(RrarankError, match=r"known: pbm, intervention, cascade"):
         fit(found, "pmb")
+
+
+@pytest.mark.parametrize("model", ["pbm", "intervention"])
+def test_places_are_not_compared_with_a_first_one_that_nobody_clicked(found, model):
+    """They would be looked at a million times as often, and every estimate would be 0."""
+    lower = [replace(one, clicks=tuple(click for click in one.clicks if click.place > 1)) for one in found]
+    with pytest.raises(RrarankError, match=f"no click on a first place, with which the model {model} compares"):
+        fit(lower, model)
+    assert fit(lower, "cascade").examination[0] == 1
 
 
 def test_intervention_needs_documents_that_moved():

@@ -94,3 +94,13 @@ def test_a_split_that_was_not_meant_is_a_mismatch():
     assert split_p([5000, 5030], [1, 1]) > 0.5
     assert split_p([5000, 5300], [1, 1]) < 0.005
     assert split_p([9000, 1000], [9, 1]) == 1.0
+
+
+def test_an_equal_difference_counts_however_large_the_numbers_are():
+    """Four users against four have 70 splits, and the observed one and its mirror are 2 of them."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        ours = Totals(rng.uniform(1e5, 2e5, 4) + 0.1234567, rng.integers(1, 9, 4).astype(float))
+        theirs = Totals(rng.uniform(10, 600, 4), rng.integers(1, 9, 4).astype(float))
+        [found] = lifts({"dwell": ours}, {"dwell": theirs}, resamples=10, permutations=2_000, seed=seed)
+        assert found.p > 0.6 * 2 / 70

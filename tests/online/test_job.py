@@ -2,15 +2,18 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
+from pydantic import JsonValue
 
 from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click
 from rrarank.data.ubi_files import read_log, write_log
+from rrarank.errors import RrarankError
 from rrarank.measures.online_file import read_lifts
 from rrarank.online.__main__ import main
 
@@ -66,6 +69,23 @@ def test_simulated_users_are_said_to_be_so_everywhere(logs, capsys):
     main(["--log", str(logs / "ab"), "--simulated", "--output", "-", "s.json"])
     assert capsys.readouterr().out.count("SIMULATED USERS.") == 3
     assert read_lifts("s.json", "rra", "bm25").simulated
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"lifts": {"rra": [{"measure": "ctr"}]}}, "malformed (KeyError 'value')"),
+        ({"lifts": {"rra": "x"}}, "malformed (TypeError"),
+        ({"split_p": "x"}, "malformed (TypeError"),
+        ({"lifts": {}}, "of interleaved lists, which give preferences"),
+        ({"baseline": "x"}, "compares 'rra' with 'x', expected 'rra' with 'bm25'"),
+    ],
+)
+def test_a_file_that_was_changed_is_one_line(logs, change, fault):
+    main(["--log", str(logs / "ab"), "--measures", "ctr", "--output", "s.json"])
+    Path("s.json").write_text(json.dumps(json.loads(Path("s.json").read_text()) | change))
+    with pytest.raises(RrarankError, match=re.escape(f"s.json: {fault}")):
+        read_lifts("s.json", "rra", "bm25")
 
 
 def test_a_ranker_that_was_not_shown_is_estimated(logs, capsys):
@@ -131,12 +151,68 @@ def test_it_is_said_when_most_users_are_left_out(logs, capsys):
     assert "users are left out (153 in two arms); find out why" in capsys.readouterr().err
 
 
+def test_a_log_of_both_designs_is_refused(logs, capsys):
+    """Else one interleaved list would silently leave out the A/B test."""
+    ab, drafted = read_log(logs / "ab"), read_log(logs / "team-draft")
+    write_log("both", [*ab.queries, replace(drafted.queries[0], query_id="other")], ab.events)
+    assert main(["--log", "both"]) == 2
+    said = f"experiment 'e': 1 interleaved lists and {len(ab.queries)} lists of one arm; expected one design"
+    assert said in capsys.readouterr().err
+
+
+def test_interleaved_lists_of_one_ranker_are_refused(logs, capsys):
+    """A document of no ranker is not another one's."""
+    log = read_log(logs / "team-draft")
+    own: dict[str, JsonValue] = {"experiment": "e", "teams": ["bm25", "", "bm25", "bm25", "bm25"]}
+    queries = [replace(one, query_attributes=own) for one in log.queries]
+    write_log("alone", queries, log.events)
+    assert main(["--log", "alone"]) == 2
+    assert "documents of 'bm25' alone, expected two rankers or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--measures", "ctr"], ["--look-at", "clicks"], ["--shares", "bm25=1", "rra=1"]])
+def test_what_interleaving_does_not_answer_is_refused(logs, capsys, flags):
+    assert main(["--log", str(logs / "team-draft"), *flags]) == 2
+    assert f"{flags[0]}: only for an A/B test; experiment 'e' has interleaved lists" in capsys.readouterr().err
+
+
+def test_without_a_figure_nothing_is_written(logs, capsys):
+    assert main(["--log", str(logs / "team-draft"), "--output", "out.html", "out.png"]) == 2
+    assert "out.png: nothing to draw" in capsys.readouterr().err
+    assert not Path("out.html").exists()
+
+
+def test_runs_of_one_name_are_refused(logs, capsys):
+    """Else one of them would be left out silently."""
+    assert main(["--log", str(logs / "ab"), "--estimate", "a/new.trec", "b/new.trec"]) == 2
+    assert "--estimate: two runs are named 'new'" in capsys.readouterr().err
+
+
+def test_one_user_gives_no_plan(capsys):
+    own: dict[str, JsonValue] = {"experiment": "e", "design": "team-draft", "teams": ["a", "b"], "qid": "1"}
+    one = LoggedQuery("q", "u", iso(1_760_000_000), ("x", "y"), query_attributes=own)
+    write_log("single", [one], [click(one, 1, one.seconds + 2)])
+    assert main(["--log", "single", "--plan", "0.05"]) == 0
+    out, err = capsys.readouterr()
+    assert "Traffic" not in out
+    assert "too few users, or all alike" in err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--experiment", "f"], "no experiment 'f'; did you mean"),
         (["--baseline", "bm24"], "--baseline bm24: not in the experiment (known: bm25, rra)"),
         (["--shares", "bm25=none"], "--shares 'none': expected a number above 0"),
+        (["--shares", "bm25=inf", "rra=1"], "--shares 'inf': expected a number above 0"),
+        (["--shares", "bm25=1"], "--shares of bm25: expected one for each arm with users in the log (bm25, rra)"),
+        (["--shares", "bm25=1", "rra=1", "x=1"], "--shares of bm25, rra, x: expected one for each arm"),
+        (["--most-queries", "-3"], "--most-queries -3: expected 0 or more"),
+        (["--click-all", "0"], "--click-all 0: expected a share above 0"),
+        (["--fastest", "nan"], "--fastest nan: expected 0 seconds or more"),
+        (["--dwell-cap", "nan"], "--dwell-cap nan: expected more than 0 seconds"),
+        (["--clip", "0"], "--clip 0: expected a weight above 0"),
+        (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--columns", "docs=x"], "--columns docs: no such name"),
         (["--columns", "docid=x", "docid=y"], "--columns docid: given twice"),
         (["--output", "x.xyz"], "x.xyz"),
@@ -196,6 +272,12 @@ def test_a_user_in_two_arms_is_left_out():
     renamed = [replace(query, query_id="other") for query in second[0]]
     kept = keep(impressions(Log([*first[0], *renamed], first[1]))[0], Rules())
     assert list(kept.left_out) == ["in two arms"]
+
+
+def test_the_place_tells_documents_with_one_id_apart():
+    query = LoggedQuery("q", "u", iso(5), ("x", "x"), query_attributes={"teams": ["a", "b"]})
+    [one], stray = impressions(Log([query], [click(query, 2, query.seconds + 1)]))
+    assert (one.clicks[0].place, one.teams, stray) == (2, ["b"], 0)
 
 
 def test_strays_are_counted_and_a_document_clicked_twice_counts_once():

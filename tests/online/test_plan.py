@@ -1,14 +1,18 @@
 """A plan without a log: the traffic that an A/B test needs, from a base rate."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from online_log import make_log  # type: ignore[import-not-found]  # pytest finds it beside this folder
 
+from rrarank.data.impressions import Kept, impressions
 from rrarank.errors import RrarankError
 from rrarank.measures.lifts import Totals, delta_interval
 from rrarank.online.__main__ import main
+from rrarank.online.analysis import Question, analyse
 from rrarank.online.plan import PlanJob, plan_traffic
 
 
@@ -71,3 +75,33 @@ def test_an_effect_is_a_number_above_0(capsys, effect):
 def test_python_is_checked_too():
     with pytest.raises(RrarankError, match="expected an effect above 0"):
         plan_traffic(PlanJob(0.2, -0.1))
+
+
+def plans_of(log, **asked):
+    found, _ = impressions(log)
+    return {one.measure: one for one in analyse("e", found, Kept(found), Question(effect=0.05, **asked)).plans}
+
+
+def test_more_arms_need_more_users():
+    """The two that are compared are a part of all, and the smaller arm decides."""
+    arms = {name: {"1": ["a", "b"]} for name in ("bm25", "s", "t")}
+    log = make_log(arms, {"1": {"a": 0.3, "b": 0.4}}, users=90)
+    [found, two] = (
+        plans_of(replace(log, queries=[q for q in log.queries if q.arm in names]))["ctr"]
+        for names in (("bm25", "s", "t"), ("bm25", "s"))
+    )
+    assert found.users == pytest.approx(two.users * 1.5, abs=2)
+    uneven = plans_of(log, shares={"bm25": 2, "s": 1, "t": 1})["ctr"]
+    assert uneven.users == pytest.approx(
+        two.users / 4 * (1 / 0.5 + 1 / 0.25), abs=2
+    )  # the variances at N / 2 and N / 4
+
+
+def test_users_without_a_click_are_part_of_the_traffic_that_interleaving_needs():
+    arms = {name: {"1": list(order)} for name, order in (("a", "xyz"), ("b", "zyx"))}
+    log = make_log(arms, {"1": dict.fromkeys("xyz", 0.3)}, users=60, design="team-draft", queries=1.0)
+    clicking = {event.client_id for event in log.events}
+    some = replace(log, queries=[one for one in log.queries if one.client_id in clicking])
+    assert len(clicking) < 50
+    every, of_clicking = plans_of(log)["preference"], plans_of(some)["preference"]
+    assert every.users == pytest.approx(of_clicking.users * 60 / len(clicking), abs=2)

@@ -1,5 +1,6 @@
 """Simulated users: their clicks follow the models' published definitions, and their logs are ordinary logs."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -106,6 +107,15 @@ def test_traffic_leaves_users_out():
 def test_what_cannot_be_simulated_is_named(runs, qrels, fault):
     with pytest.raises(RrarankError, match=fault):
         simulate(Experiment("e", "ab", RANKERS), runs, qrels, UserModel())
+
+
+@pytest.mark.parametrize(
+    ("crowd", "fault"),
+    [(Crowd(users=0), "users is 0"), (Crowd(days=math.nan), "days is nan"), (Crowd(rarity=-1), "rarity is -1")],
+)
+def test_a_crowd_out_of_range_is_named(crowd, fault):
+    with pytest.raises(RrarankError, match=f"crowd: {fault}, expected"):
+        simulate(Experiment("e", "ab", RANKERS), RUNS, QRELS, UserModel(), crowd)
 
 
 def test_an_unknown_kind_of_users_is_named():

@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 
 import pytest
@@ -99,6 +99,24 @@ def test_a_query_has_one_name_in_a_log_and_another_in_the_next(log, tmp_path):
     assert again.name_of("q") == log.name_of("q") != other.name_of("q")
     again.close()
     other.close()
+
+
+def test_all_processes_have_the_same_whole_key(tmp_path):
+    """A process that reads the key while another one makes it would name the queries by less of it, or by none."""
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            keys = set(pool.map(event_log._key, [folder] * 8))
+            assert [len(key) for key in keys] == [event_log.KEY_BYTES]
+            assert [file.name for file in folder.iterdir()] == [event_log.KEY]
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_key_that_was_not_written_whole_is_refused(tmp_path, size):
+    (tmp_path / event_log.KEY).write_bytes(b"x" * size)
+    with pytest.raises(RrarankError, match=rf"query-key: {size} bytes, expected 32; delete it"):
+        EventLog(tmp_path, 1)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -75,7 +75,7 @@ def test_beyond_its_own_limits_a_key_is_refused_and_another_is_not(tmp_path):
         assert [more.status_code, more.json()["message"]] == [413, "4 documents, expected at most 3 with this key"]
         assert [large.status_code, large.json()["message"]] == [
             413,
-            "the body has more than 500 bytes; send fewer documents",
+            "the body has more than 500 bytes; send less",
         ]
         assert server.stop() == 0
         assert '"key": 1' in server.log.read_text()

@@ -108,7 +108,7 @@ def test_neither_texts_nor_addresses_are_logged_unless_asked_for(ab, draft):
     for server, _ in (ab, draft):
         sent = event(ask(server, "u", query="secret words"), message="secret message")
         sent["event_attributes"] |= {"note": "secret note", "scroll": 3, "dwell_time": 2.5}
-        sent["event_attributes"]["object"]["description"] = "secret title"
+        sent["event_attributes"]["object"] |= {"description": "secret title", "internal_id": {"name": "secret name"}}
         assert server.post(sent, "/v1/events").json() == {"accepted": 1}
     lines = ["".join(file.read_text() for file in folder.glob("*.jsonl")) for _, folder in (ab, draft)]
     assert "secret" not in lines[0]
@@ -145,6 +145,12 @@ def test_documents_keep_their_ids_and_top_n(draft):
     ids = ["x", "1", "2"]
     assert list(logged(folder, reply).shown) == [ids[one["index"]] for one in reply["results"]]
     assert (len(reply["results"]), all(one["team"] for one in reply["results"])) == (2, True)
+
+
+def test_a_document_with_an_empty_id_leaves_the_log_readable(ab):
+    server, folder = ab
+    reply = ask(server, "u", [{"docid": "", "score": 1, "doc": "a"}, {"docid": "x", "score": 0, "doc": "b"}])
+    assert sorted(logged(folder, reply).shown) == ["0", "x"]
 
 
 @pytest.mark.parametrize(("text", "why"), [("fail", "failed: RrarankError"), ("crash", "failed: ValueError")])
@@ -299,6 +305,7 @@ def test_a_killed_server_loses_no_acknowledged_event(tmp_path):
         ({"rankers": {"a": {"model": "first-stage"}, "b": {"model": "none"}}}, [], "rankers.b: no model 'none' (the"),
         ({"timeout_ms": 5000}, ["--timeout", "5"], "timeout_ms 5000 is not below --timeout 5 s"),
         ({"design": "best"}, [], "design is 'best'"),
+        ({}, ["--log-text"], "--log-text: nothing is logged without --log DIR"),
         ({}, ["--log-fsync", "often"], "--log-fsync often: input should be 'always' or 'never'"),
     ],
 )
@@ -307,3 +314,11 @@ def test_a_server_does_not_start_with_a_faulty_experiment(tmp_path, capsys, chan
     path = experiment(tmp_path, **{"rankers": rankers, **change})
     assert main(["--reranker", "bm25", "--port", "0", "--experiment", str(path), *flags]) == 2
     assert fault in capsys.readouterr().err
+
+
+def test_a_model_is_not_taken_for_the_first_stage(tmp_path, capsys):
+    path = experiment(tmp_path, rankers={"a": {"model": "first-stage"}, "b": {"model": "bm25"}})
+    models = tmp_path / "models.toml"
+    models.write_text('[first-stage]\nreranker = "bm25"\n[bm25]\nreranker = "bm25"\n')
+    assert main(["--models", str(models), "--port", "0", "--experiment", str(path)]) == 2
+    assert "'first-stage' is the first stage's order there; name that model otherwise" in capsys.readouterr().err

@@ -61,3 +61,16 @@ def test_the_sidecar_says_who_taught_it():
 def test_texts_are_needed(capsys):
     assert main(["from-clicks", "log", "--output", "set.jsonl"]) == 2
     assert "has a text, clicks, and texts of documents" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--experiment", "f"], "log: no experiment 'f' (known: e)"),
+        (["--looks", "nan"], "--looks nan: expected 0 looks or more"),
+    ],
+)
+def test_odd_flags_are_one_line(capsys, flags, said):
+    assert main(["from-clicks", "log", "--collection", "texts.jsonl", "--output", "set.jsonl", *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("set.jsonl").exists()

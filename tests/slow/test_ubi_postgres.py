@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rrarank.data.ubi import LoggedQuery, click
+from rrarank.data.ubi import LoggedQuery, click, line_of
 from rrarank.data.ubi_files import read_log, write_log
 
 SQL = Path(__file__).parents[2] / "deploy" / "ubi.sql"
@@ -65,4 +65,7 @@ def test_a_log_goes_into_postgresql_and_comes_back(psql, tmp_path):
     assert [one.event_attributes for one in sorted(back.events, key=lambda one: one.query_id)] == [
         one.event_attributes for one in EVENTS
     ]
+    with_nul = click(QUERIES[0], 1, 1769860800, action="cl\0ick")
+    psql("-q", "-f", str(SQL), given=line_of(with_nul) + "\n")
+    assert psql("-Atc", "select count(*) from ubi_events where action_name = 'cl\ufffdick'") == "1\n"
     assert psql("-Atc", "select count(*) from ubi_events where event_attributes->'position'->>'ordinal' = '2'") == "3\n"
