@@ -2,7 +2,7 @@
 
     python -m benchmarks training rate --set SET.jsonl [--steps 20] [--rounds 3] [--output FILE.json]
 
-Both train all-MiniLM-L6-v2 with a new head on the same lists in the same order with RankNet, at the same length,
+Both train all-MiniLM-L6-v2, or --base, with a new head on the same lists in the same order with RankNet, at one length,
 learning rate, precision and number of threads. Each run has a fresh process. What is timed goes from the end of the
 last warm-up step to the end of the last step, by a hook on the optimiser: reading the batch, tokens, both passes, the
 step itself; not imports, loading, checkpoints. A second hook, on the encoder, counts pairs, tokens and padding.
@@ -61,6 +61,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Training pairs a second: rrarank, sentence-transformers.")
     parser.add_argument("--set", required=True, type=Path, metavar="SET", help="distillation set")
+    parser.add_argument("--base", default="", metavar="MODEL_FOLDER", help="default: all-MiniLM-L6-v2")
     parser.add_argument("--queries", type=positive, default=40, help="the first so many of the set")
     parser.add_argument("--steps", type=positive, default=20, help="optimiser steps that are timed")
     parser.add_argument("--warm-up", type=positive, default=2, help="steps before them")
@@ -240,6 +241,7 @@ def prepare_ours(
     from rrarank.train.trainer import train_stages
 
     config: TrainConfig = TrainConfig(
+        base=flags.base,
         stages=(replace(stage, epochs=epochs),),
         term_control=TermControlConfig() if arm.endswith("term control") else None,
         max_length=flags.max_length,
@@ -276,7 +278,7 @@ def prepare_theirs(
     disable_progress_bars()
     with quiet():
         model = CrossEncoder(
-            str(locate(minilm())),
+            str(locate(flags.base or minilm())),
             num_labels=1,
             max_length=flags.max_length,
             model_kwargs={"dtype": torch.float32},  # whatever the precision of the passes, as in rrarank
