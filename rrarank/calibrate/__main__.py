@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _calibrate(flags: argparse.Namespace) -> None:
     check_reranker_flags(flags)
+    if flags.check and flags.output:
+        raise RrarankError("--output with --check, which writes no map; leave one of the two out")
+    if flags.calibration and not flags.check:
+        raise RrarankError("--calibration is the map that --check measures; give both or neither")
     job = CalibrateJob(
         sets=_sets(flags),
         origins=origins_of(flags),

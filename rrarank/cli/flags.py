@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from rrarank.cli.parser import positive
 from rrarank.data.topics import FIELDS
@@ -82,6 +83,8 @@ def reranker_settings(flags: argparse.Namespace) -> dict[str, object]:
     names = (*plain, "instruction", "query_prompt", "document_prompt")
     given = {name: getattr(flags, name) for name in names}
     if calibration := getattr(flags, "calibration", ""):
+        if not Path(calibration).is_file():
+            raise RrarankError(f"--calibration {calibration}: no such file; rrarank calibrate writes it")
         given["calibration"] = calibration
     return given | registry.parse_options(flags.reranker, flags.option)
 

@@ -72,8 +72,11 @@ def write_llm_qrels(path: str | Path, qrels: Qrels, mark: str) -> None:
 
 
 def read_judgments(path: str | Path) -> Judgments:
-    """TREC or BEIR qrels by who judged: an LLM where column 2 has its mark, else people."""
-    lines = list(read_lines(path))
+    """TREC or BEIR qrels by who judged: an LLM where column 2 has its mark, else people.
+
+    People's judgments count where one file holds both, such as an LLM's sample joined with theirs.
+    """
+    lines = _without_repeats(list(read_lines(path)))
     qrels, marks = parse_qrels(lines, where=str(path)), _marks(lines)
     people = {qid: {d: g for d, g in grades.items() if (qid, d) not in marks} for qid, grades in qrels.items()}
     llm = {qid: {d: g for d, g in grades.items() if (qid, d) in marks} for qid, grades in qrels.items()}
@@ -110,6 +113,18 @@ def _marks(lines: Iterable[str]) -> dict[tuple[str, str], str]:
     """(qid, docid) -> mark, of the lines that an LLM judged."""
     rows = (columns(line) for line in lines)
     return {(row[0], row[2]): row[1] for row in rows if len(row) == 4 and row[1].startswith(MARK)}
+
+
+def _without_repeats(lines: list[str]) -> list[str]:
+    """The lines, empty where an LLM judged what a person judged in another line."""
+    if not (marks := _marks(lines)):
+        return lines
+    rows = [columns(line) for line in lines]
+    by_people = {(row[0], row[2]) for row in rows if len(row) == 4 and not row[1].startswith(MARK)} & marks.keys()
+    return [
+        "" if len(row) == 4 and row[1].startswith(MARK) and (row[0], row[2]) in by_people else line
+        for row, line in zip(rows, lines, strict=True)
+    ]
 
 
 def _without_empty(qrels: Qrels) -> Qrels:

@@ -35,7 +35,7 @@ def kind_of(path: str | Path | None, tag: str) -> str:
         path: the run's file; None: it has none.
     """
     sidecar = read_sidecar(Path(path)) if path else None
-    made = sidecar.content.get("config", {}) if sidecar else {}
+    made = (sidecar.content.get("config") if sidecar else None) or {}
     if "reranker" in made or "method" in made:  # re-ranked or fused: whatever its tag
         return ""
     return LEXICAL if "bm25" in made else LEARNED if "model" in made else _by_tag(tag)

@@ -9,6 +9,7 @@ cross-encoders over BM25.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import mul
@@ -61,6 +62,9 @@ class Rule:
         agreeing: the reranker's weight from the threshold on.
         differing: its weight below the threshold.
         lexical: its weight over a lexical first stage; None: by the agreement. So too `learned`.
+
+    Raises:
+        RrarankError: a weight outside of 0 to 1, or a threshold that is no number.
     """
 
     threshold: float
@@ -69,12 +73,24 @@ class Rule:
     lexical: float | None = None
     learned: float | None = None
 
+    def __post_init__(self) -> None:
+        for weight in (self.agreeing, self.differing, self.lexical, self.learned):
+            if weight is not None:
+                _check_weight(weight)
+        if not math.isfinite(self.threshold):
+            raise RrarankError(f"threshold {self.threshold} of a rule, expected a number")
+
     def by_kind(self, kind: str) -> float | None:
         """The weight for this kind of first stage; None if it is unknown, or the rule does not say it."""
         return {LEXICAL: self.lexical, LEARNED: self.learned}.get(kind)
 
     def weight(self, agreement: float) -> float:
         return self.agreeing if agreement >= self.threshold else self.differing
+
+
+def _check_weight(weight: float) -> None:
+    if not 0 <= weight <= 1:
+        raise RrarankError(f"interpolation weight {weight}, expected a number from 0 to 1")
 
 
 def mean_agreement(reranked: Mapping[str, Sequence[Hit]], first_stage: Mapping[str, Sequence[Hit]]) -> float:
@@ -125,8 +141,7 @@ class Interpolation:
     first_stage: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise RrarankError(f"interpolation weight {self.weight}, expected a number from 0 to 1")
+        _check_weight(self.weight)
         if self.norm not in NORMS:
             raise RrarankError(
                 f"no norm named {self.norm!r}{did_you_mean(self.norm, NORMS)} (known: {', '.join(NORMS)})"

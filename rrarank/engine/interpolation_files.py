@@ -57,10 +57,15 @@ def read_interpolation(path: str | Path) -> Stored:
     content = read_yaml(path)
     if content.get("format") != FORMAT:
         raise RrarankError(f"{path}: format {content.get('format')!r}, expected {FORMAT!r}, as rrarank.tune writes it")
-    stored = checked(Stored, content, str(path))
+    try:
+        stored = checked(Stored, content, "")
+        stored.interpolation()  # checks weight and norm
+    except RrarankError as error:
+        raise RrarankError(f"{path}: {str(error).removeprefix(': ')}") from None
     if (stored.weight is None) == (stored.rule is None):
         raise RrarankError(f"{path}: expected either weight or rule")
-    stored.interpolation()  # checks weight and norm
+    if stored.depth < 0:
+        raise RrarankError(f"{path}: depth {stored.depth}, expected 1 or more, or 0 for none")
     return stored
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 from rrarank.data.shapes import RunLike, TextsLike, as_run, as_texts
@@ -12,14 +13,14 @@ from rrarank.data.types import Run
 from rrarank.engine.blocks import RerankConfig, rerank_checked
 from rrarank.engine.first_stage import kind_of
 from rrarank.engine.floor import Floor
-from rrarank.engine.interpolation import LEARNED, Interpolation, say_weight
+from rrarank.engine.interpolation import LEARNED, Interpolation, check_first_stage, say_weight
 from rrarank.engine.interpolation_files import check_reranker, rule_over_learned
 from rrarank.engine.passages import WHOLE, Passages
 from rrarank.engine.ranking import load_once
 from rrarank.engine.registry import DEFAULT
 from rrarank.engine.requests import check_count, check_top_k
 from rrarank.engine.reranker import Reranker
-from rrarank.errors import RrarankError
+from rrarank.errors import RrarankError, say
 from rrarank.sources.inputs import Origins, check_matches, load_inputs
 
 
@@ -63,7 +64,7 @@ def rerank_run(
 
     Raises:
         RrarankError: an argument is of another kind, queries or texts are nowhere to be found or belong to no query or
-            candidate of the run, or the reranker is faulty.
+            candidate of the run, the run's scores cannot be interpolated, or the reranker is faulty.
     """
     if collection is not None and texts is not None:
         raise RrarankError("rerank_run: collection and texts are given; give one of the two")
@@ -82,6 +83,8 @@ def rerank_run(
     check_matches(run, topics, texts, depth)
     reranker = model if isinstance(model, Reranker) else load_once(model)
     how = _by_first_stage(path, run.tag, reranker) if interpolation is None else _joining(interpolation)
+    if warning := check_first_stage(run, depth, how):
+        say(warning)
     config = RerankConfig(depth, hits, passages=passages, budget_ms=budget_ms, interpolation=how, floor=floor)
     return replace(rerank_checked(run, reranker, topics=topics, texts=texts, config=config), tag=tag)
 
@@ -103,9 +106,9 @@ def _by_first_stage(path: str | Path | None, tag: str, reranker: Reranker) -> In
     return how
 
 
-def _joining(given: Interpolation | float) -> Interpolation:
+def _joining(given: object) -> Interpolation:
     if isinstance(given, Interpolation):
         return given
-    if not isinstance(given, int | float) or isinstance(given, bool):
+    if isinstance(given, bool) or not isinstance(given, Real):  # NumPy's numbers are Real, and not all are floats
         raise RrarankError(f"interpolation {given!r}, expected a number from 0 to 1 or an Interpolation")
-    return Interpolation(given)
+    return Interpolation(float(given))

@@ -24,6 +24,7 @@ from rrarank.llm.grader import TOKENS_A_GRADE, Grader, load_grade_prompt
 from rrarank.llm.load import load_llm
 from rrarank.llm.questions import ask_unrecorded, is_complete, recorded_answer
 from rrarank.measures.kappa import JudgeAgreement, judge_agreement
+from rrarank.measures.measure import parse_measures
 from rrarank.measures.numbers import json_values
 from rrarank.sources.inputs import Origins
 from rrarank.storage.files import find, is_file, output_stem
@@ -81,6 +82,7 @@ def judge_run(job: JudgeJob) -> list[str]:
     config = _config(job)
     check_output(job.output, job.overwrite or is_partial(job.output, config), [])
     _check_format(job.output)
+    _check_agreement(job)
     prompt = load_grade_prompt(job.prompt)
     inputs = load_judge_inputs(job.qrels, job.runs, job.origins, job.pooling, skip_missing=job.skip_missing)
     check_output(job.output, True, inputs.origins.values())
@@ -106,6 +108,13 @@ def _default_output(job: JudgeJob) -> str:
 def _check_format(output: str) -> None:
     if Path(output).suffix in (".json", ".jsonl", ".tsv"):
         raise RrarankError(f"{output}: only TREC qrels say who judged; give a name such as judgments.llm.txt")
+
+
+def _check_agreement(job: JudgeJob) -> None:
+    """Refuse wrong settings of the agreement before the LLM is asked."""
+    parse_measures([job.measure])
+    if not 1 <= job.rel_level <= HIGHEST:
+        raise RrarankError(f"--rel-level {job.rel_level}: the LLM's grades go from 0 to {HIGHEST}; give 1 to {HIGHEST}")
 
 
 def _config(job: JudgeJob) -> dict[str, object]:
@@ -162,6 +171,12 @@ class _Work:
             facts = {"failed": failed, "faults": dict(faults)}
             agreement = self._agreement(grades, [pair for pair, reading in readings.items() if reading.fault])
             self._write(grades, agreement, config, facts | {"llm": self.grader.provenance(answers.values())})
+        if failed and not grades:
+            reason = Counter(one.reason for one in failures.values()).most_common(1)
+            raise MissingResource(
+                f"{self.grader.name} graded none of {len(failed):,} documents"
+                f"{f' (mostly: {reason[0][0]})' if reason else ''}; nothing is written"
+            )
         if failed:
             raise PartialSuccess(unanswered("documents", failed, failures, job.output), written)
         if others := self.journal.remove_used():

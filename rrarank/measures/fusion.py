@@ -133,11 +133,17 @@ def _lift(scores: Sequence[dict[str, Scores]], shifted: set[str]) -> None:
 
 def _fuse(scores: Sequence[dict[str, Scores]], method: str, params: Mapping[str, object]) -> dict[str, list[Hit]]:
     ranx = _import_ranx()
+    # ranx 0.3.21 cuts or garbles docids where the longest of one run is longer than another's: number them
+    docids = list(dict.fromkeys(docid for run in scores for found in run.values() for docid in found))
+    width = len(str(len(docids)))
+    numbers = {docid: f"{number:0{width}}" for number, docid in enumerate(docids)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba warns of ranx's integer casts
-        runs = [ranx.Run(run) for run in scores]
-        found = ranx.fuse(runs, norm=None, method=method, params=dict(params))
-    return {qid: best_first(Hit(docid, float(score)) for docid, score in found[qid].items()) for qid in scores[0]}
+        runs = [
+            ranx.Run({qid: {numbers[d]: s for d, s in found.items()} for qid, found in run.items()}) for run in scores
+        ]
+        fused = ranx.fuse(runs, norm=None, method=method, params=dict(params))
+    return {qid: best_first(Hit(docids[int(d)], float(s)) for d, s in fused[qid].items()) for qid in scores[0]}
 
 
 # -- normalisation, by the formulas of ranx.normalization -------------------------------------------------------------

@@ -31,7 +31,7 @@ from rrarank.extras import check_installed
 from rrarank.rerank.pairs import pairs_of
 from rrarank.rerank.plan import say_plan
 from rrarank.rerank.reasons import reasons_path, write_reasons
-from rrarank.rerank.relevance import Scored
+from rrarank.rerank.relevance import Scored, check_place
 from rrarank.rerank.weights import AUTO, default_weights, describe_config, read_weights, with_kind
 from rrarank.sources.inputs import Inputs, Origins, load_inputs
 from rrarank.storage.files import STDIO, is_file, output_stem
@@ -115,7 +115,7 @@ def rerank_job(job: RerankJob) -> list[str]:
     inputs = load_inputs(job.run, job.origins, depth=depth, skip_missing=job.skip_missing, part=part)
     first = inputs.origins.get("run"), inputs.run.tag
     weights = weights if job.config.interpolation else default_weights(*first, job.norm, job.reranker, job.settings)
-    job = replace(job, config=with_kind(weights.settle(job.config, job.reranker), *first))
+    job = replace(job, config=with_kind(weights.settle(job.config, job.reranker), *first, is_part=bool(job.shard)))
     if warning := check_first_stage(inputs.run, depth, job.config.joining):
         say(warning)
     pairs = pairs_of(inputs, depth)
@@ -159,6 +159,7 @@ def _check(job: RerankJob) -> None:
         raise RrarankError("--submission checks the file before it appears; give --output FILE instead of -")
     if job.explain:
         _check_explain(job)
+    check_place(str(job.relevance), job.target)
     if job.shard:
         _check_shard(job)
     if job.ray:
@@ -178,10 +179,8 @@ def _check_shard(job: RerankJob) -> None:
     given |= {"--backend auto": job.chooses_backend, "--interpolate auto": job.interpolate == AUTO}
     if odd := [flag for flag, value in given.items() if value]:
         raise RrarankError(f"--shard with {odd[0]}: the parts would not make the whole; leave one of the two out")
-    if not is_path(job.run):
+    if not is_path(job.run) or str(job.run) == STDIO:
         raise RrarankError("--shard: rrarank.merge could not tell whether all read one run; give a file")
-    if str(job.run) == STDIO:
-        raise RrarankError("--shard with --run -: rrarank.merge could not tell whether all read one run; give a file")
     if not is_file(job.target):
         raise RrarankError("--shard: rrarank.merge needs the part's sidecar; give --output FILE")
 

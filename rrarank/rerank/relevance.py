@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rrarank.data.calibration import RelevanceMap
 from rrarank.data.types import Hit
 from rrarank.engine.floor import Floor
 from rrarank.engine.reranker import Reranker
-from rrarank.errors import say
-from rrarank.storage.files import atomic_write
+from rrarank.errors import RrarankError, say
+from rrarank.rerank.reasons import reasons_path
+from rrarank.storage.files import STDIO, atomic_write, is_file
+from rrarank.storage.journal import journal_path
+from rrarank.storage.sidecar import sidecar_path
 
 HEADER = "qid\tdocid\tscore\trelevance\n"
+
+
+def check_place(path: str, run: str) -> None:
+    """Refuse a file that would take the place of the run to write, or of a file that is written beside it.
+
+    Args:
+        path: of the file; empty: none.
+    """
+    if not path or not (is_file(run) or run == STDIO):  # a device takes both
+        return
+    taken = [run, str(sidecar_path(run)), str(journal_path(run)), reasons_path(run)]
+    if os.path.realpath(path) in map(os.path.realpath, taken):
+        raise RrarankError(f"--relevance {path}: is the place of the run or of a file beside it; give another")
 
 
 class Scored:

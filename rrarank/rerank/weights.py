@@ -107,17 +107,23 @@ def carried_by(reranker: str, settings: Mapping[str, object]) -> Path | None:
     return interpolation_of(model) if kind.model_is_files else None
 
 
-def with_kind(config: RerankConfig, path: str | Path | None, tag: str) -> RerankConfig:
+def with_kind(config: RerankConfig, path: str | Path | None, tag: str, *, is_part: bool = False) -> RerankConfig:
     """The settings with the kind of the first stage, where a rule may decide by it, and a line that says the weight.
 
     Args:
         path: the run's file; None: it has none.
         tag: of the run.
+        is_part: whether the job re-ranks only some of the queries.
+
+    Raises:
+        RrarankError: the rule needs the scores of all queries, and the job has only some.
     """
     if (rule := config.joining.rule) is None:
         return config
     how = replace(config.joining, first_stage=kind_of(path, tag))
     if how.needs_agreement:
+        if is_part:
+            raise RrarankError("--shard: this rule of --interpolate needs the scores of all queries; give a weight")
         where = f"if the two rankings agree by {rule.threshold:g} or more, else {rule.differing:g}"
         say(f"--interpolate auto: the reranker's weight will be {rule.agreeing:g} {where}")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -132,6 +133,8 @@ def _check(job: TuneJob) -> list[float]:
         raise RrarankError(f"--output {job.target}: rerank reads a file that has a sidecar; give --output FILE")
     if job.figure:
         check_suffix(job.figure, SUFFIXES)
+        if os.path.realpath(job.figure) == os.path.realpath(job.target):
+            raise RrarankError(f"--figure {job.figure}: is the place of the file to write; give another")
     Interpolation(0.5, job.norm)
     steps = round(1 / job.step)
     if not math.isclose(steps * job.step, 1):

@@ -124,6 +124,11 @@ def _config(sidecar: Sidecar | None, paths: tuple[Path, Path]) -> dict[str, Any]
         raise RrarankError(
             f"{reranked}: was made with interpolation; re-rank {run} with --interpolate 1 and give that run"
         )
+    if lacking := sidecar.content.get("without_text"):
+        say(
+            f"{reranked}: {lacking:,} candidates had no text, so their scores are not the reranker's; without "
+            "--reranked they do not count"
+        )
     origin = sidecar.input("run")
     if isinstance(origin, Path) and origin.resolve() != run.resolve():
         raise RrarankError(f"{reranked}: was made from {origin}, not from {run}; give the run that it was made from")

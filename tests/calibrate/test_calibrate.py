@@ -135,6 +135,9 @@ def test_several_runs_are_pooled_each_with_its_own_grade(work):
         (["--target-precision", "1.5"], "--target-precision 1.5: expected a number between 0 and 1"),
         (["--reranker", "bm25", "--model", ""], "bm25: has no model that scores each document on its own"),
         (["--figure", "x.gif"], "x.gif"),
+        (["--check", "--calibration", "absent.json"], "--calibration absent.json: no such file"),
+        (["--check", "--output", "x.json"], "--output with --check, which writes no map"),
+        (["--calibration", "qrels.txt"], "--calibration is the map that --check measures"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(work, capsys, more, said):

@@ -302,6 +302,13 @@ def test_a_server_that_only_fails_writes_nothing(job, tmp_path, capsys):
     assert files(tmp_path) == UNTOUCHED
 
 
+def test_no_answer_to_any_question_is_not_a_partial_success(job, tmp_path, capsys):
+    with serving(BEHAVIOURS["server-error"]) as server:
+        assert main(at(server, job, "--sample", "3", "--retries", "0")) == 4
+    assert "graded none of 3 documents (mostly: HTTP 500" in capsys.readouterr().err
+    assert files(tmp_path) == UNTOUCHED
+
+
 def test_what_was_answered_before_the_key_was_refused_is_kept(job, capsys):
     asked = []
 
@@ -341,6 +348,8 @@ def test_a_dry_run_foretells_questions_and_tokens(job, tmp_path, capsys):
         (["--output", "o.json"], "o.json: only TREC qrels say who judged; give a name such as judgments.llm.txt"),
         (["--output", "people.txt", "--overwrite"], "people.txt: would replace the input"),
         (["--collection", "none.jsonl"], "none.jsonl"),
+        (["--measure", "foo", "--sample", "30"], "not understood: 'foo'"),
+        (["--rel-level", "4", "--sample", "30"], "--rel-level 4: the LLM's grades go from 0 to 3; give 1 to 3"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(flags, message, job, capsys):
@@ -413,6 +422,14 @@ def test_one_file_of_both_is_understood_by_its_marks(judgments, capsys):
     assert [table for table in capsys.readouterr().out.split("\n\n") if "judged@10" in table] == [
         table for table in joined.split("\n\n") if "judged@10" in table
     ]
+
+
+def test_people_win_where_one_file_holds_a_sample_too(judgments, capsys):
+    assert evaluate(judgments) == 0
+    apart = [table for table in capsys.readouterr().out.split("\n\n") if "judged@10" in table]
+    Path("both.txt").write_text(Path("people.llm.txt").read_text() + Path("people.txt").read_text())
+    assert evaluate(["--qrels", "both.txt", *judgments[4:]]) == 0
+    assert [table for table in capsys.readouterr().out.split("\n\n") if "judged@10" in table] == apart
 
 
 def test_json_and_latex_hold_both(judgments):

@@ -303,3 +303,16 @@ def test_of_equally_good_weights_the_most_equal_are_taken(judged):
 def test_flags_of_tuning_that_do_not_fit_are_refused(judged, capsys, flags, message):
     assert main([*judged[:3], *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_docids_stay_whole_where_one_run_has_longer_ones(method):
+    """ranx 0.3.21 cuts them to the longest of the first run, or reads beyond the end of shorter ones."""
+    short, long = {"1": {"d4": 4.0, "e": 2.0, "f": 1.0}}, {"1": {"d4": 3.0, "article-12": 2.0, "문서-7": 1.0}}
+    weights = [1.0, 1.0] if method == "wsum" else []
+    for runs in ([short, long], [long, short]):
+        found = fuse_runs(runs, method, weights=weights)["1"]
+        assert sorted(hit.docid for hit in found) == sorted({*short["1"], *long["1"]})
+        if method == "wsum":  # min-max: 1, 1/3, 0 and 1, 1/2, 0
+            assert {hit.docid: round(hit.score, 6) for hit in found}["article-12"] == 0.5
+            assert {hit.docid: round(hit.score, 6) for hit in found}["d4"] == 2.0

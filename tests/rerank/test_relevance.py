@@ -74,6 +74,19 @@ def test_relevance_of_every_document_is_written_beside_the_run(job):
     assert main([*job, "--calibration", "mine.json", "--output", "b.trec", "--relevance", "a.tsv"]) == 2  # it exists
 
 
+@pytest.mark.parametrize("taken", ["new.trec", "./new.trec", "new.trec.json", "new.trec.journal"])
+def test_the_list_does_not_take_the_place_of_the_run_or_of_a_file_beside_it(job, capsys, taken):
+    assert main([*job, "--calibration", "mine.json", "--output", "new.trec", "--relevance", taken]) == 2
+    assert f"--relevance {taken}: is the place of the run or of a file beside it" in capsys.readouterr().err
+    assert not Path("new.trec").exists()
+
+
+def test_a_calibration_file_that_is_not_there_is_named_even_if_nothing_needs_it(job, capsys):
+    assert main([*job, "--calibration", "absent.json", "--output", "new.trec"]) == 2
+    assert "--calibration absent.json: no such file" in capsys.readouterr().err
+    assert not Path("new.trec").exists()
+
+
 def test_a_map_is_no_part_of_what_a_journal_knows_a_reranker_by(job, cross_encoder_folder):
     model = {"model": str(cross_encoder_folder), "device": "cpu"}
     plain, mapped = (load_reranker("cross-encoder", **model, **more) for more in ({}, {"calibration": "mine.json"}))

@@ -5,6 +5,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rrarank import load_reranker, rerank_run
@@ -90,6 +91,33 @@ def test_a_model_with_a_rule_is_still_the_same_model(cross_encoder_folder, with_
 def test_a_part_of_a_run_cannot_choose_for_the_whole(with_rule, capsys):
     assert main([*with_rule, "--interpolate", "auto", "--shard", "1/2", "--output", "part.trec"]) == 2
     assert "--shard with --interpolate auto: the parts would not make the whole" in capsys.readouterr().err
+
+
+def test_parts_refuse_a_file_whose_rule_needs_all_queries(with_rule, capsys):
+    file = str(Path(with_rule[-1], INTERPOLATION))
+    assert main([*with_rule, "--interpolate", file, "--shard", "1/2", "--output", "part.trec"]) == 2
+    assert "--shard: this rule of --interpolate needs the scores of all queries" in capsys.readouterr().err
+    assert not Path("part.trec").exists()
+    Path("number.json").write_text(json.dumps({"format": FORMAT, "weight": 0.5}))
+    assert main([*with_rule, "--interpolate", "number.json", "--shard", "1/2", "--output", "part.trec"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"weight": 2}, "interpolation weight 2.0, expected a number from 0 to 1"),
+        ({"weight": 0.5, "depth": -3}, "depth -3, expected 1 or more, or 0 for none"),
+        ({"weight": 0.5, "more": 1}, "more is an unknown key"),
+        ({"rule": RULE | {"agreeing": 5}}, "interpolation weight 5.0, expected a number from 0 to 1"),
+        ({"rule": RULE | {"learned": -1}}, "interpolation weight -1.0, expected a number from 0 to 1"),
+        ({"rule": RULE | {"threshold": float("nan")}}, "threshold nan of a rule, expected a number"),
+    ],
+)
+def test_a_file_with_a_wrong_number_is_named_before_anything_is_scored(with_rule, capsys, content, message):
+    Path("wrong.json").write_text(json.dumps({"format": FORMAT} | content).replace("NaN", ".nan"))
+    assert main([*with_rule, "--interpolate", "wrong.json", "--output", "wrong.trec"]) == 2
+    assert f"error: wrong.json: {message}" in capsys.readouterr().err
+    assert not Path("wrong.trec").exists()
 
 
 # -- without --interpolate --------------------------------------------------------------------------------------------
@@ -212,6 +240,22 @@ def test_from_python_the_default_is_the_same(with_kinds):
     only = rerank("bm25.trec", interpolation=1)
     main([*with_kinds, "--interpolate", "1", "--output", "alone.trec"])
     assert order(only) == order(read_run("alone.trec")) != expected
+
+
+def test_scores_that_are_all_equal_are_refused_from_python_too(with_kinds):
+    lines = (f"{qid} Q0 d{n} {n} 1 bm25\n" for qid in range(2) for n in range(1, 6))
+    Path("bm25.trec").write_text("".join(lines))
+    ask = partial(rerank_run, "bm25.trec", "bm25", topics="topics.tsv", collection="texts.jsonl")
+    with pytest.raises(RrarankError, match="the first stage's scores are equal"):
+        ask(interpolation=0.5)
+    assert ask(interpolation=1).keys() == ask().keys() == {"0", "1"}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_weight_of_numpy_is_a_number(make_job, kind):
+    make_job(1)
+    ask = partial(rerank_run, "bm25.trec", "bm25", topics="topics.tsv", collection="texts.jsonl")
+    assert ask(interpolation=kind(0.5)).hits == ask(interpolation=0.5).hits
 
 
 @pytest.mark.parametrize("odd", ["auto", True, 1.5, float("nan")])

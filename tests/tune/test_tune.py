@@ -144,6 +144,24 @@ def test_a_file_that_is_absent_is_named(make_job, capsys):
     assert "absent.yaml: cannot be read (No such file" in capsys.readouterr().err
 
 
+def test_candidates_that_a_reranked_run_has_no_scores_of_are_counted(make_job, capsys):
+    flags = make_job(QUERIES)
+    Path("passages.jsonl").write_text("".join(list(open("texts.jsonl"))[1:]))
+    flags[flags.index("texts.jsonl")] = "passages.jsonl"
+    assert rerank([*flags, "--skip-missing", "--output", "gaps.trec"]) == 0
+    lacking = json.loads(Path("gaps.trec.json").read_text())["without_text"]
+    assert lacking > 0
+    Path("qrels.txt").write_text("".join(f"{qid} 0 d1 1\n" for qid in range(QUERIES)))
+    assert main(["--run", "bm25.trec", "--qrels", "qrels.txt", "--reranked", "gaps.trec"]) == 0
+    assert f"gaps.trec: {lacking} candidates had no text, so their scores are not" in capsys.readouterr().err
+
+
+def test_the_figure_does_not_take_the_place_of_the_file(judged, capsys):
+    assert main([*judged, "--output", "tuned.png", "--figure", "./tuned.png"]) == 2
+    assert "--figure ./tuned.png: is the place of the file to write" in capsys.readouterr().err
+    assert not Path("tuned.png").exists()
+
+
 def test_an_interpolated_run_cannot_be_tuned_on(make_job, capsys):
     flags = make_job(QUERIES)
     Path("qrels.txt").write_text("".join(f"{qid} 0 d1 1\n" for qid in range(QUERIES)))
