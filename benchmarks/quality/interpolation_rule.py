@@ -11,7 +11,8 @@ they are for first stages of which nothing is known.
 
 Four ways are measured: the default of `rerank` (the rule's weight over learned first stages, else the student alone),
 by kind (`--interpolate auto` where the kind is known), by agreement (where it is not), and the student alone; the first
-three also as learnt without the cell's set, without its first stage, and without its student.
+three also as learnt without the cell's set, without its first stage, and without its student. Beside them stands one
+weight for all first stages, which the other sets chose.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def main() -> None:
     flags = parser.parse_args()
     cells = [cell for one in flags.cells for cell in read_cells(*one.split("=", 1))]
     rule = learn(cells)
-    print(f"the rule of all {len(cells)} cells: {asdict(rule)}\n")
+    print(f"the rule of all {len(cells)} cells: {asdict(rule)}")
+    print(f"one weight for all of them: {one_weight(cells):g}\n")
     show([line(cell, cells, rule) for cell in cells], {"agreement": ".2f"}, default=".3f")
     show(summary(cells, rule), {"mean regret": ".4f"}, default=".3f")
     show(weights_left_out(cells), {}, default=".2f")
@@ -126,7 +128,12 @@ def learn(cells: Sequence[Cell]) -> Rule:
 def weight_over(cells: Sequence[Cell], kind: str) -> float | None:
     """The weight with the least cost over first stages of this kind; None: there are none."""
     own = [cell for cell in cells if cell.kind == kind]
-    return GRID[cheapest([[cell.at(weight) for cell in own] for weight in GRID], own)] if own else None
+    return one_weight(own) if own else None
+
+
+def one_weight(cells: Sequence[Cell]) -> float:
+    """The one weight for all of them with the least cost."""
+    return GRID[cheapest([[cell.at(weight) for cell in cells] for weight in GRID], cells)]
 
 
 def cheapest(values: Sequence[Sequence[float]], cells: Sequence[Cell]) -> int:
@@ -158,6 +165,7 @@ def line(cell: Cell, cells: Sequence[Cell], rule: Rule) -> Mapping[str, object]:
         "default - better": f"{cell.by_default(rule) - cell.better:+.3f}",
         "without the set": left_out[0],
         "without the stage": left_out[1],
+        "W of other sets": cell.at(one_weight(without("set", cell, cells))),
         "worst - better": f"{min(left_out) - cell.better:+.3f}",
     }
 
@@ -171,6 +179,8 @@ def without(name: str, cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
 def summary(cells: Sequence[Cell], rule: Rule) -> list[dict[str, object]]:
     """What each way costs: the mean regret, and the largest loss to the better of first stage and student."""
     rows = [about("alone", [cell.at(1.0) for cell in cells], cells)]
+    others = [one_weight(without("set", cell, cells)) for cell in cells]
+    rows.append(about("one weight of other sets", [c.at(w) for c, w in zip(cells, others, strict=True)], cells))
     for way, value in WAYS.items():
         rows.append(about(way, [value(cell, rule) for cell in cells], cells))
         for name in LEFT_OUT:
