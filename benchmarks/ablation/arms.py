@@ -114,7 +114,6 @@ SETS = {
     "top-bottom": ["--preranker", "bi-encoder", "--k-top", "10", "--k-bottom", "10"],
 }
 SHOWN = ["--depth", "50"]
-LISTS = 73  # of dl22's queries have a pair in both sets
 DEPTH = 100  # candidates that are scored
 
 
@@ -129,9 +128,6 @@ def main() -> int:
         "--output", metavar="JSON", help="file to write, anew after every seed; the tables go to stdout"
     )
     parser.add_argument("--nq-set", metavar="SET", help="what `naive` learns from: nq's questions with judgments")
-    parser.add_argument(
-        "--lists", type=positive, metavar="N", help="learn from only N lists, in as many steps; give another --work"
-    )
     parser.add_argument("--report", action="store_true", help="measure on DL19, a test set, too: choose nothing by it")
     parser.add_argument("--nq-run", metavar="RUN", help="BM25 run of nq's dev questions: measure MRR@10 on them too")
     parser.add_argument("--nq-queries", type=positive, metavar="N", help="only the first N of that run")
@@ -172,9 +168,7 @@ def make_sets(flags: argparse.Namespace) -> dict[str, list[LabelledRanking]]:
         label_set(flags.data / "dl22", work / f"{name}.all.jsonl", how, flags.trial)
     asked = {name: read_set(work / f"{name}.all.jsonl") for name in SETS}
     teaching = ({one.query.qid for one in labels if any(pairs(one))} for labels in asked.values())
-    common = sorted(set.intersection(*teaching))
-    if flags.lists:
-        common = random.Random(0).sample(common, min(flags.lists, len(common)))
+    common = set.intersection(*teaching)
     kept = {name: [one for one in labels if one.query.qid in common] for name, labels in asked.items()}
     for share in PRECISIONS:
         kept[f"omit-{share}"] = [with_omissions(one, share / 100) for one in kept["top-bottom"]]
@@ -245,8 +239,6 @@ class Cell:
         names = (f"{about.set}.jsonl",) if about.set else stage.sets
         stage = replace(stage, sets=tuple(str(flags.work / name) for name in names))
         stage = replace(stage, missing=about.missing or stage.missing)
-        if flags.lists:
-            stage = replace(stage, epochs=stage.epochs * LISTS / flags.lists)
         config = replace(config, base=str(flags.base), stages=(stage,), seed=seed)
         return cls(arm, seed, config, flags.work / arm / f"seed-{seed}")
 

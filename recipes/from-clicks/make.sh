@@ -45,26 +45,24 @@ for set in clicks labels; do
 done
 
 # 5. dl21: BM25's top 100.
-rerank() { [ -e "$1.trec.json" ] || rrarank rerank --run "$DATA/dl21/runs/bm25.trec" $DL21 --depth 100 --threads 1 \
-    --reranker sparse-encoder --model "$2" --output "$1.trec"; }
-rerank start $START
-rerank student-of-clicks clicks/model
-rerank student-of-labels labels/model
+rerank() { [ -e "$2.trec.json" ] || rrarank rerank --run "$DATA/dl21/runs/bm25.trec" $DL21 --depth 100 --threads 1 \
+    --reranker "$1" --model "$3" --output "$2.trec"; }
+rerank sparse-encoder start $START
+rerank sparse-encoder student-of-clicks clicks/model
+rerank sparse-encoder student-of-labels labels/model
 rrarank evaluate --qrels "$DATA/dl21/qrels.txt" --runs "$DATA/dl21/runs/bm25.trec" start.trec student-of-*.trec \
     --measures ndcg@10 --baseline start
 
 # 6. The cross-encoder, with five seeds each.
 [ -n "$CROSS_ENCODER" ] || exit 0
-again() { [ -e "$1.trec.json" ] || rrarank rerank --run "$DATA/dl21/runs/bm25.trec" $DL21 --depth 100 --threads 1 \
-    --reranker cross-encoder --model "$2" --output "$1.trec"; }
-again ce-start "$CROSS_ENCODER"
+rerank cross-encoder ce-start "$CROSS_ENCODER"
 for set in clicks labels; do
     for seed in 1 2 3 4 5; do
         [ -e ce-$set-$seed/config.json ] || { sed "s/^max_length/seed: $seed\n&/" \
             "$HERE/../../benchmarks/ablation/configs/c.yaml" > ce-$set-$seed.yaml
             rrarank train --config ce-$set-$seed.yaml --sets $set.jsonl --base "$CROSS_ENCODER" \
                 --output ce-$set-$seed --threads 1; }
-        again ce-of-$set-$seed ce-$set-$seed
+        rerank cross-encoder ce-of-$set-$seed ce-$set-$seed
     done
 done
 seeds() { (cd "$HERE/../.." && python -m benchmarks ablation seeds --set "$DATA/dl21/qrels.txt" "$@"); }
