@@ -44,6 +44,9 @@ class Stored:
     model: str = ""
     chosen_on: dict[str, object] | None = None
 
+    def __post_init__(self) -> None:
+        self.interpolation()  # checks weight and norm
+
     def interpolation(self) -> Interpolation:
         return Interpolation(1.0 if self.weight is None else self.weight, self.norm, self.rule)
 
@@ -57,11 +60,7 @@ def read_interpolation(path: str | Path) -> Stored:
     content = read_yaml(path)
     if content.get("format") != FORMAT:
         raise RrarankError(f"{path}: format {content.get('format')!r}, expected {FORMAT!r}, as rrarank.tune writes it")
-    try:
-        stored = checked(Stored, content, "")
-        stored.interpolation()  # checks weight and norm
-    except RrarankError as error:
-        raise RrarankError(f"{path}: {str(error).removeprefix(': ')}") from None
+    stored = checked(Stored, content, str(path))
     if (stored.weight is None) == (stored.rule is None):
         raise RrarankError(f"{path}: expected either weight or rule")
     if stored.depth < 0:

@@ -23,7 +23,7 @@ def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
     """The dataclass of these keys, checked by pydantic.
 
     Raises:
-        RrarankError: a key is unknown or missing, or a value has the wrong type.
+        RrarankError: a key is unknown or missing, or a value has the wrong type or is refused by the dataclass.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -32,6 +32,8 @@ def checked(kind: type[T], content: Mapping[str, object], where: str) -> T:
     except ValidationError as error:
         known = [one.name for one in fields(kind)] if is_dataclass(kind) else []
         raise RrarankError(f"{where}: {'; '.join(_fault(found, known) for found in error.errors())}") from None
+    except RrarankError as error:  # of the dataclass's own
+        raise RrarankError(f"{where}: {error}") from None
 
 
 def _fault(found: Mapping[str, Any], known: Sequence[str]) -> str:
