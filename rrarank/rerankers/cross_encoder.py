@@ -12,13 +12,12 @@ import numpy as np
 from rrarank.engine.batches import Batch, Ids
 from rrarank.engine.reranker import Pointwise
 from rrarank.errors import RrarankError, say
-from rrarank.extras import check_installed
 from rrarank.rerankers.backends.base import TORCH_PRECISIONS, Backend, CrossEncoderConfig, device_of, tokens_at_once
-from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id, load_exported
+from rrarank.rerankers.backends.exported import FILES, export_padding_id, load_exported
 from rrarank.rerankers.checkpoints import Checkpoint, additions, label_names, relevant_label
 from rrarank.rerankers.formats import FORMATS, FormatEncoder, find_format
 from rrarank.rerankers.pairs import Encoder, PairEncoder
-from rrarank.rerankers.reading import kept_reading
+from rrarank.rerankers.reading import export_reading
 from rrarank.storage.files import in_background
 from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
@@ -120,10 +119,7 @@ class _Parts:
 
 def _open_export(folder: Path, config: CrossEncoderConfig) -> _Parts | None:
     """An export that holds all it needs: imports neither torch nor transformers. None for any other folder."""
-    if config.backend not in FILES:
-        return None
-    check_installed(LIBRARIES[config.backend])
-    reading = kept_reading(folder)
+    reading = export_reading(folder, config.backend)
     if reading is None:
         return None
     _check_plain(config)

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from rrarank.engine.batches import Ids
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.exported import export_padding_id
+from rrarank.extras import check_installed
+from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id
 from rrarank.rerankers.checkpoints import Checkpoint, additions, capped, label_names, longest_input, positions
 from rrarank.rerankers.pairs import PairEncoder, Template, find_template
 from rrarank.storage.files import read_json
@@ -102,6 +103,18 @@ def keep_reading(checkpoint: Checkpoint, folder: Path) -> None:
     if reading := _reading_of(checkpoint):
         kept = {"format": FORMAT, "files": fingerprint(folder, weights=False), **asdict(reading)}
         (folder / ENCODER).write_text(json.dumps(kept) + "\n", "utf-8")
+
+
+def export_reading(folder: Path, backend: str) -> Reading | None:
+    """The reading kept beside an export, with which it runs without torch; None for torch, or where none is kept.
+
+    Raises:
+        MissingPrerequisite: the back end's library is not installed.
+    """
+    if backend not in FILES:
+        return None
+    check_installed(LIBRARIES[backend])
+    return kept_reading(folder)
 
 
 def kept_reading(folder: Path) -> Reading | None:

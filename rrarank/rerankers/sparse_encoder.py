@@ -18,12 +18,11 @@ from rrarank.data.types import Ranking
 from rrarank.engine.batches import Batch, Ids, batches
 from rrarank.engine.reranker import Finish, Pointwise, RerankerConfig, reorder
 from rrarank.errors import RrarankError
-from rrarank.extras import check_installed
 from rrarank.rerankers.backends.base import TORCH_PRECISIONS, LanguageHead, device_of, tokens_at_once
-from rrarank.rerankers.backends.exported import FILES, LIBRARIES, export_padding_id
+from rrarank.rerankers.backends.exported import FILES, export_padding_id
 from rrarank.rerankers.backends.exported_head import ExportedHead
 from rrarank.rerankers.checkpoints import Checkpoint
-from rrarank.rerankers.reading import SingleEncoder, encode_singly, kept_reading
+from rrarank.rerankers.reading import SingleEncoder, encode_singly, export_reading
 from rrarank.storage.document_cache import DocumentCache, Entry
 from rrarank.storage.files import read_json
 from rrarank.storage.model_folders import TINY, fingerprint, loading, locate, read_modules
@@ -168,10 +167,7 @@ class _Parts:
 
 def _open_export(folder: Path, config: SparseEncoderConfig) -> _Parts | None:
     """An export that holds all it needs: imports neither torch nor transformers. None for any other folder."""
-    if config.backend not in FILES:
-        return None
-    check_installed(LIBRARIES[config.backend])
-    reading = kept_reading(folder)
+    reading = export_reading(folder, config.backend)
     if reading is None:
         return None
     longest = reading.most(config.max_length, config.model)
