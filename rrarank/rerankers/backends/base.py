@@ -5,9 +5,9 @@ The same folder serves all back ends: torch reads its weights, the others read t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Backend(Protocol):
         """(batch, labels) float32."""
 
 
+T = TypeVar("T")
 TokenIds = Sequence[int] | np.ndarray
 Wanted = np.ndarray | None
 """Terms, as rows of the vocabulary; None: all of them."""
@@ -59,6 +60,12 @@ class LanguageHead(Protocol):
 
     def largest(self, rows: Sequence[TokenIds], terms: Sequence[Wanted]) -> Sequence[np.ndarray]:
         """Of each row the largest logit over its tokens of each of its terms, (terms,) float32."""
+
+
+def by_row(terms: Sequence[Wanted], choose: Callable[[Wanted], T]) -> list[T]:
+    """What `choose` gives for each row's terms, computed once for the rows of one query, which share theirs."""
+    found = {id(wanted): choose(wanted) for wanted in {id(wanted): wanted for wanted in terms}.values()}
+    return [found[id(wanted)] for wanted in terms]
 
 
 def device_of(config: RerankerConfig) -> str:

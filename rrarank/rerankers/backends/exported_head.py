@@ -12,7 +12,7 @@ import numpy as np
 
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError
-from rrarank.rerankers.backends.base import TokenIds, Wanted
+from rrarank.rerankers.backends.base import TokenIds, Wanted, by_row
 from rrarank.rerankers.backends.exported import load_exported
 
 WORDS, UNTIED = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
@@ -36,10 +36,8 @@ class ExportedHead:
 
     def largest(self, rows: Sequence[TokenIds], terms: Sequence[Wanted]) -> list[np.ndarray]:
         states = self._graph.logits([{"input_ids": ids} for ids in rows])  # (rows, longest, width)
-        queries = {id(wanted): wanted for wanted in terms}  # rows of one query share its terms
-        known = {key: self._chosen(wanted) for key, wanted in queries.items()}
-        each = ((own[: len(ids)], known[id(wanted)]) for own, ids, wanted in zip(states, rows, terms, strict=True))
-        return [(words @ own.T).max(1) + bias for own, (words, bias) in each]
+        each = zip(states, rows, by_row(terms, self._chosen), strict=True)
+        return [(words @ own[: len(ids)].T).max(1) + bias for own, ids, (words, bias) in each]
 
     def _chosen(self, terms: Wanted) -> tuple[np.ndarray, np.ndarray]:
         """(terms, width), (terms,)."""

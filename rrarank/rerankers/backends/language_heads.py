@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rrarank.engine.reranker import RerankerConfig
 from rrarank.errors import RrarankError, shown
-from rrarank.rerankers.backends.base import LanguageHead, TokenIds, Wanted, device_of
+from rrarank.rerankers.backends.base import LanguageHead, TokenIds, Wanted, by_row, device_of
 from rrarank.rerankers.backends.packed_bert import Embeddings, Layer, Part, Rows, is_packable
 from rrarank.rerankers.backends.torch import load_checkpoint, plain_weights
 from rrarank.rerankers.checkpoints import Checkpoint
@@ -76,9 +76,7 @@ class BertHead(_TorchHead):
             states = layer(states, packed)
         states = self.norm(self.dense(states.float()))
         each = torch.split(states[: sum(packed.lengths)], list(packed.lengths))
-        queries = {id(wanted): wanted for wanted in terms}  # rows of one query share its terms
-        known = {key: self._vocabulary(wanted) for key, wanted in queries.items()}
-        pairs = ((own, known[id(wanted)]) for own, wanted in zip(each, terms, strict=True))
+        pairs = zip(each, by_row(terms, self._vocabulary), strict=True)
         # words first: over the whole vocabulary this is a third faster than (own @ words.T)
         return [(words @ own.T).amax(1) + bias for own, (words, bias) in pairs]
 
