@@ -9,7 +9,7 @@ The same command goes on where it was stopped; the tables hold every arm and see
 
 Beside the method's arms stand those of what a teacher leaves out. `drop` and `random` treat it otherwise than C.
 `tied-80` and the like learn from simulated omissions: as many documents in all of them, 80 % of which were missing, and
-the rest listed.
+the rest listed. `A-20` and the like learn from the first 20 lists, as often as needed for as many steps.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from tqdm import tqdm
 
 from benchmarks.ablation.graph import load_graph
 from benchmarks.ablation.tables import (
+    CURVES,
+    LISTS,
     PRECISIONS,
     Board,
     Grid,
@@ -75,12 +77,14 @@ class Arm:
     Args:
         config: its file in configs/.
         set: in place of the configuration's; empty: as there. So too `missing`.
+        lists: how many of the set's, from its first; 0 for all. The steps stay as many.
     """
 
     what: str
     config: str
     set: str = ""
     missing: Treatment | None = None
+    lists: int = 0
 
 
 METHOD = {
@@ -104,10 +108,16 @@ OMISSIONS = {
     for share in PRECISIONS
     for name, missing in TREATMENTS.items()
 }
+CURVE = {
+    f"{arm}-{lists}": replace(METHOD[arm], what=f"{arm}, {lists} lists", lists=lists)
+    for lists in LISTS
+    for arm in CURVES
+}
 ARMS = METHOD | {
     "drop": Arm("C, missing dropped", "c", missing="drop"),
     "random": Arm("C, missing below in random order", "c", missing="random"),
     **OMISSIONS,
+    **CURVE,
 }
 SETS = {
     "top": ["--preranker", "bm25", "--k-top", "20", "--k-bottom", "0"],
@@ -239,6 +249,10 @@ class Cell:
         names = (f"{about.set}.jsonl",) if about.set else stage.sets
         stage = replace(stage, sets=tuple(str(flags.work / name) for name in names))
         stage = replace(stage, missing=about.missing or stage.missing)
+        if about.lists:
+            whole = len(read_set(Path(stage.sets[0])))
+            lists = min(about.lists, whole)
+            stage = replace(stage, max_queries=lists, epochs=stage.epochs * whole / lists)
         config = replace(config, base=str(flags.base), stages=(stage,), seed=seed)
         return cls(arm, seed, config, flags.work / arm / f"seed-{seed}")
 
@@ -448,7 +462,8 @@ def arm_facts(
     config = Cell.of(arm, 0, flags).config
     [stage] = config.stages
     name = Path(stage.sets[0]).stem
-    lists = [training_list(one, stage.missing, random.Random(0)) for one in labels[name]]
+    taught = labels[name][: stage.max_queries or None]
+    lists = [training_list(one, stage.missing, random.Random(0)) for one in taught]
     levels = [one.levels for one in lists if one]  # best first
     ends = [read_logs(Cell.of(arm, seed, flags).folder)[-1][-1] for seed in seeds]
     return {

@@ -17,6 +17,8 @@ from rrarank.measures.significance import ALPHA, RESAMPLES, SEED, Comparison, co
 
 PRECISIONS = (100, 80, 60, 40)
 """Per cent of the documents that are taken out of a list that were missing before."""
+LISTS, CURVES = (20, 40), ("A", "C", "D")
+"""Of how many lists, and for which arms, students are trained beside those of all lists."""
 DIFFERENCES = (
     *(("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"), ("A", "naive")),
     *(("C", "drop"), ("C", "random")),  # treatments of what is missing; B re-appends it
@@ -25,6 +27,8 @@ DIFFERENCES = (
         for share in (100, 80, 60, 40)
         for other in ("re-append", "drop", "random")
     ),
+    *((arm, f"{arm}-{lists}") for arm in CURVES for lists in LISTS),
+    *((f"D-{lists}", f"A-{lists}") for lists in LISTS),
 )
 NO_LOSS = 0.01  # the interval of (sum - s_base) must lie so near to 0
 
