@@ -46,6 +46,7 @@ class Cascade(Cascaded):
 
     Config = CascadeConfig
     config: CascadeConfig
+    second: CrossEncoder
     precisions: ClassVar[Mapping[str, Sequence[str]]] = CrossEncoder.precisions
 
     def __init__(self, config: CascadeConfig | None = None) -> None:
