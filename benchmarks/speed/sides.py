@@ -119,7 +119,7 @@ class Ours(Side):
 
         known = self._cross_encoder.encode_pairs
         assert isinstance(known, PairEncoder)  # models with a prompt are no sides
-        self._cross_encoder.encode_pairs = PairEncoder(known._tokenizer, known._max_length)
+        self._cross_encoder.encode_pairs = PairEncoder(known._tokenizer, known._max_length, known._template)
         self.forward.seconds = 0.0
         getattr(getattr(self.reranker, "first", None), "_known", {}).clear()  # a sparse encoder's queries
 
