@@ -72,7 +72,7 @@ def _line(timed: Timed, ready: Sequence[Ranking]) -> tuple[float, float]:
         [median(column) for column in zip(*(timed(r, size, n) for n, r in enumerate(turns, 1)), strict=True)]
         for size in (_FEW, _MANY)
     )
-    each_s = max(long[1] - short[1], 1e-9) / (long[0] - short[0])
+    each_s = max(long[1] - short[1], 1e-9) / max(long[0] - short[0], 1)
     return HEADROOM * max(short[1] - each_s * short[0], 0.0), HEADROOM * each_s
 
 
@@ -102,8 +102,8 @@ def say_room(reranker: Pointwise | Cascaded, pace: Pace, budget_ms: float, queri
     tokens = max(0.0, budget_ms / 1000 - before_s) / pace.token_s
     if is_cascade and not tokens:
         warn(
-            f"budget_ms (--budget-ms) {budget_ms:g}: a query takes {1000 * before_s:.0f} ms before the second reranker "
-            "scores its one candidate; give more time, or a lower depth (--depth)"
+            f"budget_ms (--budget-ms) {budget_ms:g}: a query takes about {1000 * before_s:.0f} ms before the second "
+            "reranker scores its one candidate; give more time, or a lower depth (--depth)"
         )
         return
     what = f"its first pairs, up to {tokens:,.0f} tokens" if tokens else "nothing, a query alone takes longer"

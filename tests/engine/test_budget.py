@@ -92,6 +92,10 @@ def test_the_pace_of_a_cascade_is_that_of_both(clocked):
     assert pace.character_s == pytest.approx(0.0001 * HEADROOM)
 
 
+def test_empty_texts_are_no_reason_to_stop(clocked):
+    assert measure_pace(TwoSteps(clocked), [ranking(*[0] * 60)]).character_s < 1e-8
+
+
 def test_the_second_has_the_time_that_the_first_leaves(clocked):
     asked, pace = ranking(3, 4, 5, 1), Pace(start_s=0.010, token_s=0.001, character_s=0.0001)
     assert len(best_within(asked, TwoSteps(clocked), pace, 0.0234).candidates) == 3  # 10 + 1.3 + 3 + 4 + 5 ms
