@@ -98,14 +98,23 @@ def steady_folder(tmp_path_factory, tokenizer, tiny_bert) -> Path:
 @pytest.fixture(scope="session")
 def exported_folder(tmp_path_factory, steady_folder) -> Path:
     """The same with every export beside it."""
+    return _with_exports(str(steady_folder), tmp_path_factory.mktemp("exported") / "model")
+
+
+@pytest.fixture(scope="session")
+def exported_sparse_folder(tmp_path_factory) -> Path:
+    """The sparse encoder that ships with every export beside it: random weights would not rank alike in int8."""
+    return _with_exports("rra-bert-tiny", tmp_path_factory.mktemp("exported-sparse") / "model")
+
+
+def _with_exports(model: str, folder: Path) -> Path:
     from rrarank.export.__main__ import main
 
     for library in ("onnxruntime", "onnxscript", "openvino"):
         pytest.importorskip(library, reason="the extras `onnx` and `openvino` are not installed")
-    folder: Path = tmp_path_factory.mktemp("exported") / "model"
     for backend, precisions in {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}.items():
         for precision in precisions:
-            flags = ["--model", str(steady_folder), "--output", str(folder)]
+            flags = ["--model", model, "--output", str(folder)]
             assert main([*flags, "--backend", backend, "--precision", precision]) == 0
     return folder
 

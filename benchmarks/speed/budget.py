@@ -1,7 +1,8 @@
 """nDCG@10 within a time per query: what 10, 25, 50 or 100 milliseconds buy, and whether they are kept.
 
     python -m benchmarks speed budget --model MODEL_FOLDER --data DATA [--sides rrarank-torch-bf16 …]
-        [--run runs/bm25.trec] [--topics topics.tsv] [--qrels qrels.txt] [--queries N] [--keep 10 30] [--output JSON]
+        [--run runs/bm25.trec] [--topics topics.tsv] [--qrels qrels.txt] [--queries N] [--keep 10 30]
+        [--first sparse-encoder] [--output JSON]
 
 DATA holds corpus.jsonl.gz and, unless flags name others, the topics, run and judgments. For nq's dev questions:
 `--data …/nq --topics topics.dev.tsv --qrels qrels.dev.txt --queries 200 --run $PWD/nq.trec`, with the run made by
@@ -10,13 +11,16 @@ DATA holds corpus.jsonl.gz and, unless flags name others, the topics, run and ju
 
 A side measures its pace once, on the first queries. Then each query is re-ranked by itself, under each budget in turn,
 for some rounds: the candidates are the same in each, the milliseconds are not. What was remembered of texts is dropped
-before each query. Without a limit (budget 0), and for the cascade, which takes none, one round is enough. "Within" is
-the share of queries that took no more than their budget.
+before each query. Without a limit (budget 0), and for cascades of a fixed number (--keep), one round is enough.
+"Within" is the share of queries that took no more than their budget, "candidates" how many the cross-encoder scores:
+the mean, the least and the most. The side `cascade` is --first, and then the model in float32 by torch on as many
+candidates as the budget leaves time for; it has no budget 0.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from rrarank.engine.budget import Pace
 
 BUDGETS = (10.0, 25.0, 50.0, 100.0, 0.0)
+CASCADE = "cascade"
 SIDES = ("rrarank-torch-fp32", "rrarank-torch-bf16")
 Figures = dict[str, Any]  # JSON values
 
@@ -54,7 +59,9 @@ def main() -> int:
     parser.add_argument("--model", required=True, type=Path, metavar="MODEL_FOLDER", help="a cross-encoder")
     add_queries(parser)
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, metavar="MS", help="a query; 0: no limit")
-    parser.add_argument("--sides", nargs="+", default=SIDES, metavar="SIDE", help="rrarank-BACKEND-PRECISION")
+    parser.add_argument(
+        "--sides", nargs="+", default=SIDES, metavar="SIDE", help="rrarank-BACKEND-PRECISION, or cascade"
+    )
     parser.add_argument("--keep", nargs="+", type=positive, default=[], metavar="N", help="also cascades that keep N")
     parser.add_argument("--first", default="bi-encoder", metavar="NAME", help="what orders all in a cascade")
     parser.add_argument("--rounds", type=positive, default=3, help="interleaved; milliseconds of all are pooled")
@@ -86,12 +93,12 @@ class Point:
     """A way to re-rank under a budget; 0: without one.
 
     Args:
-        candidates: mean number a query that the cross-encoder scores.
+        candidates: numbers that the cross-encoder scores, a query each.
     """
 
     name: str
     side: Ours
-    candidates: float
+    candidates: Sequence[int]
     budget_ms: float = 0.0
     pace: Pace | None = None
 
@@ -113,22 +120,44 @@ class Point:
 def limited(rankings: Sequence[Ranking], flags: argparse.Namespace) -> Iterator[Point]:
     """Every side under every budget, each side at its pace on the first queries."""
     from rrarank.engine.blocks import pace_of
-    from rrarank.engine.budget import within
 
     for name in flags.sides:
-        side, job = load_ours(_setting(flags), *_parts(name)), Job.of(rankings)
+        side, job = _side(name, flags), Job.of(rankings)
         pace = pace_of(job.run, side.reranker, topics=job.topics, texts=job.texts, config=job.config)
-        say(f"{name}: {1000 * pace.start_s:.1f} ms a query and {1e6 * pace.token_s:.0f} ms for 1,000 tokens")
-        for budget in flags.budgets:
-            cut = [within(one, side.reranker, pace, budget / 1000) if budget else one for one in rankings]
-            yield Point(name, side, fmean(len(one.candidates) for one in cut), budget, pace if budget else None)
+        say(
+            f"{name}: {1000 * pace.start_s:.1f} ms a query, {1e6 * pace.token_s:.0f} ms for 1,000 tokens"
+            + (f", {1e6 * pace.character_s:.1f} ms for 1,000 characters of the first" if pace.character_s else "")
+        )
+        for budget in flags.budgets if name != CASCADE else filter(None, flags.budgets):
+            yield Point(name, side, counts(side, rankings, pace, budget), budget, pace if budget else None)
+
+
+def counts(side: Ours, rankings: Sequence[Ranking], pace: Pace, budget_ms: float) -> list[int]:
+    """How many candidates of each query the cross-encoder scores."""
+    from rrarank.engine.budget import best_within, within
+    from rrarank.engine.reranker import Cascaded, Pointwise
+
+    seconds, reranker = budget_ms / 1000 or math.inf, side.reranker
+    if isinstance(reranker, Cascaded):
+        cut = [best_within(one, reranker, pace, seconds) for one in reranker.first.rerank_block(rankings)]
+    else:
+        assert isinstance(reranker, Pointwise)  # sides are cascades or cross-encoders
+        cut = [within(one, reranker, pace, seconds) for one in rankings]
+    return [len(one.candidates) for one in cut]
+
+
+def _side(name: str, flags: argparse.Namespace) -> Ours:
+    if name == CASCADE:
+        return load_cascade(_setting(flags), "torch", "fp32", flags.first)
+    return load_ours(_setting(flags), *_parts(name))
 
 
 def cascades(flags: argparse.Namespace) -> Iterator[Point]:
-    """On the back end and in the precision of the first side."""
+    """On the back end and in the precision of the first side that has them in its name."""
+    second = next((name for name in flags.sides if name != CASCADE), SIDES[0])
     for keep in flags.keep:
-        side = load_cascade(_setting(flags), *_parts(flags.sides[0]), flags.first, keep)
-        yield Point(f"{flags.first}, then {flags.sides[0]} on {keep}", side, keep)
+        side = load_cascade(_setting(flags), *_parts(second), flags.first, keep)
+        yield Point(f"{flags.first}, then {second} on {keep}", side, [keep])
 
 
 def _setting(flags: argparse.Namespace) -> Setting:
@@ -138,13 +167,19 @@ def _setting(flags: argparse.Namespace) -> Setting:
 def _parts(name: str) -> tuple[str, str]:
     found = OURS.fullmatch(name)
     if not found:
-        raise RrarankError(f"--sides {name}: expected rrarank-BACKEND-PRECISION, as rrarank-torch-bf16")
+        raise RrarankError(f"--sides {name}: expected rrarank-BACKEND-PRECISION, as rrarank-torch-bf16, or {CASCADE}")
     return found[1], found[2]
 
 
 def first_stage(rankings: Sequence[Ranking], flags: argparse.Namespace) -> Figures:
     scores = [[candidate.score for candidate in ranking.candidates] for ranking in rankings]
-    return {"side": "the first stage", "candidates": 0.0, "nDCG@10": _ndcg(scores, rankings, flags)}
+    return {
+        "side": "the first stage",
+        "candidates": 0.0,
+        "least": 0,
+        "most": 0,
+        "nDCG@10": _ndcg(scores, rankings, flags),
+    }
 
 
 def row(point: Point, rounds: Sequence[Figures], rankings: Sequence[Ranking], flags: argparse.Namespace) -> Figures:
@@ -152,7 +187,9 @@ def row(point: Point, rounds: Sequence[Figures], rankings: Sequence[Ranking], fl
     return {
         "side": point.name,
         "budget ms": point.budget_ms or None,
-        "candidates": point.candidates,
+        "candidates": fmean(point.candidates),
+        "least": min(point.candidates),
+        "most": max(point.candidates),
         "p50 ms": percentile(times, 50),
         "p95 ms": percentile(times, 95),
         "within": fmean(time <= point.budget_ms for time in times) if point.budget_ms else None,

@@ -118,8 +118,10 @@ class Ours(Side):
         from rrarank.rerankers.pairs import PairEncoder
 
         known = self._cross_encoder.encode_pairs
-        self._cross_encoder.encode_pairs = PairEncoder(known._tokenizer, known._max_length)
+        assert isinstance(known, PairEncoder)  # models with a prompt are no sides
+        self._cross_encoder.encode_pairs = PairEncoder(known._tokenizer, known._max_length, known._template)
         self.forward.seconds = 0.0
+        getattr(getattr(self.reranker, "first", None), "_known", {}).clear()  # a sparse encoder's queries
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ def load_ours(setting: Setting, backend: str, precision: str) -> Ours:
     return Ours(cross_encoder, cross_encoder)
 
 
-def load_cascade(setting: Setting, backend: str, precision: str, first: str, keep: int) -> Ours:
-    """`first` orders all candidates, the cross-encoder the best `keep` of them."""
+def load_cascade(setting: Setting, backend: str, precision: str, first: str, keep: int = 0) -> Ours:
+    """`first` orders all candidates, the cross-encoder the best `keep` of them; 0: as many as a budget allows."""
     from rrarank.rerankers.cascade import Cascade
 
     cascade = Cascade(Cascade.Config(**_config(setting, backend, precision), first=first, keep=keep))
@@ -175,6 +177,10 @@ class Stopwatch:
 
     def __init__(self, backend: Any) -> None:
         self.backend, self.seconds = backend, 0.0
+
+    @property
+    def identity(self) -> str:
+        return str(self.backend.identity)
 
     def logits(self, batch: Any) -> np.ndarray:
         started = time.perf_counter()
@@ -223,7 +229,7 @@ class Rerankers(Side):
     """The `rerankers` library, a query at a time, as its documentation has it; batches of 16, its default."""
 
     def __init__(self, setting: Setting) -> None:
-        import rerankers  # type: ignore[import-untyped]
+        import rerankers
         import torch
 
         self.ranker: Any = rerankers.Reranker(
@@ -249,7 +255,7 @@ class FlashRank(Side):
     """What FlashRank does: ONNX Runtime on an int8 model, all candidates of a query as one padded batch."""
 
     def __init__(self, setting: Setting) -> None:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
         from tokenizers import Tokenizer
 
         path = setting.model / "onnx" / "model_int8.onnx"

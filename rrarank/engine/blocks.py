@@ -16,12 +16,12 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from rrarank.data.trec import best_first
-from rrarank.data.types import Hit, Ranking, Run, blocks, ranking_of
-from rrarank.engine.budget import Pace, measure_pace, within
+from rrarank.data.types import Candidate, Hit, Ranking, Run, blocks, ranking_of
+from rrarank.engine.budget import Pace, best_within, measure_pace, say_room, within
 from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passages
-from rrarank.engine.reranker import ONE_AT_A_TIME, Pointwise, Reranker, check_hits
+from rrarank.engine.reranker import ONE_AT_A_TIME, Cascaded, Pointwise, Reranker, check_hits
 from rrarank.engine.tail import with_tail
 from rrarank.errors import RrarankError
 from rrarank.storage.journal import Journal, note_key, work_key
@@ -41,7 +41,8 @@ class RerankConfig:
         block_size: queries per block; 8 give some hundred pairs, enough to fill batches of similar length.
         passages: how long documents are split.
         budget_ms: most milliseconds per query; the first candidates that fit are re-ranked, each query on its own.
-            0 for no limit.
+            Of a cascade, the first reranker orders all candidates, and the second re-ranks the best that fit, at
+            least one. 0 for no limit.
         interpolation: how the first stage's scores count beside the reranker's; None: nobody said. Then `rerank_run`
             and the job `rerank` let them count over dense and learned-sparse first stages; elsewhere they do not.
         floor: which documents are left out; by default none.
@@ -101,10 +102,11 @@ def rerank_queries(
         raise RrarankError("a remote scorer needs a journal that keeps finished blocks, and no budget")
     if config.budget_ms and pace is None:
         pace = pace_of(run, reranker, topics=topics, texts=texts, config=config)
+    begin: Callable[[Sequence[Ranking]], Scoring]
     begin = partial(_prepare_scoring, reranker=reranker, passages=config.passages)
     setting: list[object] = [reranker.fingerprint(), asdict(config.passages), versions()]
     if pace is not None:
-        begin = partial(_prepare_within, reranker=_pointwise(reranker), pace=pace, seconds=config.budget_ms / 1000)
+        begin = _within_budget(_measurable(reranker), pace, config.budget_ms / 1000)
         setting += [config.budget_ms, astuple(pace)]
     finished = None if journal is None else FinishedBlocks(journal, setting, cut=pace is not None)
 
@@ -157,16 +159,21 @@ def pace_of(
     """The time that a query takes, measured on the first queries of the run.
 
     Raises:
-        RrarankError: the reranker does not score each pair on its own, or documents are split into passages.
+        RrarankError: the reranker neither scores each pair on its own nor is a cascade, or documents are split into
+            passages.
     """
     if config.passages.words:
         raise RrarankError("budget_ms (--budget-ms) with passages (--passage-words): give one of the two")
     first = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
-    return measure_pace(_pointwise(reranker), first)
+    measured = _measurable(reranker)
+    pace = measure_pace(measured, first)
+    if config.budget_ms:
+        say_room(measured, pace, config.budget_ms, first)
+    return pace
 
 
-def _pointwise(reranker: Reranker) -> Pointwise:
-    if not isinstance(reranker, Pointwise):
+def _measurable(reranker: Reranker) -> Pointwise | Cascaded:
+    if not isinstance(reranker, Pointwise | Cascaded):
         raise RrarankError(
             f"budget_ms (--budget-ms): {type(reranker).__name__} does not score each pair on its own; leave it out"
         )
@@ -259,16 +266,34 @@ class FinishedBlocks:
         return [best_first(hits) for hits in found]
 
 
+def _within_budget(
+    reranker: Pointwise | Cascaded, pace: Pace, seconds: float
+) -> Callable[[Sequence[Ranking]], Scoring]:
+    """What prepares a block so that each of its queries keeps to the time."""
+    if isinstance(reranker, Cascaded):
+        return lambda block: lambda: _together([_score_cascade(one, reranker, pace, seconds) for one in block])
+    return partial(_prepare_within, reranker=reranker, pace=pace, seconds=seconds)
+
+
+def _score_cascade(ranking: Ranking, reranker: Cascaded, pace: Pace, seconds: float) -> ScoredBlock:
+    """Order all candidates of a query by the first reranker, and the best that fit by the second."""
+    first = score_block([ranking], reranker.first)
+    text = {candidate.docid: candidate.text for candidate in ranking.candidates}
+    ordered = Ranking(ranking.query, tuple(Candidate(docid, text[docid], score) for docid, score in first.hits[0]))
+    second = score_block([best_within(ordered, reranker, pace, seconds)], reranker.second)
+    return ScoredBlock([with_tail(second.hits[0], first.hits[0])], first.cut + second.cut)
+
+
 def _prepare_within(block: Sequence[Ranking], reranker: Pointwise, pace: Pace, seconds: float) -> Scoring:
     """Cut each query to the candidates that fit, and score it on its own."""
     cut = [within(ranking, reranker, pace, seconds) for ranking in block]
     scorings = [_prepare_scoring([ranking], reranker, WHOLE) for ranking in cut]
 
-    def score() -> ScoredBlock:
-        scored = [scoring() for scoring in scorings]
-        return ScoredBlock([hits for one in scored for hits in one.hits], sum(one.cut for one in scored))
+    return lambda: _together([scoring() for scoring in scorings])
 
-    return score
+
+def _together(scored: Sequence[ScoredBlock]) -> ScoredBlock:
+    return ScoredBlock([hits for one in scored for hits in one.hits], sum(one.cut for one in scored))
 
 
 def score_block(block: Sequence[Ranking], reranker: Reranker, passages: Passages = WHOLE) -> ScoredBlock:

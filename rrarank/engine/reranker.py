@@ -212,6 +212,18 @@ class Reranker(ABC):
         return f"{self.name or type(self).__qualname__} {settings}"
 
 
+class Cascaded(Reranker):
+    """Two rerankers in a row: `first` orders all candidates, then `second` re-ranks the best of them.
+
+    Attributes:
+        most: documents per query that `second` scores at most where a budget chooses how many; 0: no limit.
+    """
+
+    first: Reranker
+    second: Pointwise
+    most: int = 0
+
+
 class Explains(ABC):
     """A reranker that can also give reasons."""
 

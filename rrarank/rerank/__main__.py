@@ -47,7 +47,12 @@ def parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("re-ranking")
     add_reranker(how)
     how.add_argument("--depth", type=positive, help="candidates re-ranked per query (default: 100, or as tuned)")
-    how.add_argument("--budget-ms", type=_milliseconds, default=0.0, help="most time per query: as many as fit; 0: any")
+    how.add_argument(
+        "--budget-ms",
+        type=_milliseconds,
+        default=0.0,
+        help="most time per query: as many as fit, or of a cascade as many by its second reranker; 0: any",
+    )
     how.add_argument("--passage-words", type=int, default=0, help="split documents into passages of N words; 0: no")
     how.add_argument("--passage-stride", type=int, default=0, help="words between passage starts; 0: no overlap")
     how.add_argument("--aggregate", choices=AGGREGATES, default="max", help="a document's score from its passages'")

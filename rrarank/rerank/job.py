@@ -266,9 +266,6 @@ def _pace(work: _Work, journal: Journal | None) -> Pace | None:
     pace = pace_of(inputs.run, work.reranker, topics=inputs.topics, texts=inputs.texts, config=config)
     if journal is not None:
         journal.add(key, astuple(pace))
-    tokens = max(0.0, config.budget_ms / 1000 - pace.start_s) / pace.token_s
-    what = f"its first pairs, up to {tokens:,.0f} tokens" if tokens else "nothing, a query alone takes longer"
-    say(f"within {config.budget_ms:g} ms a query: {what}, at the pace measured")
     return pace
 
 

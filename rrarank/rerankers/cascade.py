@@ -1,6 +1,7 @@
 """Two rerankers in a row: a fast one orders all candidates, then a cross-encoder re-ranks the best of them.
 
-This is multi-stage ranking (Nogueira et al., 2019): the slow model reads `keep` documents per query instead of all.
+This is multi-stage ranking (Nogueira et al., 2019): the slow model reads `keep` documents per query instead of all, or
+as many as a time per query allows (`budget_ms`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import ClassVar
 
 from rrarank.data.types import Candidate, Hit, Ranking
 from rrarank.engine.registry import load_reranker
-from rrarank.engine.reranker import Reranker
+from rrarank.engine.reranker import Cascaded
 from rrarank.engine.tail import with_tail
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder, RRABERTConfig
+
+KEEP = 30  # documents per query that the cross-encoder re-ranks by default
 
 
 @dataclass(frozen=True)
@@ -26,28 +29,30 @@ class CascadeConfig(RRABERTConfig):
         first: name of the reranker that orders all candidates.
         first_model: its model; empty for its own default.
         cache: folder where it keeps documents' vectors for the next query, run and job; empty to keep none.
-        keep: documents per query that the cross-encoder re-ranks.
+        keep: documents per query that the cross-encoder re-ranks, or with a budget the most of them; 0: 30, or with a
+            budget as many as fit.
     """
 
     first: str = "sparse-encoder"
     first_model: str = ""
     cache: str = ""
-    keep: int = 30
+    keep: int = 0
 
 
-class Cascade(Reranker):
+class Cascade(Cascaded):
     """Scores are the cross-encoder's. The other documents follow in the first reranker's order."""
 
     name = "cascade"
 
     Config = CascadeConfig
     config: CascadeConfig
+    second: CrossEncoder
     precisions: ClassVar[Mapping[str, Sequence[str]]] = CrossEncoder.precisions
 
     def __init__(self, config: CascadeConfig | None = None) -> None:
         super().__init__(config)
-        if self.config.keep < 1:
-            raise RrarankError(f"cascade: keep={self.config.keep}, expected at least 1")
+        if self.config.keep < 0:
+            raise RrarankError(f"cascade: keep={self.config.keep}, expected at least 1, or 0 for the default")
         if self.config.first == "cascade":
             raise RrarankError("cascade: first=cascade would never end; give another reranker")
         shared = {"device": self.config.device, "threads": self.config.threads}
@@ -55,10 +60,11 @@ class Cascade(Reranker):
         self.second = CrossEncoder(CrossEncoderConfig(**own))
         theirs = {"model": self.config.first_model or None, "cache": self.config.cache or None}
         self.first = load_reranker(self.config.first, **theirs, **shared)
+        self.most = self.config.keep
 
     def rerank_block(self, queries: Sequence[Ranking]) -> list[Ranking]:
         ordered = self.first.rerank_block(queries)
-        kept = [Ranking(ranking.query, ranking.candidates[: self.config.keep]) for ranking in ordered]
+        kept = [Ranking(ranking.query, ranking.candidates[: self.config.keep or KEEP]) for ranking in ordered]
         return [_append_rest(best, all_) for best, all_ in zip(self.second.rerank_block(kept), ordered, strict=True)]
 
     @property

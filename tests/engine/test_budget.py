@@ -5,9 +5,9 @@ from rrarank.data.trec import parse_run
 from rrarank.data.types import Candidate, Query, Ranking
 from rrarank.engine import budget
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
-from rrarank.engine.budget import HEADROOM, Pace, measure_pace, within
+from rrarank.engine.budget import HEADROOM, Pace, best_within, characters, measure_pace, within
 from rrarank.engine.passages import Passages
-from rrarank.engine.reranker import Pointwise, Reranker
+from rrarank.engine.reranker import Cascaded, Pointwise, Reranker
 from rrarank.engine.runs import rerank_run
 from rrarank.errors import RrarankError
 from rrarank.storage.journal import Journal
@@ -58,6 +58,62 @@ def test_the_pace_is_what_a_query_and_what_a_token_takes(clocked):
     pace = measure_pace(clocked, [ranking(*[3] * 60), ranking(*[5, 2] * 30)])
     assert pace.start_s == pytest.approx(0.010 * HEADROOM)
     assert pace.token_s == pytest.approx(0.001 * HEADROOM)
+
+
+class First(Reranker):
+    """Five milliseconds a query that it has not seen, and a tenth of one for each character."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+        self.known = set()
+
+    def rerank_block(self, queries):
+        for one in queries:
+            self.clock.now += 0.0001 * sum(len(candidate.text) for candidate in one.candidates)
+            self.clock.now += 0.0 if one.query.text in self.known else 0.005
+            self.known.add(one.query.text)
+        return list(queries)
+
+
+class TwoSteps(Cascaded):
+    def __init__(self, clocked):
+        super().__init__()
+        self.first, self.second = First(clocked.clock), clocked
+
+    def rerank_block(self, queries):
+        return list(queries)
+
+
+def test_the_pace_of_a_cascade_is_that_of_both(clocked):
+    pace = measure_pace(TwoSteps(clocked), [ranking(*[3] * 60), ranking(*[5, 2] * 30)])
+    assert pace.start_s == pytest.approx((0.005 + 0.010) * HEADROOM)
+    assert pace.token_s == pytest.approx(0.001 * HEADROOM)
+    assert pace.character_s == pytest.approx(0.0001 * HEADROOM)
+
+
+def test_empty_texts_are_no_reason_to_stop(clocked):
+    assert measure_pace(TwoSteps(clocked), [ranking(*[0] * 60)]).character_s < 1e-8
+
+
+def test_the_second_has_the_time_that_the_first_leaves(clocked):
+    asked, pace = ranking(3, 4, 5, 1), Pace(start_s=0.010, token_s=0.001, character_s=0.0001)
+    assert len(best_within(asked, TwoSteps(clocked), pace, 0.0234).candidates) == 3  # 10 + 1.3 + 3 + 4 + 5 ms
+    assert len(best_within(asked, TwoSteps(clocked), pace, 0.0232).candidates) == 2
+    assert len(best_within(asked, TwoSteps(clocked), pace, 0.001).candidates) == 1
+
+
+def test_what_no_model_reads_of_a_long_text_takes_no_time():
+    assert characters(ranking(10, 10**6)) == characters(ranking(10, 10**5)) < 10**4
+
+
+def test_a_cascade_says_how_much_its_second_reads(clocked, caplog):
+    caplog.set_level("INFO", "rrarank")
+    rerank_run(RUN, TwoSteps(clocked), topics=TOPICS, texts=TEXTS, budget_ms=100)
+    [line] = [record.message for record in caplog.records]
+    tokens = round(100 / HEADROOM - 5 - 10 - 3.6)
+    assert line.startswith("within 100 ms a query: the first reranker on all candidates, the second on the best, ")
+    assert line.endswith(f"about {tokens} tokens, at the pace measured")
 
 
 def test_no_text_is_timed_twice_for_it_would_be_remembered(clocked):

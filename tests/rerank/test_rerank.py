@@ -250,6 +250,35 @@ def test_a_job_that_goes_on_keeps_its_pace(job, monkeypatch):
     assert main([*job, "--overwrite"]) == 0
 
 
+@pytest.fixture
+def cascade(job):
+    return [*job, "--reranker", "cascade", "--option", "first=bm25", "--output", "out.trec"]
+
+
+def test_a_budget_that_all_fits_leaves_a_cascade_nothing_to_cut(job, cascade):
+    main([*job, "--output", "alone.trec"])
+    main([*cascade, "--budget-ms", "1e6"])
+    alone, found = read_run("alone.trec"), read_run("out.trec")
+    assert [h.docid for q in alone for h in alone[q]] == [h.docid for q in found for h in found[q]]
+    sidecar = json.loads(Path("out.trec.json").read_text())
+    assert sidecar["config"]["budget_ms"] == 1e6
+    assert sidecar["timings"].keys() >= {"start_s", "token_s", "character_s"}
+
+
+def test_a_cascade_that_goes_on_keeps_its_pace_and_its_cut(cascade, monkeypatch):
+    from rrarank.engine.budget import Pace
+    from rrarank.storage.journal import Journal
+
+    job = [*cascade, "--budget-ms", "50"]
+    monkeypatch.setattr("rrarank.rerank.job.pace_of", lambda *args, **kwargs: Pace(0.0, 0.003, 0.0001))
+    monkeypatch.setattr(Journal, "remove_used", Journal.close)  # as if it had been stopped right before the end
+    assert main(job) == 0
+    whole = Path("out.trec").read_bytes()
+    monkeypatch.setattr("rrarank.rerank.job.pace_of", lambda *args, **kwargs: pytest.fail("measured again"))
+    assert main([*job, "--overwrite"]) == 0
+    assert Path("out.trec").read_bytes() == whole
+
+
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon"])
 def test_a_budget_is_a_time(job, value, capsys):
     with pytest.raises(SystemExit):

@@ -22,13 +22,9 @@ def flags(model, output, backend, precision):
     return ["--model", str(model), "--output", str(output), "--backend", backend, "--precision", precision]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The model that ships with every export beside it: random weights would not rank alike in int8."""
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    for backend, precision in EXPORTS:
-        assert main(flags("rra-bert-tiny", folder, backend, precision)) == 0
-    return folder
+@pytest.fixture
+def exported(exported_sparse_folder):
+    return exported_sparse_folder
 
 
 def scores(folder, backend="torch", precision="fp32", **settings):

@@ -14,11 +14,12 @@ from statistics import median
 from rrarank.data.types import Ranking, blocks
 from rrarank.engine.agreement import Lists, agreement
 from rrarank.engine.batches import Batch
-from rrarank.engine.reranker import RerankerConfig
+from rrarank.engine.reranker import Pointwise, RerankerConfig
 from rrarank.errors import RrarankError
 from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.backends.exported import FILES, LIBRARIES
 from rrarank.rerankers.cross_encoder import CrossEncoder
+from rrarank.rerankers.sparse_encoder import SparseEncoder, SparseEncoderConfig
 from rrarank.sources.sample import sample_rankings
 from rrarank.storage.journal import Journal, note_key
 from rrarank.storage.model_folders import fingerprint, locate
@@ -26,6 +27,9 @@ from rrarank.storage.model_folders import fingerprint, locate
 DEPTH, QUERIES = 20, 4  # a block of the sample: about 75 pairs, two of the engine's batches on a CPU
 LEAST_S, MOST_S = 2.0, 10.0  # the shortest timing; torch fp32 skips the rest of the sample after the longest
 HOPELESS = 0.5  # of the best rate so far: a back end slower than that on its first block is given up
+
+Config = CrossEncoderConfig | SparseEncoderConfig
+"""What can be measured."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,12 @@ def choose_backend(config: RerankerConfig, journal: Journal | None = None) -> Ch
     """Choose for this model, these settings and this machine; a resumed job reads the choice from its journal.
 
     Args:
-        config: of a cross-encoder; its back end and precision are ignored.
+        config: of a cross-encoder or a sparse encoder; its back end and precision are ignored.
 
     Raises:
-        RrarankError: the config is not a cross-encoder's.
+        RrarankError: the config is of another kind.
     """
-    if not isinstance(config, CrossEncoderConfig):
-        raise RrarankError("--backend auto: only cross-encoders are measured; leave it out")
-    own = {setting.name: getattr(config, setting.name) for setting in fields(CrossEncoderConfig)}  # not a cascade's
-    plain = CrossEncoderConfig(**own | {"backend": "torch", "precision": "fp32"})
+    plain = _plain(config)
     folder = locate(plain.model, allow_pickle=plain.allow_pickle)
     key = note_key("backend", "auto", fingerprint(folder), asdict(replace(plain, model="")))
     if journal is not None and key in journal:
@@ -67,7 +68,17 @@ def choose_backend(config: RerankerConfig, journal: Journal | None = None) -> Ch
     return choice
 
 
-def _measure(plain: CrossEncoderConfig, folder: Path) -> Choice:
+def _plain(config: RerankerConfig) -> Config:
+    """The settings of the model that is measured, on torch in float32."""
+    for kind in (CrossEncoderConfig, SparseEncoderConfig):
+        if isinstance(config, kind):
+            own = {setting.name: getattr(config, setting.name) for setting in fields(kind)}  # not a cascade's
+            kept = {"cache": ""} if "cache" in own else {}  # a document that is read from there runs on no back end
+            return kind(**own | kept | {"backend": "torch", "precision": "fp32"})
+    raise RrarankError("--backend auto: only cross-encoders and sparse encoders are measured; leave it out")
+
+
+def _measure(plain: Config, folder: Path) -> Choice:
     sample = list(blocks(sample_rankings(DEPTH), QUERIES))
     reference = _try(plain, sample, most_s=MOST_S)
     sample = sample[: math.ceil(len(reference.scores) / QUERIES)]
@@ -80,7 +91,7 @@ def _measure(plain: CrossEncoderConfig, folder: Path) -> Choice:
     return Choice(best.config.backend, best.config.precision, tried)
 
 
-def _others(plain: CrossEncoderConfig, folder: Path) -> Iterator[CrossEncoderConfig]:
+def _others(plain: Config, folder: Path) -> Iterator[Config]:
     """The other back ends and precisions that this machine and this folder offer."""
     yield replace(plain, precision="bf16")
     if plain.device not in ("", "cpu"):
@@ -93,20 +104,20 @@ def _others(plain: CrossEncoderConfig, folder: Path) -> Iterator[CrossEncoderCon
 
 @dataclass(frozen=True)
 class _Trial:
-    config: CrossEncoderConfig
+    config: Config
     scores: Lists
     rate: float
 
 
 def _try(
-    config: CrossEncoderConfig,
+    config: Config,
     sample: Sequence[Sequence[Ranking]],
     *,
     hopeless: float = 0.0,
     most_s: float = math.inf,
 ) -> _Trial:
     """Score the sample, repeat it until the timing is long enough; the rate is the median over blocks."""
-    reranker = CrossEncoder(config)
+    reranker = CrossEncoder(config) if isinstance(config, CrossEncoderConfig) else SparseEncoder(config)
     encoded = [[_encode(reranker, ranking) for ranking in block] for block in sample]
     reranker.score_all(encoded[0][0])  # the first batch allocates memory and code
     scores: list[Sequence[float]] = []
@@ -126,7 +137,7 @@ def _try(
     return _Trial(config, scores, median(rates))
 
 
-def _encode(reranker: CrossEncoder, ranking: Ranking) -> Batch:
+def _encode(reranker: Pointwise, ranking: Ranking) -> Batch:
     return reranker.encode(ranking.query.text, [candidate.text for candidate in ranking.candidates])
 
 

@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -10,6 +10,7 @@ from rrarank.rerank.__main__ import main
 from rrarank.rerankers.backends import auto
 from rrarank.rerankers.backends.auto import Choice, choose_backend
 from rrarank.rerankers.backends.base import CrossEncoderConfig
+from rrarank.rerankers.sparse_encoder import SparseEncoderConfig
 from rrarank.storage.journal import Journal
 
 ALL = ["torch fp32", "torch bf16", "onnx fp32", "onnx int8", "openvino fp32", "openvino bf16", "openvino int8"]
@@ -54,6 +55,37 @@ def test_a_cascade_is_measured_by_its_cross_encoder(steady_folder):
     assert choose_backend(config).backend == "torch"
 
 
+def test_a_sparse_encoder_is_measured_like_a_cross_encoder(exported_sparse_folder):
+    choice = choose_backend(configure("sparse-encoder", model=str(exported_sparse_folder), device="cpu"))
+    assert tried(choice) == ALL
+    trusted = [one for one in choice.tried if not one["lacks"]]
+    best = max(trusted, key=lambda one: one["pairs_s"])
+    assert (choice.backend, choice.precision) == (best["backend"], best["precision"])
+    assert {"torch fp32", "onnx fp32", "openvino fp32"} <= {f"{one['backend']} {one['precision']}" for one in trusted}
+
+
+def test_an_exported_sparse_encoder_that_ranks_otherwise_is_not_chosen(exported_sparse_folder, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(exported_sparse_folder, tmp_path / "changed")
+    weights = load_file(folder / "model.safetensors")
+    for name in sorted(weights):
+        if name.endswith("intermediate.dense.weight"):
+            weights[name] = -weights[name]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    choice = choose_backend(configure("sparse-encoder", model=str(folder), device="cpu"))
+    assert choice.backend == "torch"
+    assert all(one["lacks"] for one in choice.tried[2:])
+
+
+def test_kept_documents_are_not_what_is_measured(sparse_encoder_folder, tmp_path):
+    plain = SparseEncoderConfig(str(sparse_encoder_folder), "cpu")
+    journal = Journal(tmp_path / "journal")
+    choice = choose_backend(replace(plain, cache=str(tmp_path / "vectors")), journal)
+    assert not (tmp_path / "vectors").exists()
+    assert choose_backend(plain, journal) == choice
+
+
 def test_the_choice_is_kept_in_the_journal(steady_folder, tmp_path, monkeypatch):
     config = CrossEncoderConfig(str(steady_folder), "cpu")
     first = choose_backend(config, Journal(tmp_path / "journal"))
@@ -80,6 +112,13 @@ def test_a_job_says_what_it_chose_and_writes_it_into_the_sidecar(job, tmp_path, 
     assert line.startswith(f"--backend auto: {sidecar['backend']} {sidecar['precision']}; pairs/s on the sample: ")
     assert [f"{one['backend']} {one['precision']}" for one in sidecar["tried"]] == ALL
     assert not list(tmp_path.glob("*.journal"))
+
+
+def test_a_job_with_a_sparse_encoder_does_so_too(job, exported_sparse_folder, tmp_path):
+    assert main([*job, "--reranker", "sparse-encoder", "--model", str(exported_sparse_folder)]) == 0
+    sidecar = json.loads((tmp_path / "out.trec.json").read_text())
+    assert [f"{one['backend']} {one['precision']}" for one in sidecar["tried"]] == ALL
+    assert f"'backend': '{sidecar['backend']}'" in sidecar["model"]["fingerprint"]
 
 
 def test_a_job_that_goes_on_keeps_its_back_end(job, tmp_path, exported_folder, monkeypatch):
@@ -112,7 +151,7 @@ def test_standard_output_has_no_journal_and_is_measured_each_time(job, tmp_path,
     ("more", "message"),
     [
         (["--precision", "bf16"], "--precision with --backend auto: auto chooses both; give one of the two"),
-        (["--reranker", "bm25"], "--backend auto: only cross-encoders are measured; leave it out"),
+        (["--reranker", "bm25"], "--backend auto: only cross-encoders and sparse encoders are measured; leave it out"),
     ],
 )
 def test_what_cannot_be_is_one_line(job, more, message, capsys):
