@@ -62,6 +62,22 @@ def test_a_torn_last_line_is_left_out_and_a_broken_one_before_it_refused(tmp_pat
         read_log(tmp_path)
 
 
+def test_a_line_that_was_torn_within_a_character_is_left_out(tmp_path):
+    log_of(tmp_path, [line_of(QUERY) + "\n"])
+    other = line_of(click(QUERY, 1, "2026-01-31T12:00:09Z", {"note": "한"})).encode()
+    torn = other[: other.index("한".encode()) + 1]
+    (tmp_path / "ubi_events.jsonl").write_bytes(line_of(CLICK).encode() + b"\n" + torn)
+    assert read_log(tmp_path) == Log([QUERY], [CLICK], torn=1)
+    (tmp_path / "ubi_events.jsonl").write_bytes(torn + b"\n" + line_of(CLICK).encode() + b"\n")
+    with pytest.raises(RrarankError, match=r"ubi_events.jsonl:1: not UTF-8"):
+        read_log(tmp_path)
+
+
+def test_blank_lines_say_nothing(tmp_path):
+    log_of(tmp_path, ["\n", line_of(QUERY) + "\n", "\n"], [line_of(CLICK) + "\n\r\n"])
+    assert read_log(tmp_path) == Log([QUERY], [CLICK])
+
+
 def test_an_event_that_was_sent_again_counts_once(tmp_path):
     log_of(tmp_path, [line_of(QUERY) + "\n"], [line_of(CLICK) + "\n"] * 2)
     assert read_log(tmp_path) == Log([QUERY], [CLICK], repeated=1)
