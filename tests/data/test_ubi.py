@@ -179,6 +179,16 @@ def test_a_plain_log_of_clicks_alone_tells_nothing_of_what_was_shown(tmp_path):
     assert [(event.docid, event.ordinal, event.client_id) for event in log.events] == [("c", 2, "1"), ("b", 4, "1")]
 
 
+def test_json_lines_that_say_only_of_clicks_that_they_are_some(tmp_path):
+    """The other documents were shown and not clicked, also where a whole list has no click."""
+    rows = [{"query_id": 1, "docid": "a"}, {"query_id": 1, "docid": "b", "clicked": True}]
+    rows += [{"query_id": 2, "docid": "c"}]
+    (tmp_path / "clicks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    log = read_click_log(tmp_path / "clicks.jsonl")
+    assert [query.shown for query in log.queries] == [("a", "b"), ("c",)]
+    assert [(event.docid, event.ordinal) for event in log.events] == [("b", 2)]
+
+
 def test_what_is_no_plain_log_is_said(tmp_path):
     (tmp_path / "c.jsonl").write_text('{"query_id": "1", "docid": ["a"]}\n')
     with pytest.raises(RrarankError, match="c.jsonl:1: docid is a list or an object, expected one value"):
