@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from rrarank.data.click_logs import ClickColumns, open_log, read_click_log
-from rrarank.data.impressions import impressions
+from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click, line_of
 from rrarank.data.ubi_files import read_log, write_log, write_parquet
 from rrarank.errors import RrarankError
@@ -128,6 +128,25 @@ def test_what_other_loggers_write_is_read(tmp_path):
     [found], [clicked] = log.queries, log.events
     assert (found.query_id, found.shown, found.timestamp) == ("7", ("1", "2"), "2026-01-31T12:00:00.000+00:00")
     assert (clicked.docid, clicked.ordinal, clicked.seconds - found.seconds) == ("2", None, 3)
+
+
+def test_the_schema_needs_neither_a_user_nor_a_time_of_a_query(tmp_path):
+    """Its user is then left out by the rules, and says why; the rest of the log can be read."""
+    some = {"query_id": "i1", "user_query": "egg", "query_response_hit_ids": ["a"]}
+    for unknown in ({}, {"client_id": None, "timestamp": None}):
+        [found] = impressions(read_log(log_of(tmp_path, [json.dumps(some | unknown)])))[0]
+        assert (found.user, found.day, found.query.shown) == ("", "", ("a",))
+        assert set(keep([found], Rules()).left_out) == {"no client id"}
+
+
+def test_null_attributes_name_nothing(tmp_path):
+    unknown = {"experiment": None, "design": None, "arm": None, "qid": None, "teams": ["x", None]}
+    query = json.loads(line_of(QUERY)) | {"user_query": "Egg", "query_attributes": unknown}
+    event = json.loads(line_of(CLICK)) | {"event_attributes": {"object": {"object_id": None}}}
+    log = read_log(log_of(tmp_path, [json.dumps(query)], [json.dumps(event)]))
+    [found], [clicked] = log.queries, log.events
+    assert (found.experiment, found.design, found.arm, found.qid, found.teams) == ("", "", "", "", ("x", ""))
+    assert (clicked.docid, impressions(log)[0][0].name) == ("", "egg")
 
 
 @pytest.mark.parametrize("form", ["20260131T235900Z", "2026-W05-6T23:59:00Z", "2026-01-31x23:59:00Z"])
