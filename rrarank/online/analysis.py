@@ -253,6 +253,8 @@ def _interleaved(
         raise RrarankError(f"{where}: documents of {shown(names) or 'no ranker'} alone, expected two rankers or more")
     if unused := _of_ab_tests(asked):
         raise RrarankError(f"{unused}: only for an A/B test; {where} has interleaved lists, which give preferences")
+    if asked.effect > 1:
+        raise RrarankError(f"--plan {asked.effect:g}: expected a preference of at most 1, such as 0.05")
     baseline = _baseline(names, asked.baseline)
     users, days = {one.user for one in found}, _days(found)
     arms = [
