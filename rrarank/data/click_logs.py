@@ -27,8 +27,8 @@ class ClickColumns:
     Args:
         query_id: one impression of a query; its rows may stand apart.
         docid: with `query_id` the only column that a file must have.
-        clicked: 1 or true for a click, 0 or false for a document that was only shown. Without it every row is a click,
-            and what was shown beside it is not known.
+        clicked: 1 or true for a click; 0, false or nothing for a document that was only shown. In a file without it
+            every row is a click, and what was shown beside it is not known.
         position: from 1. Without it the rows of an impression are in the order shown.
         client_id: the user. Without it each impression is a user of its own.
         timestamp: ISO 8601, or seconds since 1970; the earliest of an impression's is the query's. Without it the
@@ -85,8 +85,6 @@ class _Row:
 
     @property
     def is_click(self) -> bool:
-        if "clicked" not in self.values:
-            return True
         if (found := _CLICKED.get(self["clicked"].strip().lower())) is None:
             raise RrarankError(f"{self.where}: clicked is {self['clicked']!r}, expected 1 or true, 0 or false")
         return found
@@ -123,21 +121,26 @@ def read_click_log(path: str | Path, columns: ClickColumns | None = None) -> Log
         RrarankError: a column or a value is missing, or is not of its kind.
     """
     impressions: dict[str, list[_Row]] = {}
+    is_whole = False
     for row in _rows(path, columns or ClickColumns()):
         impressions.setdefault(row["query_id"], []).append(row)
+        is_whole |= "clicked" in row.values  # of JSON lines, some may be without it
     if not impressions:
         raise RrarankError(f"{path}: no rows; expected one for each document")
     queries, events = [], []
     for rows in impressions.values():
-        query, own = _impression(rows)
+        query, own = _impression(rows, is_whole)
         queries.append(query)
         events += own
     return Log(queries, events)
 
 
-def _impression(rows: Sequence[_Row]) -> tuple[LoggedQuery, list[LoggedEvent]]:
+def _impression(rows: Sequence[_Row], is_whole: bool) -> tuple[LoggedQuery, list[LoggedEvent]]:
+    """
+    Args:
+        is_whole: whether the rows are all documents shown; else they are clicks alone.
+    """
     about = {name: _one_of(rows, name) for name in ("client_id", "user_query", *_ATTRIBUTES)}
-    is_whole = "clicked" in rows[0].values
     if any(row["position"] for row in rows):
         rows = sorted(rows, key=_position)
     if is_whole and rows[0]["position"]:
@@ -158,7 +161,7 @@ def _impression(rows: Sequence[_Row]) -> tuple[LoggedQuery, list[LoggedEvent]]:
     }
     query = entry_of(LoggedQuery, fields_of_query, first.where)
     places = {docid: place for place, docid in enumerate(order, start=1)}
-    return query, [_click(query, row, places[row["docid"]]) for row in rows if row.is_click]
+    return query, [_click(query, row, places[row["docid"]]) for row in rows if not is_whole or row.is_click]
 
 
 def _click(query: LoggedQuery, row: _Row, place: int) -> LoggedEvent:

@@ -28,6 +28,8 @@ Name = Annotated[str, Field(max_length=100), _given]
 Id = Annotated[str, Field(min_length=1, max_length=100), _given]
 DocId = Annotated[str, Field(min_length=1, max_length=256)]
 Time = Annotated[str, BeforeValidator(lambda value: iso_time(value))]
+NO_TIME = "1970-01-01T00:00:00+00:00"
+"""Of a query whose time is unknown."""
 Attributes = Annotated[Mapping[str, JsonValue], BeforeValidator(lambda value: _finite(value or {}))]
 
 
@@ -37,7 +39,7 @@ class LoggedQuery:
 
     Args:
         query_id: names this impression; events refer to it.
-        client_id: the user, the unit of randomisation.
+        client_id: the user, the unit of randomisation; empty if unknown.
         timestamp: ISO 8601 with a zone.
         user_query: its text; empty where texts are not logged.
         query_response_hit_ids: docids as shown, the first on top.
@@ -49,8 +51,8 @@ class LoggedQuery:
     __pydantic_config__: ClassVar = ConfigDict(coerce_numbers_to_str=True)
 
     query_id: Id
-    client_id: Name
-    timestamp: Time
+    client_id: Name = ""
+    timestamp: Annotated[Time, BeforeValidator(lambda value: NO_TIME if value is None else value)] = NO_TIME
     query_response_hit_ids: Annotated[tuple[DocId, ...], BeforeValidator(lambda value: value or ())] = ()
     user_query: Annotated[str, _given] = ""
     application: Name = ""
@@ -71,25 +73,25 @@ class LoggedQuery:
 
     @property
     def experiment(self) -> str:
-        return str(self.query_attributes.get("experiment", ""))
+        return _text(self.query_attributes.get("experiment"))
 
     @property
     def design(self) -> str:
-        return str(self.query_attributes.get("design", ""))
+        return _text(self.query_attributes.get("design"))
 
     @property
     def arm(self) -> str:
-        return str(self.query_attributes.get("arm", ""))
+        return _text(self.query_attributes.get("arm"))
 
     @property
     def qid(self) -> str:
-        return str(self.query_attributes.get("qid", ""))
+        return _text(self.query_attributes.get("qid"))
 
     @property
     def teams(self) -> tuple[str, ...]:
         """A ranker for each shown document; empty without interleaving."""
         teams = self.query_attributes.get("teams")
-        return tuple(map(str, teams)) if isinstance(teams, list | tuple) else ()
+        return tuple(map(_text, teams)) if isinstance(teams, list | tuple) else ()
 
     @property
     def fallback(self) -> Mapping[str, str]:
@@ -129,7 +131,7 @@ class LoggedEvent:
     @property
     def docid(self) -> str:
         """Empty if the event is about no document."""
-        return str(self._part("object").get("object_id", ""))
+        return _text(self._part("object").get("object_id"))
 
     @property
     def ordinal(self) -> int | None:
@@ -217,6 +219,11 @@ def iso_time(value: object) -> str:
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
     found = datetime.fromisoformat(value)
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
+
+
+def _text(value: object) -> str:
+    """Empty for null, which other writers have for what they do not know."""
+    return "" if value is None else str(value)
 
 
 def _finite(value: object) -> object:

@@ -77,13 +77,25 @@ def _entries(path: str | Path, name: str, kind: type[T]) -> tuple[list[T], int]:
 
 def _read_lines(path: Path, kind: type[T]) -> Iterator[T | None]:
     """The entries; None for a last line without a line end that cannot be read."""
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            yield parse_line(kind, line, f"{path}:{number}")
-        except RrarankError:
-            if line.endswith("\n"):
-                raise
-            yield None
+    try:
+        for number, line in enumerate(read_lines(path), start=1):
+            if not line.strip():
+                continue
+            try:
+                yield parse_line(kind, line, f"{path}:{number}")
+            except RrarankError:
+                if line.endswith("\n"):
+                    raise
+                yield None
+    except RrarankError as error:
+        if not _is_torn_character(error.__cause__):
+            raise
+        yield None
+
+
+def _is_torn_character(error: BaseException | None) -> bool:
+    """Whether a file ends within a character of several bytes."""
+    return isinstance(error, UnicodeDecodeError) and error.reason == "unexpected end of data"
 
 
 # -- Parquet ----------------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         RrarankError: not YAML, an unknown key, or a value that is not of its kind.
     """
-    return checked(Experiment, read_yaml(path), str(path))
+    return checked(Experiment, read_yaml(path, such_as="rankers"), str(path))
 
 
 def _fraction(*parts: str) -> float:

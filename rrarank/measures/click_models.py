@@ -57,7 +57,7 @@ def fit(found: Sequence[Impression], model: str = "pbm") -> ClickModel:
         raise RrarankError(f"no click model named {model!r} (known: {', '.join(MODELS)})")
     usable = [one for one in found if one.name and one.query.shown]
     if not any(one.clicks for one in usable):
-        raise RrarankError("no clicks on documents of a query with a qid or a text: nothing to learn from")
+        raise RrarankError("no clicks on shown documents of a query with a qid or a text: nothing to learn from")
     return MODELS[model](usable)
 
 

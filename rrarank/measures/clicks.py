@@ -24,6 +24,7 @@ class OnlineMeasure:
         form: of its numbers.
         higher: whether more is better.
         conditional: whether it looks only at queries with a click, which the arm itself decides.
+        most: its highest value.
     """
 
     title: str
@@ -31,6 +32,7 @@ class OnlineMeasure:
     form: str = ".4f"
     higher: bool = True
     conditional: bool = False
+    most: float = math.inf
 
 
 def _clicked(one: Impression, cap: float) -> tuple[float, float]:
@@ -68,14 +70,14 @@ def _converted(one: Impression, cap: float) -> tuple[float, float]:
 
 
 MEASURES: Mapping[str, OnlineMeasure] = {
-    "ctr": OnlineMeasure("queries with a click", _clicked),
-    "click@1": OnlineMeasure("click on the first document", _first),
+    "ctr": OnlineMeasure("queries with a click", _clicked, most=1),
+    "click@1": OnlineMeasure("click on the first document", _first, most=1),
     "clicks": OnlineMeasure("clicks per query", _clicks),
-    "rr-click": OnlineMeasure("reciprocal rank of the first click", _reciprocal),
+    "rr-click": OnlineMeasure("reciprocal rank of the first click", _reciprocal, most=1),
     "dwell": OnlineMeasure("dwell time per query, s", _dwell, ".2f"),
     "wait": OnlineMeasure("time to the first click, s", _wait, ".2f", higher=False, conditional=True),
-    "abandonment": OnlineMeasure("queries without a click", _abandoned, higher=False),
-    "conversion": OnlineMeasure("queries with a conversion", _converted),
+    "abandonment": OnlineMeasure("queries without a click", _abandoned, higher=False, most=1),
+    "conversion": OnlineMeasure("queries with a conversion", _converted, most=1),
 }
 
 SAME = ("abandonment",)

@@ -33,6 +33,8 @@ def latex(tables: Mapping[str, Table]) -> str:
     return "\n\n".join([PACKAGES, *(_float(label, table) for label, table in tables.items())]) + "\n"
 
 
+_NO_LABEL = re.compile(r"[^\w.:@+-]", re.ASCII)  # such as %, with which a comment begins
+
 COLUMN = 230  # points: the width of a column of `article` in two columns, one of the narrowest
 _SHRUNK = 1.1  # so much wider than its place may a table be, which is scaled down to it
 _SMALLEST = 1.45  # the same for a table that cannot be stacked
@@ -48,7 +50,7 @@ def _float(label: str, table: Table) -> str:
             rf"\begin{{{kind}}}[t]",
             r"\centering",
             rf"\caption{{{caption}}}",
-            rf"\label{{tab:{label}}}",
+            rf"\label{{tab:{_NO_LABEL.sub('-', label)}}}",
             r"\smallskip",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{3pt}",

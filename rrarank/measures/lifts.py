@@ -198,7 +198,10 @@ def resampled(ours: Array, theirs: Array, rng: np.random.Generator, resamples: i
 
 
 def _permuted(ours: Array, theirs: Array, rng: np.random.Generator, permutations: int) -> list[float]:
-    """Two-sided p of each measure: (b + 1) / (n + 1), where b of n random assignments of users differ as much."""
+    """Two-sided p of each measure: (b + 1) / (n + 1), where b of n random assignments of users differ as much.
+
+    An assignment that leaves an arm without a value, as where few have a click, counts as if it did.
+    """
     pool = np.concatenate([ours, theirs])
     labels = np.arange(len(pool)) < len(ours)
     total = pool.sum(axis=0)
@@ -207,7 +210,7 @@ def _permuted(ours: Array, theirs: Array, rng: np.random.Generator, permutations
     for size in _batches(permutations, len(pool)):
         drawn = rng.permuted(np.broadcast_to(labels, (size, len(pool))), axis=1).astype(np.float64)
         sums = drawn @ pool
-        as_far += (np.abs(ratios(sums) - ratios(total - sums)) >= observed * (1 - 1e-9)).sum(axis=0)
+        as_far += (~(np.abs(ratios(sums) - ratios(total - sums)) < observed * (1 - 1e-9))).sum(axis=0)
     return [float(p) for p in (as_far + 1) / (permutations + 1)]
 
 

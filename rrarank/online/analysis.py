@@ -9,7 +9,7 @@ from math import ceil, nan
 
 from rrarank.data.impressions import Impression, Kept
 from rrarank.errors import RrarankError, shown
-from rrarank.measures.clicks import SAME, measured, totals
+from rrarank.measures.clicks import MEASURES, SAME, measured, totals
 from rrarank.measures.counterfactual import OffPolicy
 from rrarank.measures.lifts import Lift, Totals, lifts, split_p, users_needed
 from rrarank.measures.online_file import MISMATCH
@@ -221,7 +221,10 @@ def _plans(
     effect: float,
     shares: Mapping[str, float],
 ) -> list[Plan]:
-    """For each measure, the users of all arms with which the smallest arm shows the effect against the baseline."""
+    """For each measure, the users of all arms with which the smallest arm shows the effect against the baseline.
+
+    None for a measure that cannot rise so far.
+    """
     if not effect:
         return []
     a_day = sum(arm.users for arm in arms) / days if days else nan
@@ -230,7 +233,8 @@ def _plans(
     pair = shares[arms[0].name] + smallest
     made = []
     for name, one in values.items():
-        if one.value and one.deviation > 0 and name not in SAME:
+        can_rise = one.value * (1 + effect) <= MEASURES[name].most
+        if one.value and one.deviation > 0 and can_rise and name not in SAME:
             both = users_needed(one.deviation, effect * one.value, share=smallest / pair)
             users = ceil(both * (sum(shares.values()) / pair))
             made.append(Plan(name, effect, one.value, users, round(users * per_user), users / a_day))
@@ -249,6 +253,8 @@ def _interleaved(
         raise RrarankError(f"{where}: documents of {shown(names) or 'no ranker'} alone, expected two rankers or more")
     if unused := _of_ab_tests(asked):
         raise RrarankError(f"{unused}: only for an A/B test; {where} has interleaved lists, which give preferences")
+    if asked.effect > 1:
+        raise RrarankError(f"--plan {asked.effect:g}: expected a preference of at most 1, such as 0.05")
     baseline = _baseline(names, asked.baseline)
     users, days = {one.user for one in found}, _days(found)
     arms = [

@@ -85,7 +85,7 @@ def analyse_experiment(job: OnlineJob) -> OnlineResult:
     found = replace(found, stray=stray, torn=log.torn, repeated=log.repeated, simulated=job.simulated)
     found = _with_estimates(found, kept.impressions, job)
     if job.question.effect and not found.plans:
-        say("--plan: too few users, or all alike, to plan by their spread; --rate plans without a log")
+        say("--plan: too few users, or all alike, or no measure can rise so far; --rate plans without a log")
     if found.is_mismatched:
         say(f"sample-ratio mismatch: p {found.split_p:.2g}; find the fault before you read the lifts")
     for output in sorted(

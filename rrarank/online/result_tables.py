@@ -200,12 +200,13 @@ def _estimates(found: OnlineResult) -> Table:
 def _plans(found: OnlineResult) -> Table:
     is_lift = found.plans[0].measure != "preference"
     what = "relative lift" if is_lift else "preference"
+    left_out = " Measures that would rise above 1 are left out." if is_lift else ""
     return Table(
         ["measure", "in this log", what, "users, all arms", "queries", "days"],
         [_plan(one) for one in found.plans],
         title="Traffic that a wanted effect needs.",
         note="For 80% power at alpha .05, by this log's spread between users; days at this log's users per day. "
-        "Users who come again count once: a longer experiment has more queries of each.",
+        f"Users who come again count once: a longer experiment has more queries of each.{left_out}",
     )
 
 

@@ -115,7 +115,7 @@ class _Lines:
     def add(self, content: bytes) -> None:
         """Append whole lines, or none of them."""
         now = utc_now()
-        if self._file < 0 or self._size >= self._most or self._day != f"{now:%Y%m%d}":
+        if self._size >= self._most or self._day != f"{now:%Y%m%d}" or self._is_gone():
             self._open(now)
         try:
             _write_all(self._file, content)
@@ -125,6 +125,10 @@ class _Lines:
             self._undo()
             raise
         self._size += len(content)
+
+    def _is_gone(self) -> bool:
+        """Whether no file is open, or somebody deleted it: what is written to it then would be lost."""
+        return self._file < 0 or os.fstat(self._file).st_nlink == 0
 
     def _open(self, now: datetime) -> None:
         self.close()

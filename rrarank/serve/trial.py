@@ -119,6 +119,8 @@ def _check(experiment: Experiment, config: ServeConfig, names: Sequence[str]) ->
         if ranker.model != FIRST_STAGE and ranker.model not in names:
             known = shown([FIRST_STAGE, *names], 20)
             raise RrarankError(f"{where}: rankers.{name}: no model {ranker.model!r} (the server has {known})")
+    if experiment.design != "ab" and len({ranker.share for ranker in experiment.rankers.values()}) > 1:
+        raise RrarankError(f"{where}: share: only for the design ab; all rankers of a {experiment.design} pick alike")
     if experiment.timeout_ms >= config.timeout * 1000:
         raise RrarankError(f"{where}: timeout_ms {experiment.timeout_ms:g} is not below --timeout {config.timeout:g} s")
 

@@ -53,8 +53,11 @@ def _brief(value: object) -> str:
         return f"a huge {type(value).__name__}"
 
 
-def read_yaml(path: str | Path) -> Mapping[str, object]:
+def read_yaml(path: str | Path, such_as: str = "body") -> Mapping[str, object]:
     """The keys of a YAML file. As in YAML 1.2, only true and false are booleans; `yes` in a prompt is a word.
+
+    Args:
+        such_as: a key that is expected, for the message if there are none.
 
     Raises:
         RrarankError: it is not YAML, holds no keys, or has an alias or deep nesting, by which a few bytes could hold a
@@ -76,7 +79,7 @@ def read_yaml(path: str | Path) -> Mapping[str, object]:
     except Exception as error:  # yaml's constructors raise whatever int, datetime and indexing do
         raise RrarankError(f"{path}: YAML with a value that Python cannot hold ({error!s:.80})") from error
     if not isinstance(content, dict):
-        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as body")
+        raise RrarankError(f"{path}: a YAML {type(content).__name__}, expected keys such as {such_as}")
     return content
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from rrarank.data.click_logs import ClickColumns, open_log, read_click_log
-from rrarank.data.impressions import impressions
+from rrarank.data.impressions import Rules, impressions, keep
 from rrarank.data.ubi import Log, LoggedQuery, click, line_of
 from rrarank.data.ubi_files import read_log, write_log, write_parquet
 from rrarank.errors import RrarankError
@@ -60,6 +60,22 @@ def test_a_torn_last_line_is_left_out_and_a_broken_one_before_it_refused(tmp_pat
     log_of(tmp_path, [line_of(QUERY) + "\n"], [torn + "\n", whole + "\n"])
     with pytest.raises(RrarankError, match=r"ubi_events.jsonl:1: the line: invalid JSON"):
         read_log(tmp_path)
+
+
+def test_a_line_that_was_torn_within_a_character_is_left_out(tmp_path):
+    log_of(tmp_path, [line_of(QUERY) + "\n"])
+    other = line_of(click(QUERY, 1, "2026-01-31T12:00:09Z", {"note": "한"})).encode()
+    torn = other[: other.index("한".encode()) + 1]
+    (tmp_path / "ubi_events.jsonl").write_bytes(line_of(CLICK).encode() + b"\n" + torn)
+    assert read_log(tmp_path) == Log([QUERY], [CLICK], torn=1)
+    (tmp_path / "ubi_events.jsonl").write_bytes(torn + b"\n" + line_of(CLICK).encode() + b"\n")
+    with pytest.raises(RrarankError, match=r"ubi_events.jsonl:1: not UTF-8"):
+        read_log(tmp_path)
+
+
+def test_blank_lines_say_nothing(tmp_path):
+    log_of(tmp_path, ["\n", line_of(QUERY) + "\n", "\n"], [line_of(CLICK) + "\n\r\n"])
+    assert read_log(tmp_path) == Log([QUERY], [CLICK])
 
 
 def test_an_event_that_was_sent_again_counts_once(tmp_path):
@@ -114,6 +130,25 @@ def test_what_other_loggers_write_is_read(tmp_path):
     assert (clicked.docid, clicked.ordinal, clicked.seconds - found.seconds) == ("2", None, 3)
 
 
+def test_the_schema_needs_neither_a_user_nor_a_time_of_a_query(tmp_path):
+    """Its user is then left out by the rules, and says why; the rest of the log can be read."""
+    some = {"query_id": "i1", "user_query": "egg", "query_response_hit_ids": ["a"]}
+    for unknown in ({}, {"client_id": None, "timestamp": None}):
+        [found] = impressions(read_log(log_of(tmp_path, [json.dumps(some | unknown)])))[0]
+        assert (found.user, found.day, found.query.shown) == ("", "", ("a",))
+        assert set(keep([found], Rules()).left_out) == {"no client id"}
+
+
+def test_null_attributes_name_nothing(tmp_path):
+    unknown = {"experiment": None, "design": None, "arm": None, "qid": None, "teams": ["x", None]}
+    query = json.loads(line_of(QUERY)) | {"user_query": "Egg", "query_attributes": unknown}
+    event = json.loads(line_of(CLICK)) | {"event_attributes": {"object": {"object_id": None}}}
+    log = read_log(log_of(tmp_path, [json.dumps(query)], [json.dumps(event)]))
+    [found], [clicked] = log.queries, log.events
+    assert (found.experiment, found.design, found.arm, found.qid, found.teams) == ("", "", "", "", ("x", ""))
+    assert (clicked.docid, impressions(log)[0][0].name) == ("", "egg")
+
+
 @pytest.mark.parametrize("form", ["20260131T235900Z", "2026-W05-6T23:59:00Z", "2026-01-31x23:59:00Z"])
 def test_times_are_logged_in_the_form_that_postgresql_reads(form):
     """The first ten characters are the day, and another form would make two days of one."""
@@ -161,6 +196,16 @@ def test_a_plain_log_of_clicks_alone_tells_nothing_of_what_was_shown(tmp_path):
     log = read_click_log(tmp_path / "clicks.jsonl")
     assert [query.shown for query in log.queries] == [()]
     assert [(event.docid, event.ordinal, event.client_id) for event in log.events] == [("c", 2, "1"), ("b", 4, "1")]
+
+
+def test_json_lines_that_say_only_of_clicks_that_they_are_some(tmp_path):
+    """The other documents were shown and not clicked, also where a whole list has no click."""
+    rows = [{"query_id": 1, "docid": "a"}, {"query_id": 1, "docid": "b", "clicked": True}]
+    rows += [{"query_id": 2, "docid": "c"}]
+    (tmp_path / "clicks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    log = read_click_log(tmp_path / "clicks.jsonl")
+    assert [query.shown for query in log.queries] == [("a", "b"), ("c",)]
+    assert [(event.docid, event.ordinal) for event in log.events] == [("b", 2)]
 
 
 def test_what_is_no_plain_log_is_said(tmp_path):

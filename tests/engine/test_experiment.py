@@ -93,6 +93,7 @@ def test_an_experiment_is_read_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
+        ("", "a YAML NoneType, expected keys such as rankers"),
         ("name: e\ndesign: ab\nrankers: {a: {model: x}}", "rankers is .*: dictionary should have at least 2 items"),
         (
             "name: e\ndesign: abc\nrankers: {a: {model: x}, b: {model: y}}",

@@ -104,3 +104,11 @@ def test_an_equal_difference_counts_however_large_the_numbers_are():
         theirs = Totals(rng.uniform(10, 600, 4), rng.integers(1, 9, 4).astype(float))
         [found] = lifts({"dwell": ours}, {"dwell": theirs}, resamples=10, permutations=2_000, seed=seed)
         assert found.p > 0.6 * 2 / 70
+
+
+def test_assignments_without_a_value_are_no_evidence():
+    """One user of each arm has a click to wait for: whoever stands in which arm, the difference is the same."""
+    one = Totals(np.array([3.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]))
+    other = Totals(np.array([9.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]))
+    [found] = lifts({"wait": one}, {"wait": other})
+    assert (found.difference, found.p) == (-6, 1)

@@ -16,6 +16,7 @@ from rrarank.measures.tables import (
     Cell,
     Table,
     bold_best,
+    cells,
     html,
     html_table,
     markdown,
@@ -276,3 +277,8 @@ def test_a_real_latex_sets_the_tables_within_a_column(tmp_path):
     assert len(sizes) == 5
     assert all(float(width) < 1.15 * float(place) for width, place in sizes[:3])  # nine measures: hardly scaled
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+def test_a_label_holds_nothing_that_latex_reads_as_its_own():
+    """An arm of an experiment may have any name."""
+    assert r"\label{tab:lifts-50--of-a-b}" in latex({"lifts-50% of a&b": Table(["arm"], [cells(["a"])])})

@@ -97,6 +97,21 @@ def test_more_arms_need_more_users():
     )  # the variances at N / 2 and N / 4
 
 
+def test_a_preference_above_1_cannot_be_planned():
+    log = make_log({"a": {"1": ["x", "y"]}, "b": {"1": ["y", "x"]}}, {"1": {"x": 0.5}}, users=30, design="team-draft")
+    found, _ = impressions(log)
+    with pytest.raises(RrarankError, match=r"--plan 3: expected a preference of at most 1"):
+        analyse("e", found, Kept(found), Question(effect=3))
+
+
+def test_a_rate_that_cannot_rise_so_far_is_not_planned():
+    """Nearly every query has a click: 5% more of them there cannot be, but 5% more clicks there can."""
+    log = make_log({"a": {"1": ["x", "y"]}, "b": {"1": ["y", "x"]}}, {"1": {"x": 0.97, "y": 0.97}}, users=60)
+    made = plans_of(log)
+    assert {"clicks", "dwell"} <= set(made)
+    assert not {"ctr", "click@1", "rr-click"} & set(made)
+
+
 def test_users_without_a_click_are_part_of_the_traffic_that_interleaving_needs():
     arms = {name: {"1": list(order)} for name, order in (("a", "xyz"), ("b", "zyx"))}
     log = make_log(arms, {"1": dict.fromkeys("xyz", 0.3)}, users=60, design="team-draft", queries=1.0)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -61,6 +62,22 @@ def test_a_new_file_begins_beyond_the_size_and_after_a_restart(tmp_path):
     assert max(sizes) < 400
     found = read_log(tmp_path)
     assert (len(found.queries), len(found.events), found.repeated) == (1, 10, 11)  # the query and 10 events came twice
+
+
+def test_a_new_file_begins_when_somebody_deleted_the_one_in_use(log, tmp_path):
+    """Otherwise what comes next would be acknowledged, and be in no file."""
+    log.add([event(0)]).result(10)
+    for file in (tmp_path / "log").glob("ubi_events*"):
+        file.unlink()
+    log.add([event(1)]).result(10)
+    assert [one.query_id for one in read_log(tmp_path / "log").events] == ["q1"]
+
+
+def test_a_folder_that_is_gone_is_told(log, tmp_path):
+    log.add([event(0)]).result(10)
+    shutil.rmtree(tmp_path / "log")
+    with pytest.raises(FileNotFoundError):
+        log.add([event(1)]).result(10)
 
 
 def test_a_new_file_begins_each_day(tmp_path, monkeypatch):

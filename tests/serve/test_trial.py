@@ -305,6 +305,11 @@ def test_a_killed_server_loses_no_acknowledged_event(tmp_path):
         ({"rankers": {"a": {"model": "first-stage"}, "b": {"model": "none"}}}, [], "rankers.b: no model 'none' (the"),
         ({"timeout_ms": 5000}, ["--timeout", "5"], "timeout_ms 5000 is not below --timeout 5 s"),
         ({"design": "best"}, [], "design is 'best'"),
+        (
+            {"design": "team-draft", "rankers": {"a": {"model": "first-stage"}, "b": {"model": "bm25", "share": 3}}},
+            [],
+            "share: only for the design ab; all rankers of a team-draft pick alike",
+        ),
         ({}, ["--log-text"], "--log-text: nothing is logged without --log DIR"),
         ({}, ["--log-fsync", "often"], "--log-fsync often: input should be 'always' or 'never'"),
     ],
