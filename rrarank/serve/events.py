@@ -14,6 +14,10 @@ MOST_EVENTS = 1_000  # of a request
 MOST_CHARACTERS = 8_192  # of an event's line
 
 Name = Annotated[str, Strict(), Field(max_length=100)]
+MaybeName = Annotated[Name, BeforeValidator(lambda value: _given(value), json_schema_input_type=Name | None)]
+"""Clients send null for what they do not know."""
+Text = Annotated[str, Field(max_length=1_024)]
+MaybeText = Annotated[Text, BeforeValidator(lambda value: _given(value), json_schema_input_type=Text | None)]
 Id = Annotated[str, Strict(), Field(min_length=1, max_length=256)] | Annotated[int, Strict()]
 
 
@@ -21,8 +25,8 @@ class Asker(BaseModel):
     """Who asks. Names are pseudonyms that the application gives; nothing of the connection is used."""
 
     client_id: Annotated[Name, Field(min_length=1, description="the user; an experiment divides users by it")]
-    session_id: Name = ""
-    application: Name = ""
+    session_id: MaybeName = ""
+    application: MaybeName = ""
 
 
 class Asking(BaseModel):
@@ -98,13 +102,13 @@ class Event(BaseModel):
     """An event in UBI's schema 1.3.0. Fields that are not of the schema are left out of the log."""
 
     action_name: Annotated[Name, Field(min_length=1, description="click, dwell, purchase, or another")]
-    query_id: Name = Field(default="", description="from the answer")
-    client_id: Name = ""
-    session_id: Name = ""
-    application: Name = ""
+    query_id: MaybeName = Field(default="", description="from the answer")
+    client_id: MaybeName = ""
+    session_id: MaybeName = ""
+    application: MaybeName = ""
     timestamp: str | None = Field(default=None, description="ISO 8601 with a zone; absent: when the server reads it")
-    message_type: Name = Field(default="", description="CONVERSION marks a conversion")
-    message: Annotated[str, Field(max_length=1_024)] = Field(default="", description="logged only with --log-text")
+    message_type: MaybeName = Field(default="", description="CONVERSION marks a conversion")
+    message: MaybeText = Field(default="", description="logged only with --log-text")
     event_attributes: EventAttributes | None = None
 
     def logged(self, now: str, with_text: bool, where: str) -> LoggedEvent:
@@ -148,6 +152,10 @@ def _without_texts(attributes: Mapping[str, Any]) -> dict[str, JsonValue]:  # An
     if about := attributes.get("object"):
         kept["object"] = {name: about[name] for name in _IDS if isinstance(about.get(name), str | int)}
     return kept
+
+
+def _given(value: object) -> object:
+    return "" if value is None else value
 
 
 def _is_number(value: object) -> bool:

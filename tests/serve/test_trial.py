@@ -215,6 +215,18 @@ def test_the_log_is_of_the_published_schema(ab):
             jsonschema.validate(json.loads(line), json.loads(text))
 
 
+def test_null_is_as_good_as_nothing_where_a_field_may_be_absent(ab):
+    server, folder = ab
+    unknown = dict.fromkeys(("session_id", "application", "message_type", "message", "timestamp"))
+    reply = ask(server, "u", ubi={"client_id": "u", "session_id": None, "application": None})
+    assert server.post(event(reply, **unknown), "/v1/events").json() == {"accepted": 1}
+    nobody = {"action_name": "login", "query_id": None, "client_id": None, "event_attributes": None}
+    assert server.post(nobody, "/v1/events").json() == {"accepted": 1}
+    events = read_log(folder).events
+    assert any(one.query_id == reply["ubi"]["query_id"] and one.session_id == "" for one in events)
+    assert any((one.action_name, one.query_id, one.client_id) == ("login", "", "") for one in events)
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
