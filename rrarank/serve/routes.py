@@ -29,7 +29,7 @@ from rrarank.serve.page import page_response
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TextsOrDocuments
-from rrarank.serve.trial import check_plain, docids_of, drafted, put_teams, query_of, reordered, reply_of
+from rrarank.serve.trial import check_ids, check_plain, docids_of, drafted, put_teams, query_of, reordered, reply_of
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
@@ -76,6 +76,8 @@ open_to_all = APIRouter(route_class=OpenRoute)
 async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     """Documents, or a first stage's candidates, by their relevance to the query."""
     model = model_of(request, wanted.model)
+    with refused_as(422):
+        check_ids(wanted)
     experiment = service_of(request).trial.entered(wanted.ubi)
     if experiment is None:
         reply, about = await _reranked(request, wanted, model)

@@ -24,6 +24,7 @@ from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.wire import CandidatesReply, CandidatesRequest, Heading, RerankReply, RerankRequest
 
+MOST_OF_ID = 256  # characters, as UBI's schema has it for documents
 Submit = Callable[[Asked, str], Future[Ranked]]
 """Has a model of that name rank the texts."""
 
@@ -209,16 +210,30 @@ def query_of(wanted: RerankRequest | CandidatesRequest) -> Query:
     return Query("" if wanted.query.qid is None else str(wanted.query.qid), wanted.query.text)
 
 
+def check_ids(wanted: RerankRequest | CandidatesRequest) -> None:
+    """
+    Raises:
+        RrarankError: an id of a request that names its user is too long for a line of the log.
+    """
+    if wanted.ubi is None:
+        return
+    for what, name in [("the qid", query_of(wanted).qid), *(("a document's id", one) for one in docids_of(wanted))]:
+        if len(name) > MOST_OF_ID:
+            raise RrarankError(
+                f"{what} has {len(name):,} characters, expected at most {MOST_OF_ID} where ubi names the user"
+            )
+
+
 def docids_of(wanted: RerankRequest | CandidatesRequest) -> list[str]:
     """The ids of the documents of a request; of a document without one, its position."""
     if isinstance(wanted, CandidatesRequest):
-        return [str(one.docid)[:256] or str(place) for place, one in enumerate(wanted.candidates)]
+        return [str(one.docid) or str(place) for place, one in enumerate(wanted.candidates)]
     return [_docid(one, place) for place, one in enumerate(wanted.documents)]
 
 
 def _docid(document: str | Mapping[str, JsonValue], place: int) -> str:
     ids = () if isinstance(document, str) else (document.get(name) for name in ID_FIELDS)
-    return next((str(one)[:256] for one in ids if isinstance(one, str | int) and one != ""), str(place))
+    return next((str(one) for one in ids if isinstance(one, str | int) and one != ""), str(place))
 
 
 def now() -> str:

@@ -153,6 +153,22 @@ def test_a_document_with_an_empty_id_leaves_the_log_readable(ab):
     assert sorted(logged(folder, reply).shown) == ["0", "x"]
 
 
+def test_an_id_that_is_too_long_for_the_log_is_refused_and_not_cut(ab):
+    """Cut ids would name other documents; without a user nothing is logged, and any id will do."""
+    server, folder = ab
+    before = len(read_log(folder).queries)
+    long, user = "x" * 257, {"ubi": {"client_id": "u"}}
+    named = {"query": {"text": "q", "qid": long}, "candidates": CANDIDATES}
+    documents = {"query": "q", "documents": [{"id": long, "text": "a"}]}
+    candidates = {"query": {"text": "q"}, "candidates": [CANDIDATES[0] | {"docid": long}]}
+    for body, what in ((named, "the qid"), (documents, "a document's id"), (candidates, "a document's id")):
+        reply = server.post(body | user)
+        wanted = f"{what} has 257 characters, expected at most 256 where ubi names the user"
+        assert (reply.status_code, reply.json()["message"]) == (422, wanted)
+        assert server.post(body).status_code == 200
+    assert len(read_log(folder).queries) == before
+
+
 @pytest.mark.parametrize(("text", "why"), [("fail", "failed: RrarankError"), ("crash", "failed: ValueError")])
 def test_the_first_stage_stands_in_for_a_ranker_that_fails(draft, text, why):
     server, folder = draft
