@@ -209,6 +209,8 @@ async def health(request: Request) -> Response:
             index=service.search.name if service.search else None,
             keys=bool(service.keys),
             calibrated=first.relevance is not None,
+            experiment=service.trial.experiment is not None,
+            log=service.trial.log is not None,
             waiting=service.worker.waiting,
             limits={
                 "queue": config.queue,

@@ -316,6 +316,8 @@ class Health(BaseModel):
     index: str | None = Field(None, description="name of the index of /v1/search, if there is one")
     keys: bool = Field(description="whether the server needs an API key")
     calibrated: bool = Field(description="whether relevance_score is a probability of relevance, not a sigmoid")
+    experiment: bool = Field(description="whether users that requests name may be in an experiment")
+    log: bool = Field(description="whether their queries are logged, and /v1/events takes what they do")
     waiting: int = Field(description="requests not begun")
     limits: dict[str, int | float] = Field(description="of a request")
 

@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
+from rrarank.data.impressions import impressions
+from rrarank.data.ubi_files import read_log
 from rrarank.retrieve.__main__ import main as retrieve
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -33,8 +36,26 @@ def server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """A server with an experiment and a log."""
+    folder = tmp_path_factory.mktemp("trial")
+    rankers = "{bm25: {model: first-stage}, student: {model: rra-bert-mini}}"
+    (folder / "experiment.yaml").write_text(f"name: e\ndesign: team-draft\nrankers: {rankers}\n")
+    flags = ["--experiment", folder / "experiment.yaml", "--log", folder / "users", "--device", "cpu"]
+    with serving(folder, *flags) as server:
+        yield server, folder / "users"
+
+
 @pytest.fixture
 def page(server):
+    with opened(server) as page:
+        page.wait_for_function("!document.querySelector('#sources').hidden")
+        yield page
+
+
+@contextmanager
+def opened(server):
     """The page as it opens; a JavaScript error or a request to another host fails the test."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=SLOW_MS)
@@ -45,8 +66,8 @@ def page(server):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(server.url)
-        page.wait_for_function("!document.querySelector('#sources').hidden")
-        page.complaints = complaints
+        page.wait_for_function("document.querySelector('#about').textContent.includes('model')")
+        page.asked, page.complaints = asked, complaints
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         yield page
         browser.close()
@@ -118,6 +139,37 @@ def test_a_text_is_shown_as_text(page):
     page.wait_for_selector("#after li")
     assert page.locator("#after img, #after b").count() == 0
     assert page.title() == "rrarank: try the reranker"
+
+
+# -- experiments -------------------------------------------------------------------------------------------------------
+
+
+def user_of(page):
+    return page.evaluate("localStorage.getItem('rrarank-user')")
+
+
+def test_a_search_and_a_click_are_in_the_log_of_an_experiment(trial):
+    server, folder = trial
+    with opened(server) as page:
+        page.click("#example")
+        page.wait_for_selector("#after li")
+        assert page.locator("#before").is_hidden()  # clicks there would count for nobody
+        page.click("#after li:nth-child(2) .text")
+        page.wait_for_function("performance.getEntriesByType('resource').some(one => one.name.endsWith('/v1/events'))")
+        user, complaints = user_of(page), page.complaints
+        page.reload()
+        assert user_of(page) == user
+    assert complaints == []
+    [found], stray = impressions(read_log(folder))
+    assert (found.user, found.query.experiment, [one.place for one in found.clicks], stray) == (user, "e", [2], 0)
+
+
+def test_without_an_experiment_and_a_log_nothing_is_kept_or_sent(page):
+    page.click("#example")
+    page.wait_for_selector("#after li")
+    page.click("#after li:nth-child(2) .text")
+    assert user_of(page) is None
+    assert not [url for url in page.asked if url.endswith("/v1/events")]
 
 
 # -- share ------------------------------------------------------------------------------------------------------------

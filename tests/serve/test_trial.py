@@ -11,6 +11,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from server_process import serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
+from rrarank.data.impressions import impressions
 from rrarank.data.ubi_files import read_log
 from rrarank.engine.experiment import Experiment, Ranker
 from rrarank.serve.__main__ import main
@@ -96,6 +97,24 @@ def test_users_are_shown_their_arms_ranker_and_the_log_says_which(ab):
         assert (entry.client_id, entry.arm, entry.design, list(entry.shown)) == (user, arm, "ab", orders[arm])
         seen.add(arm)
     assert seen == {"first", "long"}
+
+
+def test_health_tells_the_page_whether_to_name_a_user(ab, half, tmp_path):
+    """Its browser keeps and sends nothing otherwise."""
+    with serving(tmp_path, "--reranker", "bm25") as plain:
+        for server, wanted in ((ab[0], (True, True)), (half, (True, False)), (plain, (False, False))):
+            found = server.get("/health").json()
+            assert (found["experiment"], found["log"]) == wanted
+
+
+def test_what_the_page_sends_is_an_impression_with_its_click(ab):
+    server, folder = ab
+    reply = server.post({"query": "q", "documents": TEXTS, "ubi": {"client_id": "page"}}).json()
+    about = {"object": {"object_id": str(reply["results"][1]["index"])}, "position": {"ordinal": 2}}
+    click = {"action_name": "click", "query_id": reply["ubi"]["query_id"], "client_id": "page"}
+    assert server.post(click | {"event_attributes": about}, "/v1/events").json() == {"accepted": 1}
+    [found] = [one for one in impressions(read_log(folder))[0] if one.user == "page"]
+    assert (found.query.experiment, [one.place for one in found.clicks]) == ("e", [2])
 
 
 def test_scores_tell_the_order_and_not_the_ranker(ab):
