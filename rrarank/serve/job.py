@@ -68,6 +68,8 @@ def serve_reranker(job: ServeJob, announce: Callable[[str], None] = print) -> No
     keys = read_keys(config.keys)
     _check_access(config, keys)
     check_extra()
+    if config.experiment and not config.log:
+        say("--experiment without --log DIR: users see its lists, but nothing is logged, so there will be no result")
     if config.otel:
         from rrarank.serve.telemetry import check_telemetry
 

@@ -293,6 +293,11 @@ def test_a_request_holds_so_many_events(ab):
     assert (reply.status_code, "at most 1000 items" in reply.json()["message"]) == (422, True)
 
 
+def test_an_experiment_without_a_log_is_told_once(ab, half):
+    said = "--experiment without --log DIR: users see its lists, but nothing is logged"
+    assert [server.log.read_text().count(said) for server in (half, ab[0])] == [1, 0]
+
+
 def test_a_server_without_a_log_takes_no_events(half):
     reply = half.post({"action_name": "click"}, "/v1/events")
     assert (reply.status_code, "start it with --log DIR" in reply.json()["message"]) == (404, True)
