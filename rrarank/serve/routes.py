@@ -29,7 +29,17 @@ from rrarank.serve.page import page_response
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TextsOrDocuments
-from rrarank.serve.trial import check_ids, check_plain, docids_of, drafted, put_teams, query_of, reordered, reply_of
+from rrarank.serve.trial import (
+    answered_by,
+    check_ids,
+    check_plain,
+    docids_of,
+    drafted,
+    put_teams,
+    query_of,
+    reordered,
+    reply_of,
+)
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
@@ -284,7 +294,8 @@ async def _drafted(
     submit = partial(service_of(request).worker.submit, key=key_of(request))
     making = drafted(experiment, submit, user.client_id, asked, length)
     about = await _answered(request, asyncio.ensure_future(making))
-    note(request, experiment=experiment.name, **{f"fallback {name}": why for name, why in about.fallback.items()})
+    fallback = {f"fallback {name}": why for name, why in about.fallback.items()}
+    note(request, experiment=experiment.name, model=answered_by(experiment, user.client_id, about), **fallback)
     return about
 
 

@@ -143,6 +143,13 @@ async def drafted(experiment: Experiment, submit: Submit, user: str, asked: Aske
     return show(experiment, user, asked.query, rankings, fallback, length or None)
 
 
+def answered_by(experiment: Experiment, user: str, about: Shown) -> str:
+    """The models behind a user's list; the first stage for a ranker that it stood in for."""
+    needed = sorted(experiment.needed(user))
+    models = [FIRST_STAGE if name in about.fallback else experiment.rankers[name].model for name in needed]
+    return ", ".join(dict.fromkeys(models))
+
+
 async def _ranking(
     experiment: Experiment, submit: Submit, name: str, asked: Asked, first: Sequence[str]
 ) -> tuple[Sequence[str], str]:

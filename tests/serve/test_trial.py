@@ -188,6 +188,25 @@ def test_an_id_that_is_too_long_for_the_log_is_refused_and_not_cut(ab):
     assert len(read_log(folder).queries) == before
 
 
+def answering(server):
+    """The models that the last lines of the access log name, the newest first."""
+    server.get("/health")  # then the lines of what came before are written
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    return [line.get("model") for line in reversed(lines) if line["route"] == "/v1/rerank"]
+
+
+def test_the_access_log_names_the_models_that_answered(ab, draft):
+    server, _ = ab
+    for user in map(str, range(8)):
+        arm = ask(server, user)["ubi"]["arm"]
+        assert answering(server)[0] == {"first": "first-stage", "long": "letters"}[arm]
+    server, _ = draft
+    ask(server, "u")
+    ask(server, "u", [*CANDIDATES, {"docid": "x", "score": 0, "doc": "fail"}])
+    assert answering(server)[:2] == ["first-stage, words", "first-stage, letters, words"]
+    assert 'model="first-stage, words"' in server.get("/metrics").text
+
+
 @pytest.mark.parametrize(("text", "why"), [("fail", "failed: RrarankError"), ("crash", "failed: ValueError")])
 def test_the_first_stage_stands_in_for_a_ranker_that_fails(draft, text, why):
     server, folder = draft
