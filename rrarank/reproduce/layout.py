@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 
 from rrarank.measures.clicks import MEASURES
 from rrarank.measures.evaluation import compared_name, legend, shown_value
@@ -46,13 +47,31 @@ def _heading(column: Column) -> str:
 
 def _overview(table: Table) -> Grid:
     measures, columns = table.config.measures, table.columns.values()
-    head = ["", *(f"{column.config.title} ({column.config.label})" for column in columns), "teacher"]
-    rows = [cells(["random order", *(_floor(column, measures) for column in columns), ""])]
+    group = _online_group(table)
+    head = ["", *(f"{column.config.title} ({column.config.label})" for column in columns), *group, "teacher"]
+    rows = [cells(["random order", *(_floor(column, measures) for column in columns), *("" for _ in group), ""])]
     for name, row in table.config.rows.items():
         values = ["/".join(_figure(one.value(name, m)) for m in measures) for one in columns]
+        values += [lifts.get(name, "") for lifts in group.values()]
         rows.append(cells([row.title, *values, table.models[name].teacher]))
     note = f"{_measures(table)}. -: not reached, for the reason in the tables below."
     return Grid(head, rows, words=frozenset({0, len(head) - 1}), note=note)
+
+
+def _online_group(table: Table) -> dict[str, dict[str, str]]:
+    """Head -> row -> lifts over the online test's baseline, ours and the paper's; none without a file, or a row."""
+    config, found = table.config.online, table.online.found
+    if not config or not found or config.row not in table.config.rows:
+        return {}
+    base = table.config.rows[config.baseline].title if config.baseline in table.config.rows else config.baseline
+    ours = {name: found.lifts[name].relative if name in found.lifts else nan for name in config.paper}
+    told = {"simulated": found.simulated, "SAMPLE-RATIO MISMATCH": found.mismatched}
+    kinds = {", ".join(["online", *(word for word in told if told[word])]): ours, "online, paper": config.paper}
+    about = f"{'/'.join(config.paper)} over {base}"
+    return {
+        f"{kind} ({about})": {config.row: "/".join(figure(lift, "+.2%") or "-" for lift in lifts.values())}
+        for kind, lifts in kinds.items()
+    }
 
 
 def _measures(table: Table) -> str:

@@ -61,6 +61,23 @@ def test_the_papers_lifts_stand_beside_simulated_ones_that_say_so(online):
     assert "Online test." in as_latex(table)
 
 
+def test_the_lifts_are_a_group_of_columns_in_the_systems_row(online):
+    Path("table.yaml").write_text(TABLE.replace("bm25}}", "bm25}, rra-bert: {title: R, reranker: bm25}}") + ONLINE)
+    table = made(online)
+    lifts = _online(table)["lifts"]
+    ours = "/".join(f"{lifts[name]['relative']:+.2%}" for name in ("ctr", "dwell"))
+    [head, _, _, baseline, ours_row] = [line.split("|")[1:-1] for line in as_markdown(table).splitlines()[2:7]]
+    assert [one.strip() for one in head[2:4]] == [
+        "online, simulated (ctr/dwell over BM25)",
+        "online, paper (ctr/dwell over BM25)",
+    ]
+    assert [one.strip() for one in ours_row[2:4]] == [ours, "+5.63%/+7.97%"]
+    assert [one.strip() for one in baseline[2:4]] == ["", ""]
+    overview = as_latex(table).split("\\end{table")[0]
+    assert "online, simulated (ctr/dwell over BM25)" in overview
+    assert "$+$5.63\\%/$+$7.97\\%" in overview
+
+
 def test_without_a_file_nothing_is_claimed(online):
     table = made()
     text = as_markdown(table)
