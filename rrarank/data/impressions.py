@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,12 +136,14 @@ class Rules:
         click_all: a user who clicks on at least this share of all documents shown, over 5 or more queries, too.
         fastest: seconds; a user half of whose first clicks, of 5 or more, come faster, too.
         dwell_cap: seconds; longer stays count as so many.
+        wait_cap: seconds; longer waits for the first click, as of a tab that was left open, count as so many.
     """
 
     most_queries: int = 200
     click_all: float = 0.9
     fastest: float = 0.2
     dwell_cap: float = 600.0
+    wait_cap: float = 600.0
 
 
 def check_rules(rules: Rules) -> None:
@@ -157,6 +159,8 @@ def check_rules(rules: Rules) -> None:
         raise RrarankError(f"--fastest {rules.fastest:g}: expected 0 seconds or more")
     if not rules.dwell_cap > 0:
         raise RrarankError(f"--dwell-cap {rules.dwell_cap:g}: expected more than 0 seconds")
+    if not rules.wait_cap > 0:
+        raise RrarankError(f"--wait-cap {rules.wait_cap:g}: expected more than 0 seconds")
 
 
 @dataclass(frozen=True)
@@ -165,17 +169,26 @@ class Kept:
 
     Args:
         left_out: reason -> the users left out for it.
-        dwell_cap: seconds; longer stays count as so many.
+        caps: measure -> seconds; longer times count as so many.
     """
 
     impressions: Sequence[Impression]
     left_out: dict[str, set[str]] = field(default_factory=dict)
-    dwell_cap: float = Rules.dwell_cap
+    caps: Mapping[str, float] = field(default_factory=lambda: _caps(Rules()))
 
     @property
     def capped(self) -> int:
         """Clicks whose dwell time is capped."""
-        return sum(click.dwell > self.dwell_cap for one in self.impressions for click in one.clicks)
+        return sum(click.dwell > self.caps["dwell"] for one in self.impressions for click in one.clicks)
+
+    @property
+    def waits_capped(self) -> int:
+        """Queries whose time to the first click is capped."""
+        return sum(one.clicks[0].after > self.caps["wait"] for one in self.impressions if one.clicks)
+
+
+def _caps(rules: Rules) -> dict[str, float]:
+    return {"dwell": rules.dwell_cap, "wait": rules.wait_cap}
 
 
 def keep(found: Sequence[Impression], rules: Rules) -> Kept:
@@ -189,7 +202,7 @@ def keep(found: Sequence[Impression], rules: Rules) -> Kept:
             left_out[reason].add(user)
     gone = {user for users in left_out.values() for user in users}
     kept = [one for one in found if one.user not in gone]
-    return Kept(kept, dict(left_out), rules.dwell_cap)
+    return Kept(kept, dict(left_out), _caps(rules))
 
 
 def _reason(user: str, own: Sequence[Impression], rules: Rules) -> str:

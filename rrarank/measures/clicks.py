@@ -12,7 +12,7 @@ from rrarank.data.impressions import Impression
 from rrarank.measures.lifts import Totals, sums
 
 Part = Callable[[Impression, float], tuple[float, float]]
-"""What an impression adds to the top and to the bottom of a measure's ratio, given the cap of dwell times."""
+"""What an impression adds to the top and to the bottom of a measure's ratio, given the cap of its times."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def _dwell(one: Impression, cap: float) -> tuple[float, float]:
 
 
 def _wait(one: Impression, cap: float) -> tuple[float, float]:
-    return (one.clicks[0].after, 1.0) if one.clicks and not math.isnan(one.clicks[0].after) else (0.0, 0.0)
+    """Only of queries with a click whose time is known."""
+    return (min(one.clicks[0].after, cap), 1.0) if one.clicks and not math.isnan(one.clicks[0].after) else (0.0, 0.0)
 
 
 def _converted(one: Impression, cap: float) -> tuple[float, float]:
@@ -84,17 +85,18 @@ SAME = ("abandonment",)
 """Not tested: it is one less the click-through rate."""
 
 
-def totals(found: Sequence[Impression], names: Sequence[str], cap: float) -> dict[str, Totals]:
+def totals(found: Sequence[Impression], names: Sequence[str], caps: Mapping[str, float]) -> dict[str, Totals]:
     """Measure -> each user's totals, the users in the same order for all measures.
 
     Args:
-        cap: seconds; longer stays count as so many.
+        caps: measure of times -> seconds; longer ones count as so many.
     """
     _, users = np.unique([one.user for one in found], return_inverse=True)
     count = int(users.max()) + 1 if len(users) else 0
     made = {}
     for name in names:
-        parts = np.array([MEASURES[name].part(one, cap) for one in found], dtype=np.float64).reshape(-1, 2)
+        part, cap = MEASURES[name].part, caps.get(name, math.inf)
+        parts = np.array([part(one, cap) for one in found], dtype=np.float64).reshape(-1, 2)
         made[name] = Totals(sums(users, parts[:, 0], count), sums(users, parts[:, 1], count))
     return made
 

@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
         "--fastest", type=float, default=Rules.fastest, metavar="S", help="seconds to the first click, half of them"
     )
     rules.add_argument("--dwell-cap", type=float, default=Rules.dwell_cap, metavar="S", help="seconds that count")
+    rules.add_argument(
+        "--wait-cap", type=float, default=Rules.wait_cap, metavar="S", help="seconds to the first click that count"
+    )
     other = parser.add_argument_group("rankers that were not shown")
     other.add_argument(
         "--estimate", nargs="+", default=[], metavar="RUN", help="estimate their clicks by IPS and SNIPS"
@@ -104,7 +107,7 @@ def _online(flags: argparse.Namespace) -> None:
         effect=flags.plan,
         seed=flags.seed,
     )
-    rules = Rules(flags.most_queries, flags.click_all, flags.fastest, flags.dwell_cap)
+    rules = Rules(flags.most_queries, flags.click_all, flags.fastest, flags.dwell_cap, flags.wait_cap)
     analyse_experiment(
         OnlineJob(
             flags.log,

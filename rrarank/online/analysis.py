@@ -65,7 +65,7 @@ class OnlineResult:
         lifts: arm -> its lifts over the baseline.
         looks: arm -> what was known after each day, on the measure `looked_at`.
         preferences: of interleaving: over all queries, then over parts of them.
-        capped: stays that were cut to the longest that counts.
+        capped: stays that were cut to the longest that counts; `waits_capped`: times to the first click.
         stray: events of no logged query or no shown document; `torn` lines and `repeated` events of the log.
         simulated: whether the users are.
         examination: how often each place is looked at, relative to the first, if there are `estimates`: of rankers
@@ -84,6 +84,7 @@ class OnlineResult:
     preferences: Sequence[Preference] = ()
     plans: Sequence[Plan] = ()
     capped: int = 0
+    waits_capped: int = 0
     stray: int = 0
     torn: int = 0
     repeated: int = 0
@@ -145,7 +146,7 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
     by_arm = {name: [one for one in found if one.query.arm == name] for name in [baseline, *_others(names, baseline)]}
     arms = [_arm(name, own, everyone, kept) for name, own in by_arm.items()]
     measures = list(asked.measures or measured(found))
-    values = {name: totals(own, measures, kept.dwell_cap) for name, own in by_arm.items()}
+    values = {name: totals(own, measures, kept.caps) for name, own in by_arm.items()}
     days = _days(found)
     return OnlineResult(
         experiment,
@@ -160,11 +161,12 @@ def analyse(experiment: str, everyone: Sequence[Impression], kept: Kept, asked: 
         },
         asked.looked_at,
         {
-            name: _looks(by_arm[name], by_arm[baseline], days, asked.looked_at, kept.dwell_cap)
+            name: _looks(by_arm[name], by_arm[baseline], days, asked.looked_at, kept.caps)
             for name in _others(names, baseline)
         },
         plans=_plans(values[baseline], by_arm[baseline], arms, len(days), asked.effect, shares),
         capped=kept.capped,
+        waits_capped=kept.waits_capped,
     )
 
 
@@ -199,13 +201,17 @@ def _arm(name: str, own: Sequence[Impression], everyone: Sequence[Impression], k
 
 
 def _looks(
-    ours: Sequence[Impression], theirs: Sequence[Impression], days: Sequence[str], measure: str, cap: float
+    ours: Sequence[Impression],
+    theirs: Sequence[Impression],
+    days: Sequence[str],
+    measure: str,
+    caps: Mapping[str, float],
 ) -> list[Look]:
     """What was known after each day."""
     estimates = []
     for day in days:
         first, second = (
-            totals([one for one in arm if one.day <= day], [measure], cap)[measure] for arm in (ours, theirs)
+            totals([one for one in arm if one.day <= day], [measure], caps)[measure] for arm in (ours, theirs)
         )
         if min(first.users, second.users) >= LEAST:
             error = (first.error**2 + second.error**2) ** 0.5

@@ -42,6 +42,7 @@ def _arms(found: OnlineResult) -> Table:
     ]
     notes = [f"{found.design}, {found.days} days." if found.days else f"{found.design}, no times.", _split(found)]
     notes += [f"{found.capped:,} dwell times were capped."] if found.capped else []
+    notes += [f"{found.waits_capped:,} times to the first click were capped."] if found.waits_capped else []
     notes += [f"{count:,} {what}." for what, count in _faults(found).items() if count]
     return Table(
         ["arm", "users", "queries", "first stage stood in", "users left out"],

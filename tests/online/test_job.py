@@ -11,7 +11,7 @@ from online_log import make_log  # type: ignore[import-not-found]  # pytest find
 from pydantic import JsonValue
 
 from rrarank.data.impressions import Rules, impressions, keep
-from rrarank.data.ubi import Log, LoggedQuery, click
+from rrarank.data.ubi import Log, LoggedQuery, click, iso_time
 from rrarank.data.ubi_files import read_log, write_log
 from rrarank.errors import RrarankError
 from rrarank.measures.online_file import read_lifts
@@ -55,6 +55,28 @@ def test_an_ab_test_is_compared_over_users(logs, capsys):
     assert "no mismatch" in page
     assert "by delta method" in Path("out.md").read_text()
     assert Path("out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_tab_that_was_left_open_does_not_decide_the_time_to_the_first_click(logs, capsys):
+    log = read_log(logs / "ab")
+    late = next(one for one in log.events if one.action_name == "click")
+    night = replace(late, timestamp=iso_time(late.seconds + 36_000))
+    others = [one for one in log.events if one.query_id != late.query_id]
+    write_log("late", log.queries, [*others, night])
+    flags = ["--log", "late", "--measures", "wait", "--overwrite", "--output", "late.json", "-"]
+    assert main(flags) == 0
+    assert "1 times to the first click were capped." in capsys.readouterr().out
+    assert _slowest("late.json") < 60
+    assert main([*flags, "--wait-cap", "40000"]) == 0
+    assert _slowest("late.json") > 60
+    assert main(["--log", "late", "--wait-cap", "0"]) == 2
+    assert "--wait-cap 0: expected more than 0 seconds" in capsys.readouterr().err
+
+
+def _slowest(path):
+    """Seconds to the first click, in the slower of two arms."""
+    [lift] = json.loads(Path(path).read_text())["lifts"]["rra"]
+    return max(lift["reference"], lift["value"])
 
 
 def test_interleaving_gives_a_preference_and_its_parts(logs, capsys):
