@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from rrarank.data.documents import json_object
 from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery, click, entry_of, iso_time
-from rrarank.data.ubi_files import read_log
+from rrarank.data.ubi_files import BULK, read_log
 from rrarank.errors import RrarankError, shown
 from rrarank.storage.files import read_lines
 from rrarank.storage.packed import unpacked
@@ -106,6 +106,8 @@ def open_log(place: str | Path, columns: ClickColumns | None = None) -> Log:
         return read_log(place)
     if not Path(place).exists():
         raise RrarankError(f"{place}: no such log; expected a folder of ubi_queries* and ubi_events*, or a file")
+    if str(place).endswith(BULK):
+        raise RrarankError(f"{place}: a file of bulk requests; give its folder, with the file named ubi_*.ndjson")
     if Path(place).suffix == ".parquet":
         raise RrarankError(
             f"{place}: a Parquet file; give the folder with ubi_queries*.parquet and ubi_events*.parquet, or CSV, TSV "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rrarank.data.ubi import CLICK, Log, LoggedEvent, LoggedQuery
+from rrarank.data.ubi import CLICK, IMPRESSION, Log, LoggedEvent, LoggedQuery
 from rrarank.errors import RrarankError, did_you_mean
 
 
@@ -96,10 +96,18 @@ def impressions(log: Log, experiment: str = "") -> tuple[list[Impression], int]:
     found = []
     for query in log.queries:
         own = events.get(query.query_id, ())
+        query = query if query.shown else replace(query, query_response_hit_ids=_impressed(own))
         stray += sum(event.action_name == CLICK and not _place(event, query) for event in own)
         if not experiment or query.experiment == experiment:
             found.append(_impression(query, own))
     return found, stray
+
+
+def _impressed(events: Iterable[LoggedEvent]) -> tuple[str, ...]:
+    """The documents of `impression` events by their ordinals: some loggers say only so what was shown."""
+    found = [event for event in events if event.action_name == IMPRESSION and event.docid]
+    found.sort(key=lambda event: math.inf if event.ordinal is None else event.ordinal)
+    return tuple(dict.fromkeys(event.docid for event in found))
 
 
 def _impression(query: LoggedQuery, events: Sequence[LoggedEvent]) -> Impression:

@@ -20,8 +20,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter,
 
 from rrarank.errors import RrarankError
 
-CLICK, DWELL, CONVERSION = "click", "dwell", "CONVERSION"
-"""Two action names, and the message type that marks a conversion whatever its action is called."""
+CLICK, DWELL, IMPRESSION, CONVERSION = "click", "dwell", "impression", "CONVERSION"
+"""Three action names, and the message type that marks a conversion whatever its action is called."""
 
 _given = BeforeValidator(lambda value: "" if value is None else value)
 Name = Annotated[str, Field(max_length=100), _given]

@@ -1,4 +1,4 @@
-"""The files of a log: a folder of `ubi_queries*` and `ubi_events*`, JSON lines or Parquet."""
+"""The files of a log: a folder of `ubi_queries*` and `ubi_events*`, JSON lines, Parquet or OpenSearch bulk requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from rrarank.storage.leftovers import temporary_file
 QUERIES, EVENTS = "ubi_queries", "ubi_events"
 """How the names of the files begin; OpenSearch's indexes have the same names."""
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+BULK = (".ndjson", ".ndjson.gz")
+"""Of files of bulk requests, whose lines may be of both kinds."""
 _OBJECTS = ("query_attributes", "event_attributes")  # columns of JSON: their keys differ from row to row
 
 
@@ -65,22 +67,25 @@ def _entries(path: str | Path, name: str, kind: type[T]) -> tuple[list[T], int]:
     """The entries of all files of a kind, and how many lines were torn."""
     found: list[T] = []
     torn = 0
-    for file in sorted(one for one in Path(path).glob(f"{name}*") if one.name.endswith(SUFFIXES)):
+    for file in sorted(one for one in Path(path).glob("ubi_*") if _holds(one.name, name)):
         if file.suffix == ".parquet":
             found += _read_parquet(file, kind)
         else:
-            for entry in _read_lines(file, kind):
+            for entry in _read_lines(file, name, kind):
                 found += [] if entry is None else [entry]
                 torn += entry is None
     return found, torn
 
 
-def _read_lines(path: Path, kind: type[T]) -> Iterator[T | None]:
+def _holds(file: str, name: str) -> bool:
+    return file.endswith(BULK) or (file.startswith(name) and file.endswith(SUFFIXES))
+
+
+def _read_lines(path: Path, name: str, kind: type[T]) -> Iterator[T | None]:
     """The entries; None for a last line without a line end that cannot be read."""
     try:
-        for number, line in enumerate(read_lines(path), start=1):
-            if not line.strip():
-                continue
+        lines = ((number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip())
+        for number, line in _of_index(lines, name, path) if path.name.endswith(BULK) else lines:
             try:
                 yield parse_line(kind, line, f"{path}:{number}")
             except RrarankError:
@@ -91,6 +96,25 @@ def _read_lines(path: Path, kind: type[T]) -> Iterator[T | None]:
         if not _is_torn_character(error.__cause__):
             raise
         yield None
+
+
+def _of_index(lines: Iterator[tuple[int, str]], name: str, path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of bulk requests that go to an index; before each stands one that names it."""
+    for number, action in lines:
+        try:
+            [(verb, about)] = json.loads(action).items()
+            index = about.get("_index", path.name)
+        except (ValueError, AttributeError):
+            verb = index = ""
+        if verb not in ("index", "create"):
+            such_as = json.dumps({"index": {"_index": name}})
+            raise RrarankError(
+                f"{path}:{number}: expected a line such as {such_as} before each document, as bulk requests have; "
+                "without them, name the file .jsonl"
+            )
+        line = next(lines, None)
+        if line and str(index).startswith(name):
+            yield line
 
 
 def _is_torn_character(error: BaseException | None) -> bool:

@@ -130,6 +130,47 @@ def test_what_other_loggers_write_is_read(tmp_path):
     assert (clicked.docid, clicked.ordinal, clicked.seconds - found.seconds) == ("2", None, 3)
 
 
+def test_impressions_say_what_was_shown_where_the_query_does_not(tmp_path):
+    """As OpenSearch's own generator writes it; places of other loggers begin with 0."""
+    asked = {"query_id": "i", "client_id": "u", "timestamp": "2026-01-31T12:00:00Z"}
+
+    def event(action, docid, place):
+        about = {"object": {"object_id": docid}, "position": {"ordinal": place}}
+        return json.dumps(asked | {"action_name": action, "event_attributes": about}) + "\n"
+
+    for first in (0, 1):
+        sent = [event("impression", docid, first + place) for docid, place in (("b", 1), ("c", 2), ("a", 0), ("b", 1))]
+        sent += [event("click", "b", first + 1), event("click", "x", first)]
+        [found], stray = impressions(read_log(log_of(tmp_path, [json.dumps(asked) + "\n"], sent)))
+        assert (found.query.shown, [one.place for one in found.clicks], stray) == (("a", "b", "c"), [2], 1)
+    known = json.dumps(asked | {"query_response_hit_ids": ["b", "a"]}) + "\n"
+    [found], _ = impressions(read_log(log_of(tmp_path, [known], sent)))
+    assert found.query.shown == ("b", "a")
+
+
+def test_bulk_requests_are_read_by_the_index_that_each_names(tmp_path):
+    lines = [{"index": {"_index": "ubi_queries", "_id": "1"}}, json.loads(line_of(QUERY))]
+    lines += [{"create": {"_index": "ubi_events-000001"}}, json.loads(line_of(CLICK))]
+    lines += [{"index": {"_index": "other"}}, {"a": 1}]
+    bulk = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (tmp_path / "ubi_queries_events.ndjson").write_text(bulk)
+    assert read_log(tmp_path) == Log([QUERY], [CLICK])
+    (tmp_path / "ubi_queries_events.ndjson").unlink()
+    (tmp_path / "ubi_1.ndjson.gz").write_bytes(gzip.compress((bulk + json.dumps(lines[2])).encode()))
+    assert read_log(tmp_path) == Log([QUERY], [CLICK])
+
+
+@pytest.mark.parametrize(
+    "line", ['{"query_id": "i"}', '{"delete": {"_index": "ubi_queries"}}', "[]", "{", '{"index": 1}']
+)
+def test_what_are_no_bulk_requests_is_said(tmp_path, line):
+    (tmp_path / "ubi_queries.ndjson").write_text(f"{line}\n{line_of(QUERY)}\n")
+    with pytest.raises(RrarankError, match=r'ubi_queries.ndjson:1: expected a line such as {"index": {"_index": "ubi_'):
+        read_log(tmp_path)
+    with pytest.raises(RrarankError, match=r"a file of bulk requests; give its folder"):
+        open_log(tmp_path / "ubi_queries.ndjson")
+
+
 def test_the_schema_needs_neither_a_user_nor_a_time_of_a_query(tmp_path):
     """Its user is then left out by the rules, and says why; the rest of the log can be read."""
     some = {"query_id": "i1", "user_query": "egg", "query_response_hit_ids": ["a"]}

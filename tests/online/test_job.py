@@ -11,7 +11,7 @@ from online_log import make_log  # type: ignore[import-not-found]  # pytest find
 from pydantic import JsonValue
 
 from rrarank.data.impressions import Rules, impressions, keep
-from rrarank.data.ubi import Log, LoggedQuery, click, iso_time
+from rrarank.data.ubi import Log, LoggedQuery, click, iso_time, line_of
 from rrarank.data.ubi_files import read_log, write_log
 from rrarank.errors import RrarankError
 from rrarank.measures.online_file import read_lifts
@@ -71,6 +71,27 @@ def test_a_tab_that_was_left_open_does_not_decide_the_time_to_the_first_click(lo
     assert _slowest("late.json") > 60
     assert main(["--log", "late", "--wait-cap", "0"]) == 2
     assert "--wait-cap 0: expected more than 0 seconds" in capsys.readouterr().err
+
+
+def test_a_log_whose_impressions_are_events_has_the_same_result(logs, capsys):
+    """OpenSearch's own generator writes so, and as one file of bulk requests."""
+    log = read_log(logs / "ab")
+    queries = [replace(one, query_response_hit_ids=()) for one in log.queries]
+    events = [*log.events, *_seen(log)]
+    Path("bulk").mkdir()
+    with Path("bulk", "ubi_queries_events.ndjson").open("w") as file:
+        for index, entries in (("ubi_queries", queries), ("ubi_events", events)):
+            file.writelines(f'{{"index": {{"_index": "{index}"}}}}\n{line_of(one)}\n' for one in entries)
+    assert main(["--log", str(logs / "ab"), "--output", "ab.json"]) == 0
+    assert main(["--log", "bulk", "--output", "bulk.json"]) == 0
+    assert json.loads(Path("bulk.json").read_text()) == json.loads(Path("ab.json").read_text())
+
+
+def _seen(log):
+    """An event for each shown document."""
+    for query in log.queries:
+        for place in range(1, len(query.shown) + 1):
+            yield click(query, place, query.timestamp, action="impression")
 
 
 def _slowest(path):
