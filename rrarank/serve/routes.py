@@ -21,6 +21,7 @@ from pydantic import BaseModel, RootModel
 from rrarank.data.types import Query
 from rrarank.engine.experiment import Experiment, Shown
 from rrarank.engine.floor import Floor
+from rrarank.serve import trial
 from rrarank.serve.events import Asker, Noted
 from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, key_of, refused_as, service_of
 from rrarank.serve.models import Served
@@ -29,17 +30,6 @@ from rrarank.serve.page import page_response
 from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.shapes import ModelCard, ModelList, Ready, ScoreReply, ScoreRequest, TeiRank, TextsOrDocuments
-from rrarank.serve.trial import (
-    answered_by,
-    check_ids,
-    check_plain,
-    docids_of,
-    drafted,
-    put_teams,
-    query_of,
-    reordered,
-    reply_of,
-)
 from rrarank.serve.watch import note
 from rrarank.serve.wire import (
     CandidatesReply,
@@ -87,13 +77,14 @@ async def rerank(request: Request, wanted: ShapedRequest) -> Response:
     """Documents, or a first stage's candidates, by their relevance to the query."""
     model = model_of(request, wanted.model)
     with refused_as(422):
-        check_ids(wanted)
+        trial.check_ids(wanted)
     experiment = service_of(request).trial.entered(wanted.ubi)
     if experiment is None:
         reply, about = await _reranked(request, wanted, model)
     else:
         reply, about = await _tried(request, wanted, experiment)
-    reply.ubi = await _noted(request, wanted.ubi, query_of(wanted), about.named(docids_of(wanted)), experiment)
+    query, about = trial.query_of(wanted), about.named(trial.docids_of(wanted))
+    reply.ubi = await _noted(request, wanted.ubi, query, about, experiment)
     return _json(reply)
 
 
@@ -125,12 +116,12 @@ async def _tried(
 ) -> tuple[RerankReply | CandidatesReply, Shown]:
     """As `_reranked`, by the experiment's rankers."""
     with refused_as(422):
-        check_plain(wanted)
+        trial.check_plain(wanted)
         asked = await run_in_threadpool(wanted.asked)
     _check_size(request, [asked])
     about = await _drafted(request, experiment, wanted.ubi, asked, wanted.top_n)
     heading = Heading(correlation_id.get() or "", experiment.name, _version(request))
-    return reply_of(wanted, about, heading), about
+    return trial.reply_of(wanted, about, heading), about
 
 
 def _version(request: Request) -> str:
@@ -175,9 +166,9 @@ async def search(request: Request, wanted: SearchRequest) -> Response:
     if experiment is not None:
         asked = Asked(wanted.query, [one.text for one in found.candidates], [one.score for one in found.candidates])
         about = await _drafted(request, experiment, wanted.ubi, asked, wanted.hits)
-        found = reordered(found, about)
+        found = trial.reordered(found, about)
     reply = wanted.reply(found, service.search.name)
-    put_teams(reply.candidates, about)
+    trial.put_teams(reply.candidates, about)
     about = replace(about, docids=[one.docid for one in found.candidates])
     reply.ubi = await _noted(request, wanted.ubi, Query("", wanted.query), about, experiment)
     return _json(reply)
@@ -292,10 +283,10 @@ async def _drafted(
     """The experiment's list, by positions; the server's log says which rankers did not answer."""
     assert user is not None  # who has entered is known
     submit = partial(service_of(request).worker.submit, key=key_of(request))
-    making = drafted(experiment, submit, user.client_id, asked, length)
+    making = trial.drafted(experiment, submit, user.client_id, asked, length)
     about = await _answered(request, asyncio.ensure_future(making))
     fallback = {f"fallback {name}": why for name, why in about.fallback.items()}
-    note(request, experiment=experiment.name, model=answered_by(experiment, user.client_id, about), **fallback)
+    note(request, experiment=experiment.name, model=trial.answered_by(experiment, user.client_id, about), **fallback)
     return about
 
 
