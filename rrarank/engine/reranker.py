@@ -88,6 +88,7 @@ class Reranker(ABC):
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
     model_is_files: ClassVar[bool] = True  # a folder or hub id; False for a name that an endpoint knows
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> its precisions
+    encodes_ahead: bool = False  # `prepare_block` encodes the texts, and what it returns only scores
     prompts: ClassVar[Sequence[str]] = ()  # which of instruction, query_prompt and document_prompt it has a place for
 
     def __new__(cls, *args: object, **settings: object) -> Self:
@@ -268,6 +269,7 @@ class AsksLLM(ABC):
 class Pointwise(Reranker):
     """A reranker that scores each (query, text) on its own. It encodes and scores; the engine makes the batches."""
 
+    encodes_ahead = True
     batch_tokens: int = 4096  # most tokens scored at once, padding included
 
     @abstractmethod
