@@ -224,6 +224,17 @@ class Cascaded(Reranker):
     second: Pointwise
     most: int = 0
 
+    @cached_property
+    def relevance(self) -> RelevanceMap | None:
+        """None: what only the first has scored stands below the rest, which says nothing of its relevance."""
+        return None
+
+    def needed_relevance(self) -> RelevanceMap:
+        raise RrarankError(
+            f"{self.name or type(self).__name__}: the second reranker scores only the best documents, so nothing is "
+            "known of the others' relevance; use the second reranker alone, with a lower depth (--depth)"
+        )
+
 
 class Explains(ABC):
     """A reranker that can also give reasons."""
