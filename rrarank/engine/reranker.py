@@ -67,18 +67,8 @@ class RerankerConfig:
     document_prompt: str = ""
 
 
-_UNNAMED = (
-    "model",
-    "calibration",
-    "cache",
-)  # settings that a fingerprint leaves out: they change no score by themselves
-_LATER = (
-    "instruction",
-    "query_prompt",
-    "document_prompt",
-    "format",
-    "cutoff_layers",
-)  # left out while they are not given
+_UNNAMED = ("model", "calibration", "cache")  # left out of a fingerprint: they change no score by themselves
+_LATER = ("instruction", "query_prompt", "document_prompt", "format", "cutoff_layers")  # so too while not given
 
 
 class Reranker(ABC):
