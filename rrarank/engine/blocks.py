@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from rrarank.data.trec import best_first
 from rrarank.data.types import Candidate, Hit, Ranking, Run, blocks, ranking_of
-from rrarank.engine.budget import Pace, best_within, measure_pace, say_room, within
+from rrarank.engine.budget import Pace, best_within, is_measurable, measure_pace, say_room, within
 from rrarank.engine.floor import Floor
 from rrarank.engine.interpolation import Interpolation, interpolate
 from rrarank.engine.passages import WHOLE, Passages, merge_passages, split_passages
@@ -156,7 +156,7 @@ def ahead(things: Iterator[T]) -> Iterator[T]:
 def pace_of(
     run: Run, reranker: Reranker, *, topics: Mapping[str, str], texts: Mapping[str, str], config: RerankConfig
 ) -> Pace:
-    """The time that a query takes, measured on the first queries of the run.
+    """The time that a query takes, measured on the first queries of the run that have candidates enough.
 
     Raises:
         RrarankError: the reranker neither scores each pair on its own nor is a cascade, or documents are split into
@@ -164,8 +164,9 @@ def pace_of(
     """
     if config.passages.words:
         raise RrarankError("budget_ms (--budget-ms) with passages (--passage-words): give one of the two")
-    first = [ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in islice(run, config.block_size)]
     measured = _measurable(reranker)
+    every = (ranking_of(qid, run[qid][: config.depth], topics, texts) for qid in run)
+    first = list(islice(filter(is_measurable, every), config.block_size))
     pace = measure_pace(measured, first)
     if config.budget_ms:
         say_room(measured, pace, config.budget_ms, first)
@@ -176,6 +177,11 @@ def _measurable(reranker: Reranker) -> Pointwise | Cascaded:
     if not isinstance(reranker, Pointwise | Cascaded):
         raise RrarankError(
             f"budget_ms (--budget-ms): {type(reranker).__name__} does not score each pair on its own; leave it out"
+        )
+    if isinstance(reranker, Pointwise) and not reranker.encodes_ahead:
+        raise RrarankError(
+            f"budget_ms (--budget-ms): the time of {reranker.name} with a cache depends on which documents are in it; "
+            "leave out one of the two"
         )
     return reranker
 
@@ -314,8 +320,8 @@ def _prepare_scoring(block: Sequence[Ranking], reranker: Reranker, passages: Pas
     def score() -> ScoredBlock:
         begun = reranker.cut
         ranked = finish()
-        # A point-wise reranker has encoded this block, and may encode the next one meanwhile.
-        later = 0 if isinstance(reranker, Pointwise) else reranker.cut - begun
+        # A reranker that encodes ahead has encoded this block, and may encode the next one meanwhile.
+        later = 0 if reranker.encodes_ahead else reranker.cut - begun
         for before, after in zip(asked, ranked, strict=True):
             where = f"{type(reranker).__name__}, query {before.query.qid!r}"
             check_hits([c.docid for c in before.candidates], [Hit(c.docid, c.score) for c in after.candidates], where)

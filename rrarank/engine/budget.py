@@ -48,7 +48,7 @@ def measure_pace(reranker: Pointwise | Cascaded, queries: Sequence[Ranking]) -> 
     Raises:
         RrarankError: the lists are too short to tell the time per query from the time per token.
     """
-    ready = [ranking for ranking in queries if len(ranking.candidates) > _FEW]
+    ready = [ranking for ranking in queries if is_measurable(ranking)]
     if not ready:
         raise RrarankError(
             f"budget_ms (--budget-ms): no query has more than {_FEW} candidates, too few to measure a pace on"
@@ -58,6 +58,11 @@ def measure_pace(reranker: Pointwise | Cascaded, queries: Sequence[Ranking]) -> 
     first_s, character_s = _line(partial(_timed_first, reranker.first), ready)
     second_s, token_s = _line(partial(_timed, reranker.second), ready)
     return Pace(first_s + second_s, token_s, character_s)
+
+
+def is_measurable(ranking: Ranking) -> bool:
+    """Whether it has candidates enough to tell the time per query from the time per token."""
+    return len(ranking.candidates) > _FEW
 
 
 Timed = Callable[[Ranking, int, int], tuple[int, float]]

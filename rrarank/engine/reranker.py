@@ -67,18 +67,8 @@ class RerankerConfig:
     document_prompt: str = ""
 
 
-_UNNAMED = (
-    "model",
-    "calibration",
-    "cache",
-)  # settings that a fingerprint leaves out: they change no score by themselves
-_LATER = (
-    "instruction",
-    "query_prompt",
-    "document_prompt",
-    "format",
-    "cutoff_layers",
-)  # left out while they are not given
+_UNNAMED = ("model", "calibration", "cache")  # left out of a fingerprint: they change no score by themselves
+_LATER = ("instruction", "query_prompt", "document_prompt", "format", "cutoff_layers")  # so too while not given
 
 
 class Reranker(ABC):
@@ -88,6 +78,7 @@ class Reranker(ABC):
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
     model_is_files: ClassVar[bool] = True  # a folder or hub id; False for a name that an endpoint knows
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> its precisions
+    encodes_ahead: bool = False  # `prepare_block` encodes the texts, and what it returns only scores
     prompts: ClassVar[Sequence[str]] = ()  # which of instruction, query_prompt and document_prompt it has a place for
 
     def __new__(cls, *args: object, **settings: object) -> Self:
@@ -223,6 +214,17 @@ class Cascaded(Reranker):
     second: Pointwise
     most: int = 0
 
+    @cached_property
+    def relevance(self) -> RelevanceMap | None:
+        """None: what only the first has scored stands below the rest, which says nothing of its relevance."""
+        return None
+
+    def needed_relevance(self) -> RelevanceMap:
+        raise RrarankError(
+            f"{self.name or type(self).__name__}: the second reranker scores only the best documents, so nothing is "
+            "known of the others' relevance; use the second reranker alone, with a lower depth (--depth)"
+        )
+
 
 class Explains(ABC):
     """A reranker that can also give reasons."""
@@ -268,6 +270,7 @@ class AsksLLM(ABC):
 class Pointwise(Reranker):
     """A reranker that scores each (query, text) on its own. It encodes and scores; the engine makes the batches."""
 
+    encodes_ahead = True
     batch_tokens: int = 4096  # most tokens scored at once, padding included
 
     @abstractmethod

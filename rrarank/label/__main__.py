@@ -119,6 +119,7 @@ def _label(flags: argparse.Namespace) -> None:
 
 
 def _teacher(flags: argparse.Namespace) -> LLMTeacherConfig | list[str] | ScorerConfig | EnsembleConfig:
+    _check_teacher(flags)
     if flags.teacher == "runs":
         return list(flags.teacher_runs or ())
     if flags.teacher == "ensemble":
@@ -140,6 +141,17 @@ def _teacher(flags: argparse.Namespace) -> LLMTeacherConfig | list[str] | Scorer
         flags.context,
         flags.passage_tokens,
     )
+
+
+def _check_teacher(flags: argparse.Namespace) -> None:
+    """Refuse flags of an ensemble without one, and flags of a single reranker with one: they would change nothing."""
+    if flags.teacher == "ensemble":
+        unused, why = {"--model": flags.model, "--teacher-index": flags.teacher_index}, "name models as NAME=MODEL"
+    else:
+        unused, why = {"--teachers": flags.teachers, "--teacher-weights": flags.teacher_weights}, "give ensemble"
+    given = [flag for flag, value in unused.items() if value]
+    if given and (flags.teachers or flags.teacher_weights):
+        raise RrarankError(f"{given[0]} with --teacher {flags.teacher}: has no effect there; leave it out, or {why}")
 
 
 def _audit(flags: argparse.Namespace) -> None:

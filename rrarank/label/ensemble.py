@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from types import UnionType
 
+from rrarank.data.frames import seen_value
 from rrarank.data.trec import best_first
 from rrarank.data.types import Hit, LabelledRanking, Run
 from rrarank.engine import registry
@@ -37,6 +39,10 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         if not self.members:
             raise RrarankError("an ensemble needs members (--teachers)")
+        if not _are(self.members, ScorerConfig):
+            raise RrarankError(f"members {seen_value(self.members)}, expected a list of ScorerConfig(name, model)")
+        if not _are(self.weights, int | float):
+            raise RrarankError(f"weights {seen_value(self.weights)}, expected a list of numbers, one for each member")
         known = [FIRST_STAGE, *(name for name in registry.names() if name not in UNFIT)]
         for member in self.members:
             if member.name not in known:
@@ -49,6 +55,12 @@ class EnsembleConfig:
             raise RrarankError(f"{seen}; give one each")
         if bad := [weight for weight in self.weights if not (isfinite(weight) and weight > 0)]:
             raise RrarankError(f"weights (--teacher-weights): {bad[0]:g}, expected numbers above zero")
+        if not isfinite(sum(self.weights)):
+            raise RrarankError("weights (--teacher-weights): their sum is too large; divide all by the same number")
+
+
+def _are(values: object, kind: type | UnionType) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, kind) for value in values)
 
 
 class FirstStageScores(Teacher):

@@ -18,6 +18,7 @@ from rrarank.rerankers.checkpoints import Checkpoint, additions, label_names, re
 from rrarank.rerankers.formats import FORMATS, FormatEncoder, find_format
 from rrarank.rerankers.pairs import Encoder, PairEncoder
 from rrarank.rerankers.reading import export_reading
+from rrarank.rerankers.uses import check_export
 from rrarank.storage.files import in_background
 from rrarank.storage.model_folders import SHIPPED, fingerprint, loading, locate
 
@@ -51,6 +52,8 @@ class CrossEncoder(Pointwise):
                 "cross-encoder: no model; give model (--model), a folder or hub id of a sequence classifier"
             )
         folder = locate(self.config.model, allow_pickle=self.config.allow_pickle)
+        if self.config.backend in FILES:
+            check_export(folder, self.config.model)
         self._model = in_background(fingerprint, folder)
         parts = _open_export(folder, self.config) or _open_checkpoint(folder, self.config)
         self.encode_pairs, self.backend = parts.encode_pairs, parts.backend

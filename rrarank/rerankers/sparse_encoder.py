@@ -82,6 +82,7 @@ class SparseEncoder(Pointwise):
         self._fingerprint = f"{fingerprint(folder)} {self.head.identity}".rstrip()
         self._before = [_prompt(folder, self.config, side) for side in ("query", "document")]
         self._cache = DocumentCache(self.config.cache, self._identity()) if self.config.cache else None
+        self.encodes_ahead = self._cache is None
 
     def _identity(self) -> Mapping[str, object]:
         settings = {"precision": self.config.precision, "max_length": self._longest, "prompt": self._before[1]}

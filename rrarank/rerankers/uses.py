@@ -52,6 +52,17 @@ def is_sparse_encoder(folder: Path) -> bool:
     return any(name.endswith("MaskedLM") for name in architectures_of(folder))
 
 
+def check_export(folder: Path, name: str) -> None:
+    """Refuse a sparse encoder's export for a cross-encoder: its graph gives no score.
+
+    Raises:
+        RrarankError: it is for another reranker.
+    """
+    if is_sparse_encoder(folder):
+        found = kind_of(folder) or ", ".join(architectures_of(folder))
+        raise RrarankError(f"{name}: not a cross-encoder, its files name {found}; {other_use(folder)}")
+
+
 def check_embeds(folder: Path, name: str) -> None:
     """Refuse a folder that says it is no embedding model: sentence-transformers would drop its head and average.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rrarank.data.trec import parse_run
-from rrarank.data.types import Candidate, Query, Ranking
+from rrarank.data.types import Candidate, Query, Ranking, Run
 from rrarank.engine import budget
 from rrarank.engine.blocks import RerankConfig, pace_of, rerank_queries
 from rrarank.engine.budget import HEADROOM, Pace, best_within, characters, measure_pace, within
@@ -150,6 +150,13 @@ def test_a_query_is_re_ranked_as_far_as_its_budget_goes_and_the_rest_follows(clo
 def test_without_a_pace_it_is_measured_on_the_run(clocked):
     ranked = rerank_run(RUN, clocked, topics=TOPICS, texts=TEXTS, budget_ms=17 * HEADROOM)
     assert [hit.docid for hit in ranked["2"]][:4] == ["d3", "d2", "d1", "d4"]
+
+
+def test_the_pace_is_measured_on_queries_with_candidates_enough_wherever_they_are(clocked):
+    short = parse_run("\n".join(f"s{n} Q0 d1 1 1 bm25" for n in range(20)))
+    run = Run({**short.hits, **RUN.hits})
+    topics = {**TOPICS, **dict.fromkeys(short, "q")}
+    assert pace_of(run, clocked, topics=topics, texts=TEXTS, config=RerankConfig()).token_s > 0
 
 
 def test_what_one_budget_left_in_the_journal_is_not_taken_for_another(clocked, tmp_path):

