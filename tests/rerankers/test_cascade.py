@@ -131,7 +131,7 @@ def test_the_first_stage_itself_can_be_the_first(cross_encoder_folder):
 
 
 def test_it_gives_no_relevance_as_only_the_best_have_a_score_that_means_one():
-    cascade = load_reranker("cascade", first="bm25", keep=2, device="cpu")
+    cascade = Cascade(CascadeConfig(first="bm25", keep=2, device="cpu"))
     assert {one.relevance for one in cascade.rank("why is the cat long", TEXTS)} == {None}
     assert {one.relevance for one in cascade.second.rank("why is the cat long", TEXTS)} != {None}
     with pytest.raises(RrarankError, match=r"cascade: .* nothing is known of the others' relevance; use the second"):

@@ -76,13 +76,15 @@ def test_texts_that_are_too_long_are_counted(sparse_encoder_folder):
 
 def test_a_job_with_a_cache_counts_texts_that_are_too_long_and_refuses_a_budget(sparse_encoder_folder, tmp_path):
     settings = {"model": str(sparse_encoder_folder), "device": "cpu", "cache": str(tmp_path)}
-    reranker, counts = load_reranker("sparse-encoder", **settings), Counter()
-    inputs = {"topics": {"1": "why cats"}, "texts": {f"d{i}": text for i, text in enumerate(TEXTS)}}
-    run = Run({"1": [Hit(docid, 0.0) for docid in inputs["texts"]]})
-    assert len(dict(rerank_queries(run, reranker, counts=counts, **inputs))["1"]) == len(TEXTS)
+    reranker, counts = load_reranker("sparse-encoder", **settings), Counter[str]()
+    topics, texts = {"1": "why cats"}, {f"d{i}": text for i, text in enumerate(TEXTS)}
+    run = Run({"1": [Hit(docid, 0.0) for docid in texts]})
+    ranked = dict(rerank_queries(run, reranker, topics=topics, texts=texts, counts=counts))
+    assert len(ranked["1"]) == len(TEXTS)
     assert counts["cut"] == 1
+    config = RerankConfig(budget_ms=10)
     with pytest.raises(RrarankError, match=r"budget_ms .*the time of sparse-encoder with a cache depends on"):
-        dict(rerank_queries(run, reranker, config=RerankConfig(budget_ms=10), **inputs))
+        dict(rerank_queries(run, reranker, topics=topics, texts=texts, config=config))
 
 
 def test_an_embedding_model_is_refused(bi_encoder_folder, cross_encoder_folder):
