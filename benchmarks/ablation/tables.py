@@ -22,11 +22,7 @@ LISTS, CURVES = (20, 40), ("A", "C", "D")
 DIFFERENCES = (
     *(("B", "A"), ("C", "B"), ("D", "C"), ("D", "D1"), ("D", "D2"), ("D", "D3"), ("D", "A"), ("A", "naive")),
     *(("C", "drop"), ("C", "random")),  # treatments of what is missing; B re-appends it
-    *(
-        (f"tied-{share}", f"{other}-{share}")
-        for share in (100, 80, 60, 40)
-        for other in ("re-append", "drop", "random")
-    ),
+    *((f"tied-{share}", f"{other}-{share}") for share in PRECISIONS for other in ("re-append", "drop", "random")),
     *((arm, f"{arm}-{lists}") for arm in CURVES for lists in LISTS),
     *((f"D-{lists}", f"A-{lists}") for lists in LISTS),
 )

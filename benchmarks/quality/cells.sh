@@ -129,7 +129,6 @@ in_root interpolation_rule $(for file in cells/*.jsonl; do name=${file#cells/}; 
 
 # 9. What the rule that ships gives on sets and first stages that nothing was learnt on.
 table() {  # STUDENT SET QRELS DEPTH RUNS…: also with one weight for every first stage
-    mkdir -p "runs/$2"
     in_root interpolation --data "$DATA/$2" --qrels "$3" --depth "$4" --scored "$WORK/scored/$1.$2.trec" \
         --rule "$ROOT/prebuilt/rra-bert-$1/interpolation.json" --weights 0.5 0.7 --runs "${@:5}" | tee "$1.$2.$4.md"
 }
