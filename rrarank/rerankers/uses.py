@@ -59,8 +59,7 @@ def check_export(folder: Path, name: str) -> None:
         RrarankError: it is for another reranker.
     """
     if is_sparse_encoder(folder):
-        found = kind_of(folder) or ", ".join(architectures_of(folder))
-        raise RrarankError(f"{name}: not a cross-encoder, its files name {found}; {other_use(folder)}")
+        raise RrarankError(f"{name}: not a cross-encoder, its files name {_named(folder)}; {other_use(folder)}")
 
 
 def check_embeds(folder: Path, name: str) -> None:
@@ -70,8 +69,11 @@ def check_embeds(folder: Path, name: str) -> None:
         RrarankError: it is for another reranker.
     """
     if use := _use(folder):
-        found = kind_of(folder) or ", ".join(architectures_of(folder))
-        raise RrarankError(f"{name}: not an embedding model, its files name {found}; {use}")
+        raise RrarankError(f"{name}: not an embedding model, its files name {_named(folder)}; {use}")
+
+
+def _named(folder: Path) -> str:
+    return kind_of(folder) or ", ".join(architectures_of(folder))
 
 
 def _use(folder: Path) -> str:
