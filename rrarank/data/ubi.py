@@ -23,10 +23,11 @@ from rrarank.errors import RrarankError
 CLICK, DWELL, IMPRESSION, CONVERSION = "click", "dwell", "impression", "CONVERSION"
 """Three action names, and the message type that marks a conversion whatever its action is called."""
 
-_given = BeforeValidator(lambda value: "" if value is None else value)
+_given = BeforeValidator(lambda value: without_null(value))
+MOST_OF_DOCID = 256  # characters, as UBI's schema has it
 Name = Annotated[str, Field(max_length=100), _given]
 Id = Annotated[str, Field(min_length=1, max_length=100), _given]
-DocId = Annotated[str, Field(min_length=1, max_length=256)]
+DocId = Annotated[str, Field(min_length=1, max_length=MOST_OF_DOCID)]
 Time = Annotated[str, BeforeValidator(lambda value: iso_time(value))]
 NO_TIME = "1970-01-01T00:00:00+00:00"
 """Of a query whose time is unknown."""
@@ -221,9 +222,13 @@ def iso_time(value: object) -> str:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
-def _text(value: object) -> str:
+def without_null(value: object) -> object:
     """Empty for null, which other writers have for what they do not know."""
-    return "" if value is None else str(value)
+    return "" if value is None else value
+
+
+def _text(value: object) -> str:
+    return str(without_null(value))
 
 
 def _finite(value: object) -> object:

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, JsonValue, Strict, model_validator
 
-from rrarank.data.ubi import LoggedEvent, entry_of, line_of
+from rrarank.data.ubi import MOST_OF_DOCID, LoggedEvent, entry_of, line_of, without_null
 from rrarank.errors import RrarankError
 
 MOST_EVENTS = 1_000  # of a request
 MOST_CHARACTERS = 8_192  # of an event's line
 
 Name = Annotated[str, Strict(), Field(max_length=100)]
-MaybeName = Annotated[Name, BeforeValidator(lambda value: _given(value), json_schema_input_type=Name | None)]
+MaybeName = Annotated[Name, BeforeValidator(without_null, json_schema_input_type=Name | None)]
 """Clients send null for what they do not know."""
 Text = Annotated[str, Field(max_length=1_024)]
-MaybeText = Annotated[Text, BeforeValidator(lambda value: _given(value), json_schema_input_type=Text | None)]
-Id = Annotated[str, Strict(), Field(min_length=1, max_length=256)] | Annotated[int, Strict()]
+MaybeText = Annotated[Text, BeforeValidator(without_null, json_schema_input_type=Text | None)]
+Id = Annotated[str, Strict(), Field(min_length=1, max_length=MOST_OF_DOCID)] | Annotated[int, Strict()]
 
 
 class Asker(BaseModel):
@@ -152,10 +152,6 @@ def _without_texts(attributes: Mapping[str, Any]) -> dict[str, JsonValue]:  # An
     if about := attributes.get("object"):
         kept["object"] = {name: about[name] for name in _IDS if isinstance(about.get(name), str | int)}
     return kept
-
-
-def _given(value: object) -> object:
-    return "" if value is None else value
 
 
 def _is_number(value: object) -> bool:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from rrarank.data.documents import ID_FIELDS
 from rrarank.data.types import Query, Ranking
-from rrarank.data.ubi import LoggedQuery
+from rrarank.data.ubi import MOST_OF_DOCID, LoggedQuery
 from rrarank.engine.experiment import FIRST_STAGE, Experiment, Shown, read_experiment, show
 from rrarank.errors import RrarankError, shown
 from rrarank.serve.config import ServeConfig
@@ -24,7 +24,6 @@ from rrarank.serve.queue import Full
 from rrarank.serve.scoring import Asked, Ranked
 from rrarank.serve.wire import CandidatesReply, CandidatesRequest, Heading, RerankReply, RerankRequest
 
-MOST_OF_ID = 256  # characters, as UBI's schema has it for documents
 Submit = Callable[[Asked, str], Future[Ranked]]
 """Has a model of that name rank the texts."""
 
@@ -225,9 +224,9 @@ def check_ids(wanted: RerankRequest | CandidatesRequest) -> None:
     if wanted.ubi is None:
         return
     for what, name in [("the qid", query_of(wanted).qid), *(("a document's id", one) for one in docids_of(wanted))]:
-        if len(name) > MOST_OF_ID:
+        if len(name) > MOST_OF_DOCID:
             raise RrarankError(
-                f"{what} has {len(name):,} characters, expected at most {MOST_OF_ID} where ubi names the user"
+                f"{what} has {len(name):,} characters, expected at most {MOST_OF_DOCID} where ubi names the user"
             )
 
 
