@@ -95,8 +95,9 @@ def rerank_queries(
 
     Raises:
         RrarankError: the reranker is faulty, `remote` is given without a journal or with a budget, or a least relevance
-            with a reranker that has no calibration.
+            with a reranker that has no calibration, or a least score with one that does not score all.
     """
+    config.floor.check(scores_all=reranker.scores_all)
     relevance = None if config.floor.relevance is None else reranker.needed_relevance()
     if remote is not None and (journal is None or config.budget_ms):
         raise RrarankError("a remote scorer needs a journal that keeps finished blocks, and no budget")

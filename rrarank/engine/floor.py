@@ -33,6 +33,17 @@ class Floor:
     def __bool__(self) -> bool:
         return self.score is not None or self.relevance is not None
 
+    def check(self, *, scores_all: bool) -> None:
+        """
+        Raises:
+            RrarankError: a least score, where a reranker scores only the best documents itself.
+        """
+        if self.score is not None and not scores_all:
+            raise RrarankError(
+                "min_score: the second reranker of a cascade scores only the best documents; "
+                "use it alone, with a lower depth (--depth)"
+            )
+
     def keeps(self, score: float, relevance: float | None) -> bool:
         """Whether a document is kept; without a relevance, only one without a least relevance keeps it."""
         if self.score is not None and score < self.score:

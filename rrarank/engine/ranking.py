@@ -48,7 +48,7 @@ def rank(
     """
     floor = Floor(min_score, min_relevance)
     check_top_k(top_k)
-    return _rank([read_request(query, documents)], top_k, model)[0].above(floor)
+    return _rank([read_request(query, documents)], top_k, model, floor)[0]
 
 
 def rank_many(
@@ -83,7 +83,7 @@ def rank_many(
     """
     floor = Floor(min_score, min_relevance)
     check_top_k(top_k)
-    return _rank(read_requests(queries, documents), top_k, model, progress).above(floor)
+    return _rank(read_requests(queries, documents), top_k, model, floor, progress)
 
 
 async def arank(
@@ -120,12 +120,17 @@ async def arank_many(
 
 
 def _rank(
-    requests: Sequence[Request], top_k: int | None, model: str | Path | Reranker | None, progress: bool | None = False
+    requests: Sequence[Request],
+    top_k: int | None,
+    model: str | Path | Reranker | None,
+    floor: Floor,
+    progress: bool | None = False,
 ) -> RankedLists:
     if not any(one.given.texts for one in requests):  # without loading a model
         return RankedLists({one.qid: one.query for one in requests}, [RankedDocuments([]) for _ in requests])
     reranker = model if isinstance(model, Reranker) else load_once(model)
-    return reranker.rank_requests(requests, top_k, progress)
+    floor.check(scores_all=reranker.scores_all)
+    return reranker.rank_requests(requests, top_k, progress).above(floor)
 
 
 def load_once(model: str | Path | None) -> Reranker:

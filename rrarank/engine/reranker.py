@@ -78,6 +78,7 @@ class Reranker(ABC):
     Config: ClassVar[type[RerankerConfig]] = RerankerConfig
     model_is_files: ClassVar[bool] = True  # a folder or hub id; False for a name that an endpoint knows
     precisions: ClassVar[Mapping[str, Sequence[str]]] = {"torch": ("fp32",)}  # back end -> its precisions
+    scores_all: ClassVar[bool] = True  # False: it gives some documents a score only to place them
     encodes_ahead: bool = False  # `prepare_block` encodes the texts, and what it returns only scores
     prompts: ClassVar[Sequence[str]] = ()  # which of instruction, query_prompt and document_prompt it has a place for
 
@@ -210,6 +211,7 @@ class Cascaded(Reranker):
         most: documents per query that `second` scores at most where a budget chooses how many; 0: no limit.
     """
 
+    scores_all: ClassVar[bool] = False
     first: Reranker
     second: Pointwise
     most: int = 0

@@ -48,8 +48,10 @@ class Scored:
     def by(cls, reranker: Reranker, floor: Floor, *, listed: bool) -> Scored:
         """
         Raises:
-            RrarankError: the model has no calibration, and the file or the floor needs one.
+            RrarankError: the model has no calibration, and the file or the floor needs one, or the floor is a score and
+                the reranker does not score all.
         """
+        floor.check(scores_all=reranker.scores_all)
         needs = listed or floor.relevance is not None
         return cls(reranker.needed_relevance() if needs else None, floor, listed=listed)
 

@@ -58,11 +58,13 @@ class Served:
     Args:
         reranker: its registered name.
         relevance: from its scores to relevance, if it has been calibrated.
+        scores_all: whether its score of every document is its own.
     """
 
     name: str
     reranker: str
     relevance: RelevanceMap | None = None
+    scores_all: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,6 @@ def load_models(wanted: Mapping[str, ModelSettings]) -> tuple[Models, dict[str, 
                 error.args = (f"model {name!r}: {error}",)
             raise
         known_as = name or reranker.model_name or one.reranker
-        served.append(Served(known_as, one.reranker, relevance))
+        served.append(Served(known_as, one.reranker, relevance, reranker.scores_all))
         rerankers[known_as] = reranker
     return Models(served, named="" not in wanted), rerankers

@@ -51,6 +51,15 @@ class Options(Asking):
         """Whether the first stage has a share in the score."""
         return self.interpolate is not None and self.interpolate < 1
 
+    def floor(self, *, scores_all: bool) -> Floor:
+        """
+        Raises:
+            RrarankError: a least score, where the model scores only the best documents itself.
+        """
+        found = Floor(self.min_score, self.min_relevance)
+        found.check(scores_all=scores_all)
+        return found
+
     def check(self, *, calibrated: bool, pointwise: bool) -> None:
         """
         Raises:

@@ -20,7 +20,6 @@ from pydantic import BaseModel, RootModel
 
 from rrarank.data.types import Query
 from rrarank.engine.experiment import Experiment, Shown
-from rrarank.engine.floor import Floor
 from rrarank.serve import trial
 from rrarank.serve.events import Asker, Noted
 from rrarank.serve.intake import CLIENT_GONE, KeyedRoute, OpenRoute, key_of, refused_as, service_of
@@ -98,7 +97,7 @@ async def _reranked(
         wanted.check(calibrated=by is not None, pointwise=pace > 0)
         asked = await run_in_threadpool(wanted.asked)
         check_scores(asked, wanted)
-        floor = Floor(wanted.min_score, wanted.min_relevance)
+        floor = wanted.floor(scores_all=model.scores_all)
     fitting = within_budget(asked, wanted, pace)
     [ranked] = await _ranked(request, model, [fitting])
     relevance = {place: by(score) for place, score in ranked.order} if by else {}

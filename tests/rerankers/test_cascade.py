@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+import rrarank
 from rrarank import Candidate, Query, Ranking, RrarankError
 from rrarank.data.types import Hit, Run
 from rrarank.engine.blocks import RerankConfig, rerank_queries
 from rrarank.engine.budget import Pace
+from rrarank.engine.floor import Floor
 from rrarank.engine.registry import load_reranker
+from rrarank.rerank.relevance import Scored
 from rrarank.rerankers.backends.base import CrossEncoderConfig
 from rrarank.rerankers.cascade import Cascade, CascadeConfig
 from rrarank.rerankers.cross_encoder import CrossEncoder
@@ -136,6 +139,17 @@ def test_it_gives_no_relevance_as_only_the_best_have_a_score_that_means_one():
     assert {one.relevance for one in cascade.second.rank("why is the cat long", TEXTS)} != {None}
     with pytest.raises(RrarankError, match=r"cascade: .* nothing is known of the others' relevance; use the second"):
         cascade.needed_relevance()
+
+
+def test_a_least_score_is_refused_as_what_stands_below_has_none_of_its_own():
+    cascade = Cascade(CascadeConfig(first="bm25", keep=2, device="cpu"))
+    run, topics = Run({"q": [Hit("d0", 2.0), Hit("d1", 1.0)]}), {"q": "cats"}
+    with pytest.raises(RrarankError, match=r"min_score: .* use it alone"):
+        rrarank.rank("why is the cat long", TEXTS, model=cascade, min_score=0)
+    with pytest.raises(RrarankError, match=r"min_score: .* use it alone"):
+        rrarank.rerank_run(run, model=cascade, topics=topics, texts={"d0": "a cat", "d1": "a dog"}, min_score=0)
+    with pytest.raises(RrarankError, match=r"min_score: .* use it alone"):
+        Scored.by(cascade, Floor(score=0.0), listed=False)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ class ByLength(Pointwise):
         return np.array([len(pair["input_ids"]) for pair in batch], dtype=np.float32)
 
 
-def client_of(relevance):
+def client_of(relevance, *, scores_all=True):
     metrics, config = Metrics(), ServeConfig()
     service = Service(
-        Models([Served("length", "length", relevance)]),
+        Models([Served("length", "length", relevance, scores_all)]),
         Worker({"length": ByLength()}, config.queue, report=metrics.scored),
         metrics,
         config,
@@ -103,6 +103,13 @@ def test_documents_below_the_least_relevance_or_score_are_left_out(plain, calibr
     assert places(post(plain, documents(min_score=9))) == []
     kept = post(calibrated, candidates(min_relevance=0.5))["candidates"]
     assert [(one["docid"], one["rank"]) for one in kept] == [("dddd", 1), ("bbb", 2)]
+
+
+def test_a_least_score_is_refused_where_only_the_best_have_one_of_their_own():
+    with client_of(None, scores_all=False) as client:
+        reply = client.post("/v1/rerank", json=documents(min_score=2))
+        assert reply.status_code == 422
+        assert "scores only the best documents" in reply.text
 
 
 def test_a_blank_document_is_not_relevant(plain):
