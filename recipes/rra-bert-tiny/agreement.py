@@ -1,4 +1,4 @@
-"""How far sparse encoders are from the teachers, on random groups of training queries: `python agreement.py RUN MODEL`
+"""How far students are from the teachers, on random groups of training queries: `python agreement.py RUN MODEL`
 
 RUN is a folder that train.py wrote, whose settings say the teachers; MODEL is a folder, or weights that it kept. Prints
 the loss, and the correlation with the teachers within a query.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from evaluate import load
+from students import STUDENTS
 from train import Data, kl
 from transformers import AutoTokenizer
 
@@ -28,7 +29,7 @@ def main() -> None:
     groups = [group for step in range(GROUPS // own.groups) for group in data.batch(UNSEEN + step)]
     queries, passages, aims = zip(*groups, strict=True)
     for path in flags.models:
-        student = load(path, own.terms)[1]
+        student = STUDENTS[own.student](load(path)[1], own.terms)
         with torch.inference_mode():
             scores, targets = student.scores(queries, passages), torch.stack(aims)
         pairs = zip(scores.flatten(0, 1), targets.flatten(0, 1), strict=True)

@@ -1,4 +1,4 @@
-"""dl21's nDCG@10 and nq dev's MRR@10 of sparse encoders: `python evaluate.py DATA WORK MODEL … [--queries 400]`"""
+"""dl21's nDCG@10 and nq dev's MRR@10 of students: `python evaluate.py DATA WORK MODEL … [--queries 400]`"""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scores import read_texts
-from train import Student
+from students import STUDENTS
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import rrarank
@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("models", nargs="+", type=Path, help="folders, or weights that train.py kept beside its model/")
+    parser.add_argument("--student", choices=STUDENTS, default="sparse")
     parser.add_argument("--queries", type=int, default=400, help="of nq dev, the first ones")
     parser.add_argument("--terms", type=int, default=96)
     parser.add_argument("--max-length", type=int, default=256)
@@ -30,7 +31,8 @@ def main() -> None:
         "nq": ("nq/topics.dev.tsv", "nq/qrels.dev.txt", flags.work / "nqdev.bm25.trec", 20, "mrr@10"),
     }
     for path in flags.models:
-        tokenizer, student = load(path, flags.terms)
+        tokenizer, model = load(path)
+        student = STUDENTS[flags.student](model, flags.terms)
         row: dict[str, object] = {"model": str(path)}
         for name, (topics, qrels, run, depth, measure) in sets.items():
             texts = read_texts(flags.data / name / "corpus.jsonl.gz")
@@ -49,12 +51,13 @@ def main() -> None:
         print(json.dumps(row), flush=True)
 
 
-def load(path: Path, terms: int) -> tuple[object, Student]:
+def load(path: Path) -> tuple[object, torch.nn.Module]:
+    """Tokenizer and model."""
     folder = path if path.is_dir() else path.parent / "model"
     model = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
     if not path.is_dir():
         model.load_state_dict(torch.load(path, weights_only=True))
-    return AutoTokenizer.from_pretrained(folder), Student(model, terms)
+    return AutoTokenizer.from_pretrained(folder), model
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--share", type=float, default=0.5)
     flags = parser.parse_args()
-    (tokenizer, first), (_, second) = (load(path, 1) for path in (flags.first, flags.second))
-    other = second.model.state_dict()
-    mixed = {name: value.lerp(other[name], flags.share) for name, value in first.model.state_dict().items()}
-    first.model.load_state_dict(mixed)
-    first.model.save_pretrained(flags.output)
+    (tokenizer, first), (_, second) = (load(path) for path in (flags.first, flags.second))
+    other = second.state_dict()
+    mixed = {name: value.lerp(other[name], flags.share) for name, value in first.state_dict().items()}
+    first.load_state_dict(mixed)
+    first.save_pretrained(flags.output)
     tokenizer.save_pretrained(flags.output)
 
 

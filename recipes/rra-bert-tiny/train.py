@@ -1,8 +1,7 @@
-"""Train the sparse encoder on towards the teachers' scores: `python train.py MODEL WORK OUTPUT [--steps …]`
+"""Train the student on towards the teachers' scores: `python train.py MODEL WORK OUTPUT [--steps …]`
 
-A query's and a passage's weight of a term is the largest over tokens of log(1 + relu(logit)) (SPLADE, Formal et al.
-2021); only the query's terms are computed for a passage. WORK holds `texts/train.jsonl`, `queries.tsv` and
-`candidates.npz`. Every --save steps OUTPUT/state.pt is replaced; a job with one there goes on from it.
+WORK holds `texts/train.jsonl`, `queries.tsv` and `candidates.npz`. Every --save steps OUTPUT/state.pt is replaced; a
+job with one there goes on from it.
 """
 
 import argparse
@@ -16,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
-from scores import FAST, Stored, products
+from scores import Stored, products
+from students import STUDENTS, Ids
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-PAD, QUERY_TOKENS, CHUNK_TOKENS = 0, 32, 4096
+QUERY_TOKENS = 32
 FIRST = 12  # of a query's candidates: half of those shown come from these
-Ids = Sequence[int]
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     torch.set_num_threads(flags.threads)
     tokenizer = AutoTokenizer.from_pretrained(flags.model)
     model = AutoModelForMaskedLM.from_pretrained(flags.model, dtype=torch.float32, attn_implementation="eager")
-    student = Student(model, flags.terms)
+    student = STUDENTS[flags.student](model, flags.terms)
     data = Lists(flags, tokenizer) if flags.lists else Data(flags, tokenizer)
     optimizer = torch.optim.AdamW(parameters(model, flags), lr=flags.learning_rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, flags))
@@ -94,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model")
     parser.add_argument("work", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--student", choices=STUDENTS, default="sparse")
     parser.add_argument("--candidates", default="candidates.npz")
     parser.add_argument("--lists", type=Path, help="a distillation set to learn from in their place")
     parser.add_argument("--weights", nargs="+", default=["minilm=1", "mpnet=1", "splade=1"], help="of each teacher")
@@ -168,60 +168,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, argparse.Namespace], Tensor]] = {
     "margin-mse": margin_mse,
     "ranknet": ranknet,
 }
-
-
-# -- the student ------------------------------------------------------------------------------------------------------
-
-
-class Student:
-    """Scores of a `BertForMaskedLM` as a sparse encoder."""
-
-    def __init__(self, model: torch.nn.Module, terms: int) -> None:
-        self.model, self.terms = model, terms
-        decoder = model.cls.predictions.decoder
-        self.words, self.bias = decoder.weight, decoder.bias  # (vocabulary, width), (vocabulary,)
-
-    def scores(self, queries: Sequence[Sequence[Ids]], passages: Sequence[Sequence[Ids]]) -> Tensor:
-        """(groups, queries, passages): of each group every query with every passage."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=FAST is torch.bfloat16):
-            return torch.stack([self._group(*group) for group in zip(queries, passages, strict=True)])
-
-    def _group(self, queries: Sequence[Ids], passages: Sequence[Ids]) -> Tensor:
-        terms, weights = self.query_terms(queries)  # (terms,), (queries, terms)
-        words, bias = F.embedding(terms, self.words), self.bias[terms]
-        order = sorted(range(len(passages)), key=lambda place: -len(passages[place]))
-        found: list[Tensor] = []
-        start = 0
-        while start < len(order):
-            size = max(1, CHUNK_TOKENS // len(passages[order[start]]))
-            states, mask = self.states([passages[place] for place in order[start : start + size]])
-            found.append(self._weights(states, mask, words, bias))
-            start += size
-        back = torch.empty(len(order), dtype=torch.int64)
-        back[torch.tensor(order)] = torch.arange(len(order))
-        with torch.autocast("cpu", enabled=False):
-            return weights @ torch.cat(found)[back].T  # (queries, passages)
-
-    def query_terms(self, queries: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-        """The terms (terms,) that are among the heaviest of any query, and each query's weights (queries, terms)."""
-        states, mask = self.states(queries)
-        with torch.no_grad():
-            logits = (states @ self.words.T).masked_fill(~mask[..., None], -1e4).amax(1) + self.bias
-            best = logits.topk(self.terms)
-            terms = best.indices[best.values > 0].unique()
-        return terms, self._weights(states, mask, F.embedding(terms, self.words), self.bias[terms])
-
-    def _weights(self, states: Tensor, mask: Tensor, words: Tensor, bias: Tensor) -> Tensor:
-        """(texts, terms) float32."""
-        logits = (states @ words.T).masked_fill(~mask[..., None], -1e4).amax(1)
-        return torch.log1p(torch.relu(logits.float() + bias.float()))
-
-    def states(self, texts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-        """What the vocabulary is multiplied with, (texts, tokens, width), and which tokens are real."""
-        longest = max(map(len, texts))
-        ids = torch.tensor([[*text, *[PAD] * (longest - len(text))] for text in texts])
-        mask = ids != PAD
-        return self.model.cls.predictions.transform(self.model.bert(ids, attention_mask=mask).last_hidden_state), mask
 
 
 # -- data -------------------------------------------------------------------------------------------------------------
