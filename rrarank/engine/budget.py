@@ -43,20 +43,19 @@ def measure_pace(reranker: Pointwise | Cascaded, queries: Sequence[Ranking]) -> 
     """Time short and long lists, each query on its own, and draw a line through their medians.
 
     Args:
-        queries: some of the queries to re-rank.
+        queries: some of the queries to re-rank that are measurable.
 
     Raises:
-        RrarankError: the lists are too short to tell the time per query from the time per token.
+        RrarankError: there are none.
     """
-    ready = [ranking for ranking in queries if is_measurable(ranking)]
-    if not ready:
+    if not queries:
         raise RrarankError(
             f"budget_ms (--budget-ms): no query has more than {_FEW} candidates, too few to measure a pace on"
         )
     if not isinstance(reranker, Cascaded):
-        return Pace(*_line(partial(_timed, reranker), ready))
-    first_s, character_s = _line(partial(_timed_first, reranker.first), ready)
-    second_s, token_s = _line(partial(_timed, reranker.second), ready)
+        return Pace(*_line(partial(_timed, reranker), queries))
+    first_s, character_s = _line(partial(_timed_first, reranker.first), queries)
+    second_s, token_s = _line(partial(_timed, reranker.second), queries)
     return Pace(first_s + second_s, token_s, character_s)
 
 
@@ -69,10 +68,10 @@ Timed = Callable[[Ranking, int, int], tuple[int, float]]
 """(amount read, seconds) of a query's first so many candidates, in the turn of that number."""
 
 
-def _line(timed: Timed, ready: Sequence[Ranking]) -> tuple[float, float]:
+def _line(timed: Timed, queries: Sequence[Ranking]) -> tuple[float, float]:
     """The seconds to start and for each unit read, with headroom."""
-    turns = [ready[number % len(ready)] for number in range(_ROUNDS)]
-    timed(ready[0], _MANY, 0)  # not counted: the first call allocates memory and fills caches
+    turns = [queries[number % len(queries)] for number in range(_ROUNDS)]
+    timed(queries[0], _MANY, 0)  # not counted: the first call allocates memory and fills caches
     short, long = (
         [median(column) for column in zip(*(timed(r, size, n) for n, r in enumerate(turns, 1)), strict=True)]
         for size in (_FEW, _MANY)

@@ -190,4 +190,4 @@ def test_where_a_budget_means_nothing_it_is_refused(config, message):
 
 def test_lists_too_short_to_measure_on_are_refused(clocked):
     with pytest.raises(RrarankError, match="no query has more than 4 candidates"):
-        measure_pace(clocked, [ranking(1, 2, 3, 4)])
+        rerank_run(RUN, clocked, topics=TOPICS, texts=TEXTS, depth=4, budget_ms=9)
