@@ -29,7 +29,10 @@ LEAST_S, MOST_S = 2.0, 10.0  # the shortest timing; torch fp32 skips the rest of
 HOPELESS = 0.5  # of the best rate so far: a back end slower than that on its first block is given up
 
 Config = CrossEncoderConfig | SparseEncoderConfig
-"""What can be measured."""
+MEASURED: Mapping[type[Config], type[Pointwise]] = {
+    CrossEncoderConfig: CrossEncoder,
+    SparseEncoderConfig: SparseEncoder,
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def choose_backend(config: RerankerConfig, journal: Journal | None = None) -> Ch
 
 def _plain(config: RerankerConfig) -> Config:
     """The settings of the model that is measured, on torch in float32."""
-    for kind in (CrossEncoderConfig, SparseEncoderConfig):
+    for kind in MEASURED:
         if isinstance(config, kind):
             own = {setting.name: getattr(config, setting.name) for setting in fields(kind)}  # not a cascade's
             kept = {"cache": ""} if "cache" in own else {}  # a document that is read from there runs on no back end
@@ -117,7 +120,7 @@ def _try(
     most_s: float = math.inf,
 ) -> _Trial:
     """Score the sample, repeat it until the timing is long enough; the rate is the median over blocks."""
-    reranker = CrossEncoder(config) if isinstance(config, CrossEncoderConfig) else SparseEncoder(config)
+    reranker = MEASURED[type(config)](config)
     encoded = [[_encode(reranker, ranking) for ranking in block] for block in sample]
     reranker.score_all(encoded[0][0])  # the first batch allocates memory and code
     scores: list[Sequence[float]] = []
