@@ -20,19 +20,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("work", nargs="+", type=Path)
+    parser.add_argument("--documents", type=int, default=0, help="of a query: first ones and as many others; 0: all")
     flags = parser.parse_args()
-    write_set(flags.output, (label for work in flags.work for label in labels(work)))
+    write_set(flags.output, (label for work in flags.work for label in labels(work, flags.documents)))
 
 
-def labels(work: Path) -> Iterator[LabelledRanking]:
+def labels(work: Path, documents: int) -> Iterator[LabelledRanking]:
     stored, topics = np.load(work / "candidates.npz"), read_topics(work / "queries.tsv")
     lines = (work / "texts/train.jsonl").read_text(encoding="utf-8").splitlines()
     texts = {one["id"]: one["contents"] for one in map(json.loads, lines)}
     docids, scores = stored["docids"].tolist(), stored["scores"]
     means = (scores / scores.std(-1).mean(-1)[:, None, None]).mean(0)  # (queries, candidates)
     teacher = " + ".join(stored["models"].tolist())
+    rng = np.random.default_rng(1)
     for qid, rows, values in zip(stored["qids"].tolist(), stored["candidates"].tolist(), means, strict=True):
-        known = {docids[row]: round(float(value), 4) for row, value in zip(rows, values, strict=True)}
+        first = documents // 2 if documents else len(rows)
+        others = first + rng.permutation(len(rows) - first)[: documents - first]
+        kept = [*range(first), *others.tolist()]
+        known = {docids[rows[place]]: round(float(values[place]), 4) for place in kept}
         yield LabelledRanking(
             query=Query(qid, topics[qid]),
             shown=tuple(Candidate(docid, texts[docid], 0.0) for docid in known),

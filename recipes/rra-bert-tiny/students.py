@@ -9,7 +9,7 @@ from scores import FAST
 from torch import Tensor
 
 PAD, CHUNK_TOKENS = 0, 4096
-SHARPNESS = 4  # a cosine counts so much, for the losses; the order is the same
+SHARPNESS = 16  # what a cosine counts for the losses; the order is the same
 Ids = Sequence[int]
 
 
