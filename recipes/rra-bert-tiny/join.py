@@ -1,6 +1,7 @@
 """Several folders of queries over the same passages as one: `python join.py OUTPUT WORK …`
 
-Joins queries, their vectors, and candidates; `texts/train.jsonl` and the passages' vectors are those of the first WORK.
+Joins queries, their BM25 runs, their vectors, and candidates; `texts/train.jsonl` and the passages' vectors are those
+of the first WORK.
 """
 
 import argparse
@@ -15,6 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("work", nargs="+", type=Path)
+    parser.add_argument("--models", nargs="+", help="whose vectors are joined; those of the candidates if absent")
     flags = parser.parse_args()
     works, output = [work.resolve() for work in flags.work], flags.output
     stored = [np.load(work / "candidates.npz") for work in works]
@@ -23,9 +25,9 @@ def main() -> None:
         parser.error("the passages or the teachers differ")
     (output / "texts").mkdir(parents=True, exist_ok=True)
     _link(output / "texts/train.jsonl", works[0] / "texts/train.jsonl")
-    queries = [(work / "queries.tsv").read_text(encoding="utf-8") for work in works]
-    (output / "queries.tsv").write_text("".join(queries), encoding="utf-8")
-    for model in models:
+    for name in ("queries.tsv", "bm25.trec"):
+        (output / name).write_bytes(b"".join((work / name).read_bytes() for work in works))
+    for model in flags.models or models:
         _link(output / "vectors" / model / "train", works[0] / "vectors" / model / "train")
         join_vectors([work / "vectors" / model / "queries-train" for work in works], output / "vectors" / model)
     before = np.cumsum([0, *(len(one["qids"]) for one in stored)])
