@@ -1,11 +1,12 @@
 """Candidates with the teachers' mean scores as a distillation set: `python as_set.py OUTPUT.jsonl WORK …`
 
-Each WORK holds `queries.tsv`, `texts/train.jsonl` and `candidates.npz`. A teacher's scores count in its own deviations
+Each WORK holds `queries.tsv`, `texts/train.jsonl` and the --candidates. A teacher's scores count in its own deviations
 within a query, as in train.py; so that --scale there is the loss's `scale` here.
 """
 
 import argparse
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +21,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("work", nargs="+", type=Path)
+    parser.add_argument("--candidates", default="candidates.npz")
     parser.add_argument("--documents", type=int, default=0, help="of a query: first ones and as many others; 0: all")
+    parser.add_argument("--queries", type=int, default=0, help="only so many, drawn at random; 0: all, in their order")
     flags = parser.parse_args()
-    write_set(flags.output, (label for work in flags.work for label in labels(work, flags.documents)))
+    found = (label for work in flags.work for label in labels(work, flags.documents, flags.candidates))
+    if flags.queries:
+        every = list(found)
+        random.Random(1).shuffle(every)
+        found = iter(every[: flags.queries])
+    write_set(flags.output, found)
 
 
-def labels(work: Path, documents: int) -> Iterator[LabelledRanking]:
-    stored, topics = np.load(work / "candidates.npz"), read_topics(work / "queries.tsv")
+def labels(work: Path, documents: int, candidates: str) -> Iterator[LabelledRanking]:
+    stored, topics = np.load(work / candidates), read_topics(work / "queries.tsv")
     lines = (work / "texts/train.jsonl").read_text(encoding="utf-8").splitlines()
     texts = {one["id"]: one["contents"] for one in map(json.loads, lines)}
     docids, scores = stored["docids"].tolist(), stored["scores"]
