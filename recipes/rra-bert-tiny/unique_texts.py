@@ -1,12 +1,14 @@
 """Each text of some collections once: `python unique_texts.py OUTPUT.jsonl CORPUS.jsonl.gz … [--run RUN.trec]`
 
-Pairs of equal text are noise, and dl22 holds 2,101 duplicates. With --run, only what the run holds
-down to --depth.
+Pairs of equal text are noise, and dl22 holds 2,101 duplicates. With --run, only what the run holds down to --depth.
+Texts of --without are left out: test collections share some with those to train on. Punctuation and case do not count.
 """
 
 import argparse
 import gzip
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,6 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("corpora", nargs="+", type=Path)
+    parser.add_argument("--without", nargs="+", type=Path, default=[], metavar="CORPUS.jsonl.gz")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--depth", type=int, default=100)
     flags = parser.parse_args()
@@ -21,15 +24,25 @@ def main() -> None:
     if flags.run:
         rows = (line.split() for line in flags.run.read_text().splitlines())
         wanted = {docid for _, _, docid, rank, *_ in rows if int(rank) <= flags.depth}
+    without = {words(text) for corpus in flags.without for _, text in records(corpus)}
     found: dict[str, str] = {}  # text -> docid
     for corpus in flags.corpora:
-        with gzip.open(corpus, "rt", encoding="utf-8") as file:
-            for line in file:
-                record = json.loads(line)
-                if wanted is None or record["id"] in wanted:
-                    found.setdefault(record["contents"], record["id"])
+        for docid, text in records(corpus):
+            if (wanted is None or docid in wanted) and words(text) not in without:
+                found.setdefault(text, docid)
     with open(flags.output, "w", encoding="utf-8") as out:
         out.writelines(json.dumps({"id": docid, "contents": text}) + "\n" for text, docid in found.items())
+
+
+def records(corpus: Path) -> Iterator[tuple[str, str]]:
+    """(docid, text)"""
+    with gzip.open(corpus, "rt", encoding="utf-8") as file:
+        for record in map(json.loads, file):
+            yield record["id"], record["contents"]
+
+
+def words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def rerank_queries(
 
     Raises:
         RrarankError: the reranker is faulty, `remote` is given without a journal or with a budget, or a least relevance
-            with a reranker that has no calibration, or a least score with one that does not score all.
+            with a reranker that has no calibration, or a floor with one that does not score all.
     """
     config.floor.check(scores_all=reranker.scores_all)
     relevance = None if config.floor.relevance is None else reranker.needed_relevance()

@@ -36,12 +36,13 @@ class Floor:
     def check(self, *, scores_all: bool) -> None:
         """
         Raises:
-            RrarankError: a least score, where a reranker scores only the best documents itself.
+            RrarankError: there is a floor, and the reranker scores only the best documents itself.
         """
-        if self.score is not None and not scores_all:
+        if self and not scores_all:
+            named = "min_relevance" if self.score is None else "min_score"
             raise RrarankError(
-                "min_score: the second reranker of a cascade scores only the best documents; "
-                "use it alone, with a lower depth (--depth)"
+                f"{named}: the second reranker of a cascade scores only the best documents, so nothing is known of the "
+                "others; use it alone, with fewer documents"
             )
 
     def keeps(self, score: float, relevance: float | None) -> bool:

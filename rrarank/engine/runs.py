@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 
+from rrarank.data.frames import is_real
 from rrarank.data.shapes import RunLike, TextsLike, as_run, as_texts
 from rrarank.data.types import Run
 from rrarank.engine.blocks import RerankConfig, rerank_checked
@@ -70,6 +72,8 @@ def rerank_run(
         raise RrarankError("rerank_run: collection and texts are given; give one of the two")
     check_count("depth", depth)
     check_top_k(top_k)
+    if not is_real(budget_ms) or not 0 <= budget_ms < math.inf:
+        raise RrarankError(f"budget_ms {budget_ms!r}: expected milliseconds, or 0 for no limit")
     floor = Floor(min_score, min_relevance)
     hits = sys.maxsize if top_k is None else top_k
     path: str | Path | None = None

@@ -48,7 +48,7 @@ class Scored:
     def by(cls, reranker: Reranker, floor: Floor, *, listed: bool) -> Scored:
         """
         Raises:
-            RrarankError: the model has no calibration, and the file or the floor needs one, or the floor is a score and
+            RrarankError: the model has no calibration, and the file or the floor needs one, or there is a floor and
                 the reranker does not score all.
         """
         floor.check(scores_all=reranker.scores_all)

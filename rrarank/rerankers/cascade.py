@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from rrarank.data.frames import is_whole
 from rrarank.data.types import Candidate, Hit, Ranking
 from rrarank.engine.registry import load_reranker
 from rrarank.engine.reranker import Cascaded
@@ -51,8 +52,8 @@ class Cascade(Cascaded):
 
     def __init__(self, config: CascadeConfig | None = None) -> None:
         super().__init__(config)
-        if self.config.keep < 0:
-            raise RrarankError(f"cascade: keep={self.config.keep}, expected at least 1, or 0 for the default")
+        if not is_whole(self.config.keep) or self.config.keep < 0:
+            raise RrarankError(f"cascade: keep={self.config.keep!r}, expected a number from 1, or 0 for the default")
         if self.config.first == "cascade":
             raise RrarankError("cascade: first=cascade would never end; give another reranker")
         shared = {"device": self.config.device, "threads": self.config.threads}

@@ -54,7 +54,7 @@ class Options(Asking):
     def floor(self, *, scores_all: bool) -> Floor:
         """
         Raises:
-            RrarankError: a least score, where the model scores only the best documents itself.
+            RrarankError: there is a floor, and the model scores only the best documents itself.
         """
         found = Floor(self.min_score, self.min_relevance)
         found.check(scores_all=scores_all)

@@ -94,10 +94,10 @@ async def _reranked(
     service = service_of(request)
     by, pace = model.relevance, service.worker.characters_s(model.name)
     with refused_as(422):
+        floor = wanted.floor(scores_all=model.scores_all)
         wanted.check(calibrated=by is not None, pointwise=pace > 0)
         asked = await run_in_threadpool(wanted.asked)
         check_scores(asked, wanted)
-        floor = wanted.floor(scores_all=model.scores_all)
     fitting = within_budget(asked, wanted, pace)
     [ranked] = await _ranked(request, model, [fitting])
     relevance = {place: by(score) for place, score in ranked.order} if by else {}

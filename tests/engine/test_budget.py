@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -191,3 +193,9 @@ def test_where_a_budget_means_nothing_it_is_refused(config, message):
 def test_lists_too_short_to_measure_on_are_refused(clocked):
     with pytest.raises(RrarankError, match="no query has more than 4 candidates"):
         rerank_run(RUN, clocked, topics=TOPICS, texts=TEXTS, depth=4, budget_ms=9)
+
+
+@pytest.mark.parametrize("time", [-1, math.nan, math.inf, "9", True])
+def test_a_time_that_is_none_is_refused(time):
+    with pytest.raises(RrarankError, match="budget_ms .*: expected milliseconds"):
+        rerank_run(RUN, Longest(), topics=TOPICS, texts=TEXTS, budget_ms=time)

@@ -141,21 +141,26 @@ def test_it_gives_no_relevance_as_only_the_best_have_a_score_that_means_one():
         cascade.needed_relevance()
 
 
-def test_a_least_score_is_refused_as_what_stands_below_has_none_of_its_own():
+@pytest.mark.parametrize("floor", [{"min_score": 0.0}, {"min_relevance": 0.5}])
+def test_a_floor_is_refused_as_nothing_is_known_of_what_stands_below(floor):
+    [named] = floor
+    message = rf"{named}: .* use it alone, with fewer documents"
     cascade = Cascade(CascadeConfig(first="bm25", keep=2, device="cpu"))
     run, topics = Run({"q": [Hit("d0", 2.0), Hit("d1", 1.0)]}), {"q": "cats"}
-    with pytest.raises(RrarankError, match=r"min_score: .* use it alone"):
-        rrarank.rank("why is the cat long", TEXTS, model=cascade, min_score=0)
-    with pytest.raises(RrarankError, match=r"min_score: .* use it alone"):
-        rrarank.rerank_run(run, model=cascade, topics=topics, texts={"d0": "a cat", "d1": "a dog"}, min_score=0)
-    with pytest.raises(RrarankError, match=r"min_score: .* use it alone"):
-        Scored.by(cascade, Floor(score=0.0), listed=False)
+    with pytest.raises(RrarankError, match=message):
+        rrarank.rank("why is the cat long", TEXTS, model=cascade, **floor)
+    with pytest.raises(RrarankError, match=message):
+        rrarank.rerank_run(run, model=cascade, topics=topics, texts={"d0": "a cat", "d1": "a dog"}, **floor)
+    with pytest.raises(RrarankError, match=message):
+        Scored.by(cascade, Floor(floor.get("min_score"), floor.get("min_relevance")), listed=False)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"keep": -1}, "keep=-1, expected at least 1, or 0 for the default"),
+        ({"keep": -1}, "keep=-1, expected a number from 1, or 0 for the default"),
+        ({"keep": "3"}, "keep='3', expected a number"),
+        ({"keep": 1.0}, "keep=1.0, expected a number"),
         ({"first": "cascade"}, "would never end"),
         ({"first": "x"}, "'x'"),
     ],

@@ -105,11 +105,12 @@ def test_documents_below_the_least_relevance_or_score_are_left_out(plain, calibr
     assert [(one["docid"], one["rank"]) for one in kept] == [("dddd", 1), ("bbb", 2)]
 
 
-def test_a_least_score_is_refused_where_only_the_best_have_one_of_their_own():
+def test_a_floor_is_refused_where_only_the_best_have_a_score_of_their_own():
     with client_of(None, scores_all=False) as client:
-        reply = client.post("/v1/rerank", json=documents(min_score=2))
-        assert reply.status_code == 422
-        assert "scores only the best documents" in reply.text
+        for option in ({"min_score": 2}, {"min_relevance": 0.5}):
+            reply = client.post("/v1/rerank", json=documents(**option))
+            assert reply.status_code == 422
+            assert "scores only the best documents" in reply.text
 
 
 def test_a_blank_document_is_not_relevant(plain):
