@@ -103,6 +103,8 @@ def _find(name: str) -> str | type[Reranker] | metadata.EntryPoint:
     if plugins:
         return plugins[0]
     known = _CLASSES.get(name)
+    if known is None and name in READERS:
+        raise RrarankError(f"{name!r} is a model, no reranker; give --reranker {READERS[name]} --model {name}")
     if known is None:
         raise RrarankError(f"no reranker named {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
     return known

@@ -48,6 +48,13 @@ def test_a_mistyped_name_gets_a_suggestion_and_the_list(typed, meant):
     assert str(error.value) == f"no reranker named {typed!r}; did you mean {meant!r}? (known: {', '.join(names())})"
 
 
+def test_a_model_that_ships_is_no_reranker_and_says_which_one_reads_it():
+    with pytest.raises(
+        RrarankError, match="is a model, no reranker; give --reranker sparse-encoder --model rra-bert-ti"
+    ):
+        find_reranker("rra-bert-tiny")
+
+
 def test_a_name_like_no_other_gets_the_lists_of_rerankers_and_of_models_that_ship_and_the_form_of_a_hub_id():
     with pytest.raises(RrarankError) as error:
         load_reranker("ms-marco-MiniLM-L-12-v2")  # as FlashRank names it
