@@ -18,6 +18,7 @@ from rrarank.llm.base import Answer, Failure
 
 FIRST_STAGE = "first-stage"
 UNFIT = ("bm25", "listwise-llm")  # they have no scores of their own: the pre-ranker's, or none
+MEMBERS = ("reranker", "model", "fingerprint", "scores")  # what is known of each; a first stage has no fingerprint
 MOST_DIGITS = 6  # of a z-score in the set
 
 
@@ -110,7 +111,7 @@ class Ensemble(Teacher):
         if len(answered) < len(labels):
             return None
         teachers = [
-            {**{name: own[name] for name in ("reranker", "model", "scores")}, "weight": weight}
+            {**{name: own[name] for name in MEMBERS if name in own}, "weight": weight}
             for own, weight in zip(answered, self.weights, strict=True)
         ]
         scores = dict(mean_z_scores([own["scores"] for own in answered], self.weights))  # type: ignore[misc]

@@ -124,8 +124,8 @@ class RerankerTeacher(Teacher):
             return None
         scores = dict(self.journal[key])
         model = self.reranker.model_name or self.name
-        provenance = self.provenance(shown, reranker=self.name, model=model, scores=scores)
-        return replace(shown, listed=tuple(scores), provenance=provenance)
+        facts = {"reranker": self.name, "model": model, "fingerprint": self.reranker.fingerprint()}
+        return replace(shown, listed=tuple(scores), provenance=self.provenance(shown, **facts, scores=scores))
 
     def _key(self, shown: LabelledRanking) -> str:
         texts = [[candidate.docid, candidate.text] for candidate in shown.shown]

@@ -104,8 +104,8 @@ def test_provenance_names_each_member_with_its_scores_and_weight(pair):
     assert provenance["teacher"] == "ensemble"
     assert provenance["preranker"] == "bm25"
     assert provenance["teachers"] == [
-        {"reranker": "table", "model": "small", "scores": small.table, "weight": 1.0},
-        {"reranker": "table", "model": "large", "scores": large.table, "weight": 2.0},
+        {"reranker": "table", "model": name, "fingerprint": one.fingerprint(), "scores": one.table, "weight": weight}
+        for name, one, weight in (("small", small, 1.0), ("large", large, 2.0))
     ]
 
 

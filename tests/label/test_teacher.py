@@ -197,6 +197,7 @@ def test_a_bi_encoders_labels_are_its_own_ranking(tmp_path, bi_encoder_folder):
     assert label.listed == tuple(c.docid for c in ranked.candidates)
     assert label.listed != tuple(texts)
     assert label.provenance["model"] == bi_encoder_folder.name
+    assert label.provenance["fingerprint"] == encoder.fingerprint()
     assert label.provenance["scores"] == {c.docid: c.score for c in ranked.candidates}
 
 
