@@ -42,9 +42,7 @@ def labels(work: Path, documents: int, candidates: str) -> Iterator[LabelledRank
     teacher = " + ".join(stored["models"].tolist())
     rng = np.random.default_rng(1)
     for qid, rows, values in zip(stored["qids"].tolist(), stored["candidates"].tolist(), means, strict=True):
-        first = documents // 2 if documents else len(rows)
-        others = first + rng.permutation(len(rows) - first)[: documents - first]
-        kept = [*range(first), *others.tolist()]
+        kept = chosen(len(rows), documents, rng) if documents else range(len(rows))
         known = {docids[rows[place]]: round(float(values[place]), 4) for place in kept}
         yield LabelledRanking(
             query=Query(qid, topics[qid]),
@@ -52,6 +50,13 @@ def labels(work: Path, documents: int, candidates: str) -> Iterator[LabelledRank
             listed=tuple(sorted(known, key=lambda docid: -known[docid])),
             provenance={"teacher": teacher, "scores": known},
         )
+
+
+def chosen(candidates: int, documents: int, rng: np.random.Generator) -> list[int]:
+    """Places of the first ones and of as many others."""
+    first = documents // 2
+    others = first + rng.permutation(candidates - first)[: documents - first]
+    return [*range(first), *others.tolist()]
 
 
 if __name__ == "__main__":

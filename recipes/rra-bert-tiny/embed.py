@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import sparse
-from scores import FAST
+from scores import FAST, save_vectors
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+
+from rrarank.storage.files import atomic_write
 
 PART, BATCH_TOKENS = 1024, 8192
 
@@ -35,16 +37,12 @@ def main() -> None:
     for start in range(0, len(records), PART):
         path = parts / f"{start:07d}.npz"
         if not path.exists():
-            beside = parts.with_name(f"part-{path.name}")
-            sparse.save_npz(beside, encoder([record["contents"] for record in records[start : start + PART]]))
-            beside.rename(path)  # a killed job leaves no half part
+            found = encoder([record["contents"] for record in records[start : start + PART]])
+            with atomic_write(path) as file:
+                sparse.save_npz(file.buffer, found)
             print(f"{flags.output}: {min(start + PART, len(records)):,} of {len(records):,}", flush=True)
-    whole = sparse.vstack([sparse.load_npz(path) for path in sorted(parts.iterdir())], format="csr")
-    if flags.sparse:
-        sparse.save_npz(flags.output / "vectors.npz", whole)
-    else:
-        np.save(flags.output / "vectors.npy", whole.toarray().astype(np.float16))
-    (flags.output / "ids.json").write_text(json.dumps([record["id"] for record in records]))
+    whole = sparse.vstack([sparse.load_npz(path) for path in sorted(parts.glob("*.npz"))], format="csr")
+    save_vectors(flags.output, [record["id"] for record in records], whole if flags.sparse else whole.toarray())
 
 
 class _Encoder:

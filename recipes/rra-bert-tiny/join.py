@@ -5,11 +5,10 @@ of the first WORK.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
+from scores import Stored, save_vectors
 
 
 def main() -> None:
@@ -29,7 +28,8 @@ def main() -> None:
         (output / name).write_bytes(b"".join((work / name).read_bytes() for work in works))
     for model in flags.models or models:
         _link(output / "vectors" / model / "train", works[0] / "vectors" / model / "train")
-        join_vectors([work / "vectors" / model / "queries-train" for work in works], output / "vectors" / model)
+        queries = Stored(Path(), [str(work / "vectors" / model / "queries-train") for work in works])
+        save_vectors(output / "vectors" / model / "queries-train", list(queries.row), queries.vectors)
     before = np.cumsum([0, *(len(one["qids"]) for one in stored)])
     facts = {
         "qids": np.concatenate([one["qids"] for one in stored]),
@@ -38,18 +38,6 @@ def main() -> None:
         "alike": np.concatenate([one["alike"] + start for one, start in zip(stored, before, strict=False)]),
     }
     np.savez(output / "candidates.npz", docids=stored[0]["docids"], models=models, **facts)
-
-
-def join_vectors(folders: list[Path], output: Path) -> None:
-    joined = output / "queries-train"
-    joined.mkdir(exist_ok=True)
-    ids = [name for folder in folders for name in json.loads((folder / "ids.json").read_text())]
-    (joined / "ids.json").write_text(json.dumps(ids))
-    if (folders[0] / "vectors.npz").exists():
-        rows = [sparse.load_npz(folder / "vectors.npz") for folder in folders]
-        sparse.save_npz(joined / "vectors.npz", sparse.vstack(rows, format="csr"))
-    else:
-        np.save(joined / "vectors.npy", np.concatenate([np.load(folder / "vectors.npy") for folder in folders]))
 
 
 def _link(place: Path, target: Path) -> None:

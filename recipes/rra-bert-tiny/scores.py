@@ -32,6 +32,16 @@ class Stored:
         return found if sparse.issparse(found) else found.astype(np.float32)
 
 
+def save_vectors(folder: Path, ids: Sequence[str], vectors: Vectors) -> None:
+    """As `Stored` reads them; dense ones in float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sparse.issparse(vectors):
+        sparse.save_npz(folder / "vectors.npz", vectors)
+    else:
+        np.save(folder / "vectors.npy", vectors.astype(np.float16))
+    (folder / "ids.json").write_text(json.dumps(list(ids)))
+
+
 def products(queries: Vectors, passages: Vectors) -> np.ndarray:
     """(queries, passages) float32."""
     found = queries @ passages.T

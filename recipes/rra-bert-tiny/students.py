@@ -14,8 +14,14 @@ Ids = Sequence[int]
 
 
 class Student(ABC):
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.model = model
+    """Scores queries with passages.
+
+    Args:
+        terms: how many of a query's heaviest terms count, of a sparse encoder.
+    """
+
+    def __init__(self, model: torch.nn.Module, terms: int) -> None:
+        self.model, self.terms = model, terms
 
     def scores(self, queries: Sequence[Sequence[Ids]], passages: Sequence[Sequence[Ids]]) -> Tensor:
         """(groups, queries, passages): of each group every query with every passage."""
@@ -54,12 +60,11 @@ class Student(ABC):
 class Sparse(Student):
     """A text's weight of a term is the largest over tokens of log(1 + relu(logit)) (SPLADE, Formal et al. 2021).
 
-    Only the query's heaviest terms, TERMS of them, are computed for a passage.
+    Only the query's heaviest terms are computed for a passage.
     """
 
     def __init__(self, model: torch.nn.Module, terms: int) -> None:
-        super().__init__(model)
-        self.terms = terms
+        super().__init__(model, terms)
         decoder = model.cls.predictions.decoder
         self.words, self.bias = decoder.weight, decoder.bias  # (vocabulary, width), (vocabulary,)
 
@@ -87,9 +92,6 @@ class Sparse(Student):
 
 class LateInteraction(Student):
     """Each token of the query counts the cosine of the passage's token that is most like it (ColBERT, Khattab 2020)."""
-
-    def __init__(self, model: torch.nn.Module, terms: int = 0) -> None:
-        super().__init__(model)
 
     def asked(self, queries: Sequence[Ids]) -> tuple[Tensor, ...]:
         states, mask = self.states(queries)

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from scores import Stored
+from scores import Stored, save_vectors
 
 BLOCK = 512
 
@@ -36,11 +36,8 @@ def main() -> None:
         )
         print(f"{kind}: {len(own):,} queries, {(own >= flags.least).mean():.1%} stay; nearest passage: {shares}")
     print(Counter(record["id"].partition("-")[0] for record in kept))
-    folder = folder / "queries-train"
-    folder.mkdir(exist_ok=True)
     names = [record["id"] for record in kept]
-    np.save(folder / "vectors.npy", queries[names].astype(np.float16))
-    (folder / "ids.json").write_text(json.dumps(names))
+    save_vectors(folder / "queries-train", names, queries[names])
     with open(flags.work / "queries.tsv", "w", encoding="utf-8") as file:
         file.writelines(f"{record['id']}\t{record['contents']}\n" for record in kept)
     with open(flags.work / "texts/queries-train.jsonl", "w", encoding="utf-8") as file:

@@ -5,11 +5,11 @@ Texts of --without are left out: test collections share some with those to train
 """
 
 import argparse
-import gzip
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
+
+from rrarank.sources.collection import Collection
 
 
 def main() -> None:
@@ -24,21 +24,14 @@ def main() -> None:
     if flags.run:
         rows = (line.split() for line in flags.run.read_text().splitlines())
         wanted = {docid for _, _, docid, rank, *_ in rows if int(rank) <= flags.depth}
-    without = {words(text) for corpus in flags.without for _, text in records(corpus)}
+    without = {words(text) for corpus in flags.without for _, text in Collection(corpus)}
     found: dict[str, str] = {}  # text -> docid
     for corpus in flags.corpora:
-        for docid, text in records(corpus):
+        for docid, text in Collection(corpus):
             if (wanted is None or docid in wanted) and words(text) not in without:
                 found.setdefault(text, docid)
     with open(flags.output, "w", encoding="utf-8") as out:
         out.writelines(json.dumps({"id": docid, "contents": text}) + "\n" for text, docid in found.items())
-
-
-def records(corpus: Path) -> Iterator[tuple[str, str]]:
-    """(docid, text)"""
-    with gzip.open(corpus, "rt", encoding="utf-8") as file:
-        for record in map(json.loads, file):
-            yield record["id"], record["contents"]
 
 
 def words(text: str) -> str:
